@@ -1,0 +1,1 @@
+"""Async client for the DevSkin Marketplace store API."""

@@ -1,0 +1,208 @@
+"""The one converter: bytes to records, records to plain data.
+
+Reading takes one of two roads. The fast one gives the whole body to a msgspec decoder built on
+the attrs class. What fails there is parsed to plain values and structured again by cattrs, field
+by field, so that the error can name the place. Both roads take their notion of a value from
+msgspec, so they agree on what is an integer, a number, an instant or a day.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from functools import partial
+from operator import eq
+from types import GenericAlias
+from typing import TypeAlias, TypeVar, cast, get_args, get_origin
+
+import attrs
+import cattrs
+import msgspec
+from cattrs.gen import make_dict_structure_fn
+
+from .errors import DecodeError, TransportError
+from .records import Count, Instant, OpenEnum, Ordinal
+
+T = TypeVar("T")
+_Hook: TypeAlias = Callable[[object, object], object]
+
+# What msgspec and Decimal raise for input that they can't take.
+_REFUSALS = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
+
+_EXPECTED: dict[object, str] = {
+    bool: "true or false",
+    int: "an integer",
+    str: "a string",
+    Decimal: "a number",
+    dt.date: "a day (YYYY-MM-DD)",
+    Instant: "an instant with a time zone (RFC 3339)",
+    Count: "an integer of 0 or more",
+    Ordinal: "an integer of 1 or more",
+}
+
+_SHOWN = 60
+
+_exact = msgspec.json.Decoder(float_hook=Decimal)
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class _MismatchError(Exception):
+    """A value that is not what its place asks for."""
+
+    def __init__(self, expected: str, value: object) -> None:
+        super().__init__(expected, value)
+        self.expected = expected
+        self.value = value
+
+
+def loads(body: bytes, cls: type[T]) -> T:
+    """Read a JSON body as a record.
+
+    Args:
+        body: The whole body, UTF-8.
+        cls: An attrs class of `records`, or a generic one with its argument, such as
+            `Page[OrderSummary]`.
+
+    Returns:
+        The record. Money has the body's exact digits; unknown fields are ignored.
+
+    Raises:
+        DecodeError: The body is JSON of another shape.
+        TransportError: The body is not JSON.
+    """
+    return _converter.structure(body, cls)
+
+
+def parse(body: bytes) -> object:
+    """Read a JSON body as plain values, numbers with a fraction as `Decimal`.
+
+    Raises:
+        TransportError: The body is not JSON.
+    """
+    try:
+        return _exact.decode(body)
+    except _REFUSALS as error:
+        reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+    raise TransportError(f"the body is not JSON: {reason}")
+
+
+def to_plain(record: attrs.AttrsInstance) -> dict[str, object]:
+    """Give a record as a dict in the wire's field order.
+
+    Returns:
+        Nested dicts and tuples of str, int, bool, None, `Decimal`, `datetime` and `date`.
+    """
+    return cast(dict[str, object], _converter.unstructure(record))
+
+
+def dumps(record: attrs.AttrsInstance) -> bytes:
+    """Write a record as one line of JSON, money with its exact digits, without a line end."""
+    return _encoder.encode(to_plain(record))
+
+
+def describe(value: object) -> str:
+    """Show a JSON value in an error message, shortened to about 60 characters."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    text = _encoder.encode(value).decode()
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _is_record(cls: object) -> bool:
+    return attrs.has(cast(type, get_origin(cls) or cls))
+
+
+def _is_open_enum(cls: object) -> bool:
+    return isinstance(cls, type) and issubclass(cls, OpenEnum)
+
+
+def _record_hook(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> _Hook:
+    decode: Callable[[bytes], object] = msgspec.json.Decoder(cls).decode
+    from_fields = make_dict_structure_fn(cls, converter)
+
+    def structure(value: object, _: object) -> object:
+        if isinstance(value, bytes):
+            try:
+                return decode(value)
+            except _REFUSALS:
+                return _read_slowly(value, cls)
+        if not isinstance(value, dict):
+            raise _MismatchError("an object", value)
+        return from_fields(value, cls)
+
+    return structure
+
+
+def _read_slowly(body: bytes, cls: type[T]) -> T:
+    value = parse(body)
+    try:
+        return _converter.structure(value, cls)
+    except (_MismatchError, cattrs.BaseValidationError) as error:
+        path, cause = _first_cause(error)
+    if isinstance(cause, _MismatchError):
+        raise DecodeError(path, cause.expected, describe(cause.value))
+    if isinstance(cause, KeyError):
+        raise DecodeError(path, "a value", "nothing")
+    raise DecodeError(path, "a value the reference describes", str(cause))  # pragma: no cover
+
+
+def _first_cause(error: Exception) -> tuple[str, Exception]:
+    path = "$"
+    while isinstance(error, cattrs.BaseValidationError):
+        error = error.exceptions[0]
+        path += "".join(_steps(error))
+    return path, error
+
+
+def _steps(error: Exception) -> Iterator[str]:
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, cattrs.AttributeValidationNote):
+            yield f".{note.name}"
+        elif isinstance(note, cattrs.IterableValidationNote):
+            yield f"[{note.index}]"
+
+
+def _is_tuple(cls: object) -> bool:
+    return getattr(cls, "__origin__", None) is tuple
+
+
+def _tuple_hook(cls: type, converter: cattrs.Converter) -> _Hook:
+    items = GenericAlias(list, get_args(cls)[0])
+    hook = converter.get_structure_hook(items)
+
+    def structure(value: object, _: object) -> object:
+        if not isinstance(value, list):
+            raise _MismatchError("an array", value)
+        return tuple(hook(value, items))
+
+    return structure
+
+
+def _leaf_hook(cls: type) -> _Hook:
+    expected = _EXPECTED.get(cls, "a string")
+
+    def structure(value: object, _: object) -> object:
+        try:
+            return msgspec.convert(value, cls)
+        except _REFUSALS:
+            raise _MismatchError(expected, value) from None
+
+    return structure
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_structure_hook_factory(_is_record, _record_hook)
+    converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
+    converter.register_structure_hook_factory(_is_open_enum, _leaf_hook)
+    for leaf in (bool, int, str, Decimal, dt.date):
+        converter.register_structure_hook(leaf, _leaf_hook(leaf))
+    for constrained in (Instant, Count, Ordinal):
+        converter.register_structure_hook_func(partial(eq, constrained), _leaf_hook(constrained))
+    return converter
+
+
+_converter = _make_converter()

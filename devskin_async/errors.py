@@ -1,0 +1,142 @@
+"""What can go wrong, as one tree.
+
+```
+DevSkinError
+├── ConfigurationError          the client is set up or used wrongly; nothing was sent
+├── APIError                    the API answered that it will not (status, message, method, path)
+│   ├── BadRequestError         400
+│   ├── AuthenticationError     401
+│   ├── PermissionDeniedError   403
+│   ├── NotFoundError           404
+│   ├── RateLimitedError        429 (retry_after)
+│   └── ServerError             5xx
+├── TransportError              no whole answer came: connection, TLS, timeout, broken body
+├── DecodeError                 an answer came, and is not what the reference describes
+├── BudgetExceededError         the predicted wait is longer than allowed; nothing was sent
+└── WebhookError
+    ├── InvalidSignatureError
+    ├── MalformedEventError
+    └── StaleEventError
+```
+
+An argument that can't be right is a `ValueError` that names it, raised before anything is sent.
+"""
+
+from __future__ import annotations
+
+
+class DevSkinError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class ConfigurationError(DevSkinError):
+    """The client is set up or used wrongly; the message says what to do."""
+
+
+class APIError(DevSkinError):
+    """The API answered with an error.
+
+    Args:
+        status: The HTTP status; 200 where the envelope said `success: false` all the same.
+        message: The envelope's `error`, or a summary of a body that is no envelope.
+        method: The request's method.
+        path: The request's path below the base URL, without its query.
+        retry_after: Seconds until the API asks to be called again, 0 to 300; None where it did
+            not say.
+    """
+
+    def __init__(
+        self, status: int, message: str, method: str, path: str, retry_after: float | None = None
+    ) -> None:
+        super().__init__(status, message, method, path, retry_after)
+        self.status = status
+        self.message = message
+        self.method = method
+        self.path = path
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}: {self.status} {self.message}"
+
+
+class BadRequestError(APIError):
+    """400: the API refused a parameter."""
+
+
+class AuthenticationError(APIError):
+    """401: the API key is missing, unknown or revoked."""
+
+
+class PermissionDeniedError(APIError):
+    """403: the API key may not read this resource."""
+
+
+class NotFoundError(APIError):
+    """404: there is no such resource in this store."""
+
+
+class RateLimitedError(APIError):
+    """429: the key's budget is used up, also after the retries."""
+
+
+class ServerError(APIError):
+    """5xx: something went wrong on the API's side."""
+
+
+class TransportError(DevSkinError):
+    """No whole answer came: connection, TLS, timeout, deadline, or a broken body."""
+
+
+class DecodeError(DevSkinError):
+    """An answer came that is not what the reference describes.
+
+    Args:
+        path: Where in the body, such as `$.data.items[17].total`.
+        expected: What the reference promises there.
+        received: What came, shortened.
+        request: Which request was answered so, such as `GET /orders`, where that is known.
+    """
+
+    def __init__(self, path: str, expected: str, received: str, request: str | None = None) -> None:
+        super().__init__(path, expected, received, request)
+        self.path = path
+        self.expected = expected
+        self.received = received
+        self.request = request
+
+    def __str__(self) -> str:
+        where = f"{self.request}: {self.path}" if self.request else self.path
+        return f"{where}: expected {self.expected}, got {self.received}"
+
+
+class BudgetExceededError(DevSkinError):
+    """The predicted wait for the rate limit is longer than the caller allows; nothing was sent.
+
+    Args:
+        message: What was asked and what was predicted.
+        retry_after: The predicted wait in seconds.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message, retry_after)
+        self.message = message
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class WebhookError(DevSkinError):
+    """A webhook request can't be accepted."""
+
+
+class InvalidSignatureError(WebhookError):
+    """The signature is missing, malformed, or made with another secret."""
+
+
+class MalformedEventError(WebhookError):
+    """The body is signed correctly and is not an event."""
+
+
+class StaleEventError(WebhookError):
+    """The event's timestamp is outside the allowed tolerance."""

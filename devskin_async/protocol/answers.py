@@ -1,0 +1,153 @@
+"""An answer becomes a record or an error."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TypeVar
+
+from attrs import frozen
+
+from .. import convert
+from ..errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    DecodeError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    ServerError,
+    TransportError,
+)
+from .calls import Call
+
+T = TypeVar("T")
+
+MAX_BODY = 32 * 1024 * 1024
+MAX_RETRY_AFTER = 300.0
+
+_ERRORS: dict[int, type[APIError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitedError,
+}
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+_SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_MARKUP = re.compile(r"<(script|style).*?</\1\s*>|<[^>]*>", re.ASCII | re.DOTALL | re.IGNORECASE)
+_SHOWN = 200
+
+
+@frozen
+class Answer:
+    """What came back.
+
+    Args:
+        status: The HTTP status.
+        headers: The headers, looked up without regard to case.
+        body: The whole body.
+        at: The instant at which it came, for a `Retry-After` that is a date.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    at: dt.datetime
+
+
+def read(call: Call[T], answer: Answer) -> T:
+    """Give what the answer holds.
+
+    Raises:
+        APIError: The API answered with an error, by its status or by its envelope.
+        DecodeError: The body is JSON of another shape than the reference's.
+        TransportError: The body is not JSON.
+    """
+    if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        raise _error(call, answer)
+    try:
+        envelope = call.envelope(answer.body)
+    except TransportError as error:
+        shown = _summary(answer)
+        raise TransportError(f"{call}: answered {answer.status}, but {error} ({shown})") from None
+    except DecodeError as error:
+        if (refusal := _refusal(answer.body)) is None:
+            raise DecodeError(error.path, error.expected, error.received, str(call)) from None
+    else:
+        if envelope.success:
+            return envelope.data
+        refusal = _refusal(answer.body)
+    raise APIError(answer.status, refusal or "success: false", "GET", call.path)
+
+
+def may_retry(error: Exception) -> bool:
+    """Say whether the request that ended in `error` may be sent again."""
+    if isinstance(error, APIError):
+        return error.status in _RETRIED
+    return isinstance(error, TransportError)
+
+
+def retry_after(headers: Mapping[str, str], at: dt.datetime) -> float | None:
+    """Read `Retry-After`, which is seconds or a date (RFC 9110, section 10.2.3).
+
+    Returns:
+        Seconds from `at`, 0 to 300: no answer makes a client sleep longer. None where the
+        header is missing, or neither seconds nor a date.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), MAX_RETRY_AFTER)
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    # A date with the zone "-0000" comes naive; HTTP's dates are in UTC (RFC 9110, section 5.6.7).
+    aware = date.replace(tzinfo=dt.UTC) if date.tzinfo is None else date
+    seconds = (aware - at).total_seconds()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _error(call: Call[T], answer: Answer) -> APIError:
+    status = answer.status
+    cls = APIError if status < HTTPStatus.INTERNAL_SERVER_ERROR else ServerError
+    if location := answer.headers.get("Location"):
+        message = f"redirects to {_line(location)}, not followed: the API key would travel along"
+    else:
+        message = _refusal(answer.body) or _summary(answer)
+    wait = retry_after(answer.headers, answer.at)
+    return _ERRORS.get(status, cls)(status, message, "GET", call.path, wait)
+
+
+def _refusal(body: bytes) -> str | None:
+    """Give the `error` of an envelope that says `success: false`; None if it is none."""
+    try:
+        envelope = convert.parse(body)
+    except TransportError:
+        return None
+    if not isinstance(envelope, dict) or envelope.get("success") is not False:
+        return None
+    error = envelope.get("error")
+    return _line(error if isinstance(error, str) else convert.describe(error))
+
+
+def _summary(answer: Answer) -> str:
+    """Describe a body that is no envelope in one short line."""
+    try:
+        phrase = HTTPStatus(answer.status).phrase
+    except ValueError:
+        phrase = "unknown status"
+    text = _line(_MARKUP.sub(" ", answer.body[:4096].decode(errors="replace")))
+    kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]
+    return f"{phrase}; {_line(kind)}: {text}" if text else f"{phrase}; an empty body"
+
+
+def _line(text: str) -> str:
+    """Fold a text from outside to one short, printable line."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(line.split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"

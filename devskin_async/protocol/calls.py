@@ -1,0 +1,185 @@
+"""A call becomes a request: the arguments are checked, the path and the query are made."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+from attrs import frozen
+
+from .. import convert
+from ..records import (
+    Customer,
+    OpenEnum,
+    Order,
+    OrderStatus,
+    OrderSummary,
+    Overview,
+    Page,
+    Period,
+    Product,
+    Revenue,
+)
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+@frozen
+class Envelope(Generic[T]):
+    """The frame of every answer that succeeded."""
+
+    success: bool
+    data: T
+
+
+@frozen
+class OrderData:
+    """The `data` of one order's answer."""
+
+    order: Order
+
+
+@frozen
+class Call(Generic[T]):
+    """One read of the API.
+
+    Args:
+        path: Path below the base URL.
+        query: The query as names and values, in the reference's order.
+        envelope: Reads the body of an answer that succeeded.
+    """
+
+    path: str
+    query: tuple[tuple[str, str], ...]
+    envelope: Callable[[bytes], Envelope[T]]
+
+    def __str__(self) -> str:
+        return f"GET {self.path}"
+
+    @property
+    def target(self) -> str:
+        """The path with its encoded query; equal targets are equal reads."""
+        query = f"?{urlencode(self.query, quote_via=quote)}" if self.query else ""
+        return f"{self.path}{query}"
+
+
+def overview() -> Call[Overview]:
+    """Make the call for the store's key figures."""
+    return Call("/analytics/overview", (), _envelope(Overview))
+
+
+def revenue(period: Period | str = Period.MONTH) -> Call[Revenue]:
+    """Make the call for a revenue series.
+
+    Raises:
+        ValueError: `period` is not one of the reference's.
+    """
+    return Call("/revenue", (("period", _word("period", period, Period)),), _envelope(Revenue))
+
+
+def order(order_id: int) -> Call[Order]:
+    """Make the call for one order.
+
+    Raises:
+        ValueError: `order_id` is not a positive integer.
+    """
+    return Call(f"/orders/{positive('order_id', order_id)}", (), _order_envelope)
+
+
+def orders(
+    page: int,
+    limit: int,
+    *,
+    status: OrderStatus | str | None = None,
+    date_from: dt.date | str | None = None,
+    date_to: dt.date | str | None = None,
+) -> Call[Page[OrderSummary]]:
+    """Make the call for one page of orders.
+
+    Raises:
+        ValueError: An argument is out of its bounds, or the dates are in the wrong order.
+    """
+    query = list(_page_query(page, limit))
+    if status is not None:
+        query.append(("status", _word("status", status, OrderStatus)))
+    first, last = _day("date_from", date_from), _day("date_to", date_to)
+    if first and last and first > last:
+        raise ValueError(f"date_from must not be after date_to, and {first} is after {last}")
+    query += [(n, d.isoformat()) for n, d in (("date_from", first), ("date_to", last)) if d]
+    return Call("/orders", tuple(query), _envelope(Page[OrderSummary]))
+
+
+def products(page: int, limit: int) -> Call[Page[Product]]:
+    """Make the call for one page of products.
+
+    Raises:
+        ValueError: `page` or `limit` is out of its bounds.
+    """
+    return Call("/products", _page_query(page, limit), _envelope(Page[Product]))
+
+
+def customers(page: int, limit: int) -> Call[Page[Customer]]:
+    """Make the call for one page of customers.
+
+    Raises:
+        ValueError: `page` or `limit` is out of its bounds.
+    """
+    return Call("/customers", _page_query(page, limit), _envelope(Page[Customer]))
+
+
+def page_count(total: int, limit: int) -> int:
+    """Count the pages of a list: `total` rows at `limit` a page, at least one page."""
+    return max(1, -(-total // limit))
+
+
+def positive(name: str, value: int) -> int:
+    """Check an argument that must be a positive integer.
+
+    Raises:
+        ValueError: It is not; the message names it.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, not {value!r}")
+    return value
+
+
+def _envelope(cls: type[T]) -> Callable[[bytes], Envelope[T]]:
+    return partial(convert.loads, cls=Envelope[cls])  # type: ignore[valid-type]  # made at run time
+
+
+def _order_envelope(body: bytes) -> Envelope[Order]:
+    envelope = convert.loads(body, Envelope[OrderData])
+    return Envelope(envelope.success, envelope.data.order)
+
+
+def _page_query(page: int, limit: int) -> tuple[tuple[str, str], ...]:
+    if positive("limit", limit) > MAX_LIMIT:
+        raise ValueError(f"limit must be at most {MAX_LIMIT}, not {limit}")
+    return (("page", str(positive("page", page))), ("limit", str(limit)))
+
+
+def _word(name: str, value: object, words: type[OpenEnum]) -> str:
+    if not isinstance(value, str) or not words(value).known:
+        raise ValueError(f"{name} must be one of {', '.join(words)}, not {value!r}")
+    return str(value)
+
+
+def _day(name: str, value: dt.date | str | None) -> dt.date | None:
+    if value is None or (isinstance(value, dt.date) and not isinstance(value, dt.datetime)):
+        return value
+    # strptime alone would take 2026-1-4, and fromisoformat 20260104.
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        try:
+            return dt.date.fromisoformat(value)
+        except ValueError:
+            pass
+    raise ValueError(f"{name} must be a date or a real day as YYYY-MM-DD, not {value!r}")

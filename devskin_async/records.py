@@ -1,0 +1,181 @@
+"""The store's data as frozen records, with the wire's own field names.
+
+Money is `Decimal` with the digits the API sent, instants are timezone-aware, days are `date`.
+A field the reference shows and an answer leaves out, or sends as null, is None where the type
+says so; a field the reference does not know is ignored.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Generic, TypeVar
+
+from attrs import frozen
+from msgspec import Meta
+
+T = TypeVar("T")
+
+Instant = Annotated[dt.datetime, Meta(tz=True)]
+Count = Annotated[int, Meta(ge=0)]
+Ordinal = Annotated[int, Meta(ge=1)]
+
+
+class OpenEnum(StrEnum):
+    """Words the reference lists, open to words that it does not.
+
+    An unlisted word becomes a value of the same type that equals the word:
+    `OrderStatus("refunded") == "refunded"`, with `known` False. Compare it with `==`, not `is`.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> OpenEnum | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return member
+
+    @property
+    def known(self) -> bool:
+        """Whether the reference lists this word."""
+        return self._value_ in type(self)._value2member_map_
+
+
+class OrderStatus(OpenEnum):
+    """Where an order stands."""
+
+    PENDING = "pending"
+    PAID = "paid"
+    SHIPPED = "shipped"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+class Period(OpenEnum):
+    """How far back a revenue series reaches."""
+
+    WEEK = "7d"
+    MONTH = "30d"
+    QUARTER = "90d"
+    YEAR = "1y"
+
+
+@frozen(kw_only=True)
+class Page(Generic[T]):
+    """One page of a list: its items, and where it stands in the whole.
+
+    `total` counts the rows of the whole list at the moment the page was read.
+    """
+
+    items: tuple[T, ...]
+    total: Count
+    page: Ordinal
+    limit: Ordinal
+
+
+@frozen(kw_only=True)
+class OrderSummary:
+    """An order as lists show it."""
+
+    id: int
+    order_number: str
+    status: OrderStatus
+    total: Decimal
+    customer_name: str | None = None
+    customer_email: str | None = None
+    created_at: Instant
+
+
+@frozen(kw_only=True)
+class OrderItem:
+    """One line of an order; `price` is for one piece."""
+
+    product_id: int
+    name: str | None = None
+    quantity: int
+    price: Decimal
+
+
+@frozen(kw_only=True)
+class ShippingAddress:
+    """Where an order goes."""
+
+    street: str | None = None
+    city: str | None = None
+    state: str | None = None
+    zip: str | None = None
+
+
+@frozen(kw_only=True)
+class Order:
+    """One order, whole: `total` is `subtotal` + `shipping_cost` - `discount`."""
+
+    id: int
+    order_number: str
+    status: OrderStatus
+    total: Decimal
+    subtotal: Decimal
+    shipping_cost: Decimal
+    discount: Decimal
+    customer_name: str | None = None
+    customer_email: str | None = None
+    items: tuple[OrderItem, ...]
+    shipping_address: ShippingAddress | None = None
+    created_at: Instant
+    updated_at: Instant
+
+
+@frozen(kw_only=True)
+class DailyRevenue:
+    """One day's revenue and its number of orders."""
+
+    date: dt.date
+    total: Decimal
+    count: int
+
+
+@frozen(kw_only=True)
+class Revenue:
+    """A revenue series, in the order in which the API sent its days."""
+
+    period: Period
+    total: Decimal
+    daily: tuple[DailyRevenue, ...]
+
+
+@frozen(kw_only=True)
+class Product:
+    """A product; `stock` is in pieces."""
+
+    id: int
+    name: str | None = None
+    slug: str | None = None
+    price: Decimal
+    stock: int
+    status: str | None = None
+    created_at: Instant
+
+
+@frozen(kw_only=True)
+class Customer:
+    """A customer and what the customer has bought so far."""
+
+    id: int
+    name: str | None = None
+    email: str | None = None
+    total_orders: int
+    total_spent: Decimal
+    created_at: Instant
+
+
+@frozen(kw_only=True)
+class Overview:
+    """The store's key figures."""
+
+    total_orders: int
+    monthly_orders: int
+    total_revenue: Decimal
+    monthly_revenue: Decimal
+    total_products: int

@@ -1,1 +1,77 @@
 """Async client for the DevSkin Marketplace store API."""
+
+from ._version import __version__
+from .client import DevSkinClient
+from .errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    BudgetExceededError,
+    ConfigurationError,
+    DecodeError,
+    DevSkinError,
+    InvalidSignatureError,
+    MalformedEventError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    ServerError,
+    StaleEventError,
+    TransportError,
+    WebhookError,
+)
+from .paging import Listing, Rows
+from .ratelimit import Budget, RateLimit
+from .records import (
+    Customer,
+    DailyRevenue,
+    Order,
+    OrderItem,
+    OrderStatus,
+    OrderSummary,
+    Overview,
+    Page,
+    Period,
+    Product,
+    Revenue,
+    ShippingAddress,
+)
+from .transport import Retry
+
+__all__ = [
+    "APIError",
+    "AuthenticationError",
+    "BadRequestError",
+    "Budget",
+    "BudgetExceededError",
+    "ConfigurationError",
+    "Customer",
+    "DailyRevenue",
+    "DecodeError",
+    "DevSkinClient",
+    "DevSkinError",
+    "InvalidSignatureError",
+    "Listing",
+    "MalformedEventError",
+    "NotFoundError",
+    "Order",
+    "OrderItem",
+    "OrderStatus",
+    "OrderSummary",
+    "Overview",
+    "Page",
+    "Period",
+    "PermissionDeniedError",
+    "Product",
+    "RateLimit",
+    "RateLimitedError",
+    "Retry",
+    "Revenue",
+    "Rows",
+    "ServerError",
+    "ShippingAddress",
+    "StaleEventError",
+    "TransportError",
+    "WebhookError",
+    "__version__",
+]

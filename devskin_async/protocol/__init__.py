@@ -2,6 +2,16 @@
 
 from . import calls
 from .answers import MAX_BODY, Answer, may_retry, read
-from .calls import Call
+from .calls import DEFAULT_LIMIT, MAX_LIMIT, Call, page_count
 
-__all__ = ["MAX_BODY", "Answer", "Call", "calls", "may_retry", "read"]
+__all__ = [
+    "DEFAULT_LIMIT",
+    "MAX_BODY",
+    "MAX_LIMIT",
+    "Answer",
+    "Call",
+    "calls",
+    "may_retry",
+    "page_count",
+    "read",
+]

@@ -141,7 +141,7 @@ def page_count(total: int, limit: int) -> int:
     return max(1, -(-total // limit))
 
 
-def positive(name: str, value: int) -> int:
+def positive(name: str, value: object) -> int:
     """Check an argument that must be a positive integer.
 
     Raises:

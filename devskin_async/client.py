@@ -1,0 +1,167 @@
+"""The client: one method for each endpoint, composed from the layers below."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from attrs import evolve
+from yarl import URL
+
+from .errors import ConfigurationError
+from .protocol import calls
+from .ratelimit import Budget, RateLimit, Scheduler
+from .records import Period, Revenue
+from .resources import Analytics, Customers, Orders, Products, Reader
+from .transport import Retry, Transport
+
+DEFAULT_BASE_URL = "https://api-marketplace.devskin.com/api/v1"
+
+
+class DevSkinClient:
+    """Reads one store.
+
+    Use it as `async with DevSkinClient(...) as store`, or call `aclose` when done. It belongs to
+    the event loop in which it is first used. Every request waits for its turn in the rate limit.
+
+    Args:
+        api_key: The store's API key; None takes the environment's `DEVSKIN_API_KEY`.
+        base_url: The API's address; None takes `DEVSKIN_BASE_URL`, or else the real API's. Plain
+            http is accepted for a loopback host only.
+        rate_limit: The budget to keep.
+        concurrency: How many requests of one listing, or of one `get_many`, are in flight or
+            held at the most.
+        timeout: Seconds for one attempt on the wire.
+        retry: How a request that failed in passing is sent again.
+        session: An aiohttp session of the caller's, used and left open; None makes one.
+
+    Raises:
+        ConfigurationError: The key is missing or unusable, or the address is not acceptable.
+        ValueError: `concurrency` or `timeout` is not positive.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        rate_limit: RateLimit = RateLimit(),
+        concurrency: int = 10,
+        timeout: float = 30.0,
+        retry: Retry = Retry(),
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        transport = Transport(
+            _checked_base_url(base_url or os.environ.get("DEVSKIN_BASE_URL") or DEFAULT_BASE_URL),
+            _checked_key(api_key if api_key is not None else os.environ.get("DEVSKIN_API_KEY")),
+            scheduler=Scheduler(rate_limit),
+            timeout=_positive_seconds("timeout", timeout),
+            retry=retry,
+            session=session,
+        )
+        self._set_reader(Reader(transport, calls.positive("concurrency", concurrency)))
+
+    def _set_reader(self, reader: Reader) -> None:
+        self._reader = reader
+        self.orders = Orders(reader)
+        self.products = Products(reader)
+        self.customers = Customers(reader)
+        self.analytics = Analytics(reader)
+
+    async def revenue(self, period: Period | str = Period.MONTH) -> Revenue:
+        """Read the revenue series of a period.
+
+        Args:
+            period: `7d`, `30d`, `90d` or `1y`.
+
+        Raises:
+            ValueError: `period` is none of these.
+        """
+        return await self._reader.one(calls.revenue(period))
+
+    @property
+    def budget(self) -> Budget:
+        """The key's budget as it stands; asked for inside the running event loop."""
+        return self._reader.transport.scheduler.budget()
+
+    def with_options(self, *, deadline: float | None = None) -> Self:
+        """Make a view of this client with other options, over the same session and budget.
+
+        Args:
+            deadline: Seconds for a whole call, queue and retries included; for a listing, from
+                its start to its last page. None sets no bound.
+
+        Raises:
+            ValueError: `deadline` is not positive.
+        """
+        if deadline is not None:
+            _positive_seconds("deadline", deadline)
+        view = object.__new__(type(self))
+        view._set_reader(evolve(self._reader, deadline=deadline))
+        return view
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight and close the session, unless it is the caller's.
+
+        It may be called again. Closing a view closes the client, and the other way round.
+        """
+        await self._reader.transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._reader.transport.base_url}>"
+
+
+def _checked_key(key: str | None) -> str:
+    key = (key or "").strip()
+    if not key:
+        raise ConfigurationError("no API key: pass api_key or set DEVSKIN_API_KEY")
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError("the API key has characters that no HTTP header can carry")
+    return key
+
+
+def _checked_base_url(text: str) -> str:
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigurationError(f"base_url must be an address such as {DEFAULT_BASE_URL}")
+    if url.user or url.password or url.query_string or url.fragment:
+        raise ConfigurationError("base_url must have no user, password, query or fragment")
+    if url.scheme == "http" and not _is_loopback(url.host):
+        raise ConfigurationError(
+            f"base_url must be https: over plain http the API key could be read on its way to "
+            f"{url.host}"
+        )
+    return str(url).rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _positive_seconds(name: str, value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
+    return value

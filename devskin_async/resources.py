@@ -1,0 +1,203 @@
+"""The store's resources: what can be read, with its arguments."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import TypeVar
+
+from attrs import frozen
+
+from .paging import Listing, Rows, fan_out, ordered
+from .protocol import DEFAULT_LIMIT, MAX_LIMIT, Call, calls
+from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
+from .transport import Deadline, Transport
+
+T = TypeVar("T")
+
+
+@frozen
+class Reader:
+    """How calls are read.
+
+    Args:
+        transport: What sends them.
+        concurrency: How many of one listing are in flight or held at the most.
+        deadline: Seconds for a whole call or listing; None sets no bound.
+    """
+
+    transport: Transport
+    concurrency: int
+    deadline: float | None = None
+
+    async def one(self, call: Call[T]) -> T:
+        """Read one call's answer."""
+        return await self.transport.send(call, Deadline.after(self.deadline))
+
+    def listing(self, call_of: Callable[[int], Call[Page[T]]]) -> Listing[T]:
+        """Read the pages that `call_of` makes the calls for, by their numbers from 1."""
+        # Made once for nothing, so that wrong arguments are told before anything is awaited.
+        call_of(1)
+
+        def pages() -> AsyncGenerator[Page[T], None]:
+            deadline = Deadline.after(self.deadline)
+            return fan_out(
+                lambda number: self.transport.send(call_of(number), deadline), self.concurrency
+            )
+
+        return Listing(pages)
+
+    def many(self, wanted: Iterable[Call[T]]) -> Rows[T]:
+        """Read the answers of many calls, in their order."""
+        reads = tuple(wanted)
+
+        def rows() -> AsyncGenerator[T, None]:
+            deadline = Deadline.after(self.deadline)
+            return ordered(
+                lambda call: self.transport.send(call, deadline), reads, self.concurrency
+            )
+
+        return Rows(rows)
+
+
+class Orders:
+    """The store's orders, newest first."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def get(self, order_id: int) -> Order:
+        """Read one order, whole.
+
+        Args:
+            order_id: The order's `id`.
+
+        Raises:
+            NotFoundError: The store has no such order.
+            ValueError: `order_id` is not a positive integer.
+        """
+        return await self._reader.one(calls.order(order_id))
+
+    def get_many(self, order_ids: Iterable[int]) -> Rows[Order]:
+        """Read many orders, whole, concurrently; one request each.
+
+        Args:
+            order_ids: The orders' ids.
+
+        Returns:
+            The orders in the order of the ids, by `async for` or `await`. An id that the store
+            does not have ends the reading with `NotFoundError`.
+
+        Raises:
+            ValueError: An id is not a positive integer.
+        """
+        return self._reader.many(calls.order(order_id) for order_id in order_ids)
+
+    async def page(
+        self,
+        page: int = 1,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        status: OrderStatus | str | None = None,
+        date_from: dt.date | str | None = None,
+        date_to: dt.date | str | None = None,
+    ) -> Page[OrderSummary]:
+        """Read one page of orders.
+
+        Args:
+            page: The page's number, from 1.
+            limit: Rows a page, 1 to 100.
+            status: Only orders of this status.
+            date_from: Only orders from this day on, a date or YYYY-MM-DD.
+            date_to: Only orders up to this day.
+
+        Raises:
+            ValueError: An argument is out of its bounds.
+        """
+        return await self._reader.one(
+            calls.orders(page, limit, status=status, date_from=date_from, date_to=date_to)
+        )
+
+    def list(
+        self,
+        *,
+        status: OrderStatus | str | None = None,
+        date_from: dt.date | str | None = None,
+        date_to: dt.date | str | None = None,
+    ) -> Listing[OrderSummary]:
+        """Read all orders, 100 a request, several requests at a time.
+
+        Args:
+            status: Only orders of this status.
+            date_from: Only orders from this day on, a date or YYYY-MM-DD.
+            date_to: Only orders up to this day.
+
+        Returns:
+            The orders, by `async for`, `await`, or page by page. Orders that come, go or change
+            while they are read can shift the pages: rows may be missing or come twice.
+
+        Raises:
+            ValueError: An argument is out of its bounds.
+        """
+        return self._reader.listing(
+            lambda page: calls.orders(
+                page, MAX_LIMIT, status=status, date_from=date_from, date_to=date_to
+            )
+        )
+
+
+class Products:
+    """The store's products."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def page(self, page: int = 1, *, limit: int = DEFAULT_LIMIT) -> Page[Product]:
+        """Read one page of products.
+
+        Args:
+            page: The page's number, from 1.
+            limit: Rows a page, 1 to 100.
+
+        Raises:
+            ValueError: An argument is out of its bounds.
+        """
+        return await self._reader.one(calls.products(page, limit))
+
+    def list(self) -> Listing[Product]:
+        """Read all products, 100 a request, several requests at a time."""
+        return self._reader.listing(lambda page: calls.products(page, MAX_LIMIT))
+
+
+class Customers:
+    """The store's customers."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def page(self, page: int = 1, *, limit: int = DEFAULT_LIMIT) -> Page[Customer]:
+        """Read one page of customers.
+
+        Args:
+            page: The page's number, from 1.
+            limit: Rows a page, 1 to 100.
+
+        Raises:
+            ValueError: An argument is out of its bounds.
+        """
+        return await self._reader.one(calls.customers(page, limit))
+
+    def list(self) -> Listing[Customer]:
+        """Read all customers, 100 a request, several requests at a time."""
+        return self._reader.listing(lambda page: calls.customers(page, MAX_LIMIT))
+
+
+class Analytics:
+    """The store's key figures."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def overview(self) -> Overview:
+        """Read the store's key figures."""
+        return await self._reader.one(calls.overview())

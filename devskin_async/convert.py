@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
-from operator import eq
+from operator import attrgetter, eq
 from types import GenericAlias
 from typing import TypeAlias, TypeVar, cast, get_args, get_origin
 
@@ -69,7 +69,7 @@ def loads(body: bytes, cls: type[T]) -> T:
 
     Raises:
         DecodeError: The body is JSON of another shape.
-        TransportError: The body is not JSON.
+        TransportError: The body can't be read as JSON.
     """
     return _converter.structure(body, cls)
 
@@ -78,13 +78,13 @@ def parse(body: bytes) -> object:
     """Read a JSON body as plain values, numbers with a fraction as `Decimal`.
 
     Raises:
-        TransportError: The body is not JSON.
+        TransportError: The body can't be read as JSON.
     """
     try:
         return _exact.decode(body)
     except _REFUSALS as error:
         reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
-    raise TransportError(f"the body is not JSON: {reason}")
+    raise TransportError(f"the body can't be read as JSON: {reason}")
 
 
 def to_plain(record: attrs.AttrsInstance) -> dict[str, object]:
@@ -108,6 +108,9 @@ def describe(value: object) -> str:
     if isinstance(value, list):
         return "an array"
     text = _encoder.encode(value).decode()
+    text = "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: _SHOWN + 1]
+    )
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -198,6 +201,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_record, _record_hook)
     converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
     converter.register_structure_hook_factory(_is_open_enum, _leaf_hook)
+    converter.register_unstructure_hook(OpenEnum, attrgetter("value"))
     for leaf in (bool, int, str, Decimal, dt.date):
         converter.register_structure_hook(leaf, _leaf_hook(leaf))
     for constrained in (Instant, Count, Ordinal):

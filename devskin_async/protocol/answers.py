@@ -66,7 +66,7 @@ def read(call: Call[T], answer: Answer) -> T:
     Raises:
         APIError: The API answered with an error, by its status or by its envelope.
         DecodeError: The body is JSON of another shape than the reference's.
-        TransportError: The body is not JSON.
+        TransportError: The body can't be read as JSON.
     """
     if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         raise _error(call, answer)
@@ -81,8 +81,8 @@ def read(call: Call[T], answer: Answer) -> T:
     else:
         if envelope.success:
             return envelope.data
-        refusal = _refusal(answer.body)
-    raise APIError(answer.status, refusal or "success: false", "GET", call.path)
+        refusal = _refusal(answer.body) or "no reason given"
+    raise APIError(answer.status, refusal, "GET", call.path)
 
 
 def may_retry(error: Exception) -> bool:
@@ -115,7 +115,8 @@ def retry_after(headers: Mapping[str, str], at: dt.datetime) -> float | None:
 def _error(call: Call[T], answer: Answer) -> APIError:
     status = answer.status
     cls = APIError if status < HTTPStatus.INTERNAL_SERVER_ERROR else ServerError
-    if location := answer.headers.get("Location"):
+    location = answer.headers.get("Location")
+    if location and status < HTTPStatus.BAD_REQUEST:
         message = f"redirects to {_line(location)}, not followed: the API key would travel along"
     else:
         message = _refusal(answer.body) or _summary(answer)
@@ -132,6 +133,8 @@ def _refusal(body: bytes) -> str | None:
     if not isinstance(envelope, dict) or envelope.get("success") is not False:
         return None
     error = envelope.get("error")
+    if error is None:
+        return "no reason given"
     return _line(error if isinstance(error, str) else convert.describe(error))
 
 

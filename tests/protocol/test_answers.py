@@ -1,0 +1,226 @@
+"""An answer becomes a record, or the error of the tree that says what happened."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from devskin_async import errors
+from devskin_async.protocol import Answer, Call, calls, may_retry, read
+from devskin_async.protocol.answers import retry_after
+from tests import samples
+
+NOW = dt.datetime(2026, 2, 10, 12, tzinfo=dt.UTC)
+
+
+def answer(status: int, body: bytes | str | dict[str, object], **headers: str) -> Answer:
+    content_type = "text/html" if isinstance(body, str) else "application/json"
+    raw = json.dumps(body) if isinstance(body, dict) else body
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(
+        status,
+        CIMultiDict({"Content-Type": content_type} | named),
+        raw if isinstance(raw, bytes) else raw.encode(),
+        NOW,
+    )
+
+
+def refusal(message: object) -> dict[str, object]:
+    return {"success": False, "error": message}
+
+
+@pytest.mark.parametrize(("call", "body"), samples.EXAMPLES, ids=str)
+def test_the_references_answers_are_read(call: Call[Any], body: bytes) -> None:
+    assert read(call, answer(200, body)) is not None
+
+
+def test_an_order_is_taken_out_of_its_frame() -> None:
+    assert read(calls.order(1234), answer(200, samples.ORDER)).order_number == "ORD-2026-001234"
+
+
+@pytest.mark.parametrize(
+    ("status", "cls"),
+    [
+        (400, errors.BadRequestError),
+        (401, errors.AuthenticationError),
+        (403, errors.PermissionDeniedError),
+        (404, errors.NotFoundError),
+        (405, errors.APIError),
+        (418, errors.APIError),
+        (429, errors.RateLimitedError),
+        (500, errors.ServerError),
+        (503, errors.ServerError),
+        (599, errors.ServerError),
+    ],
+)
+def test_a_status_becomes_its_error_with_the_envelopes_message(
+    status: int, cls: type[errors.APIError]
+) -> None:
+    with pytest.raises(errors.APIError) as caught:
+        read(calls.order(7), answer(status, refusal("Invalid or expired API key")))
+    error = caught.value
+    assert type(error) is cls
+    assert (error.status, error.message) == (status, "Invalid or expired API key")
+    assert (error.method, error.path) == ("GET", "/orders/7")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "<html><head><style>p {}</style></head><h1>Bad\n gateway</h1>nginx</html>",
+            "Bad Gateway; text/html: Bad gateway nginx",
+        ),
+        ("", "Bad Gateway; an empty body"),
+        (b"\xff\x1b[31mred", "Bad Gateway; application/json: \N{REPLACEMENT CHARACTER} [31mred"),
+        (b"{}", "Bad Gateway; application/json: {}"),
+        (b"x" * 5000, "Bad Gateway; application/json: " + "x" * 200 + "…"),
+        (refusal({"code": 5}), "an object"),
+        (refusal(None), "no reason given"),
+    ],
+)
+def test_an_error_without_an_envelope_is_summed_up_in_one_printable_line(
+    body: bytes | str | dict[str, object], message: str
+) -> None:
+    with pytest.raises(errors.ServerError) as caught:
+        read(calls.overview(), answer(502, body))
+    assert caught.value.message == message
+
+
+def test_an_error_message_that_would_move_the_cursor_is_cleaned() -> None:
+    with pytest.raises(errors.BadRequestError) as caught:
+        read(calls.overview(), answer(400, refusal("no\x1b[2J\r\nsuch\x00 page")))
+    assert caught.value.message == "no [2J such page"
+
+
+def test_a_status_that_http_does_not_know_is_summed_up_too() -> None:
+    with pytest.raises(errors.APIError, match="499 unknown status; an empty body"):
+        read(calls.overview(), answer(499, b""))
+
+
+def test_a_redirect_is_an_error_that_says_why_it_is_not_followed() -> None:
+    with pytest.raises(errors.APIError) as caught:
+        read(calls.overview(), answer(302, "", Location="https://elsewhere.test/"))
+    assert caught.value.message == (
+        "redirects to https://elsewhere.test/, not followed: the API key would travel along"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (refusal("store is closed"), "store is closed"),
+        ({"success": False}, "no reason given"),
+        ({"success": False, "data": {}}, "no reason given"),
+        (json.loads(samples.OVERVIEW) | {"success": False, "error": "half"}, "half"),
+    ],
+)
+def test_success_false_with_status_200_is_an_api_error(
+    body: dict[str, object], message: str
+) -> None:
+    with pytest.raises(errors.APIError) as caught:
+        read(calls.overview(), answer(200, body))
+    assert type(caught.value) is errors.APIError
+    assert (caught.value.status, caught.value.message) == (200, message)
+
+
+def test_an_html_page_with_status_200_is_a_transport_error_that_shows_it() -> None:
+    with pytest.raises(errors.TransportError) as caught:
+        read(calls.overview(), answer(200, "<h1>Sign in to the Wi-Fi</h1>"))
+    assert "GET /analytics/overview: answered 200, but the body can't be read" in str(caught.value)
+    assert "(OK; text/html: Sign in to the Wi-Fi)" in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"x"', b"{}", b'{"success": true}', b'{"items": []}'])
+def test_json_that_is_not_the_envelope_is_a_decode_error_that_names_the_request(
+    body: bytes,
+) -> None:
+    with pytest.raises(errors.DecodeError) as caught:
+        read(calls.overview(), answer(200, body))
+    assert caught.value.request == "GET /analytics/overview"
+    assert caught.value.path.startswith("$")
+
+
+@given(
+    status=st.integers(100, 599),
+    body=st.binary() | st.sampled_from([b'{"success": false}', b"{}", samples.OVERVIEW]),
+    headers=st.dictionaries(
+        st.sampled_from(["Retry-After", "Location", "Content-Type"]), st.text(), max_size=3
+    ),
+)
+def test_any_answer_gives_a_record_or_an_error_of_the_tree(
+    status: int, body: bytes, headers: dict[str, str]
+) -> None:
+    try:
+        record = read(calls.overview(), Answer(status, headers, body, NOW))
+    except (errors.APIError, errors.DecodeError, errors.TransportError) as error:
+        assert str(error).isprintable()
+    else:
+        assert (status // 100, record.total_orders) == (2, 1563)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("7", 7),
+        (" 7 ", 7),
+        ("1.5", 1.5),
+        ("299", 299),
+        ("301", 300),
+        ("9" * 5000, 300),
+        (format_datetime(NOW + dt.timedelta(seconds=42), usegmt=True), 42),
+        (format_datetime(NOW - dt.timedelta(days=1), usegmt=True), 0),
+        ("Tue, 10 Feb 2026 12:00:09 -0000", 9),
+        ("Tue, 10 Feb 2099 12:00:00 GMT", 300),
+        ("", None),
+        ("-5", None),
+        ("inf", None),
+        ("nan", None),
+        ("٣", None),
+        ("soon", None),
+        ("Tue, 99 Feb 2026 12:00:00 GMT", None),
+        ("Tue, 10 Feb 99999 12:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_between_0_and_5_minutes(
+    text: str, seconds: float | None
+) -> None:
+    assert retry_after({"Retry-After": text}, NOW) == seconds
+
+
+def test_retry_after_may_be_missing() -> None:
+    assert retry_after({}, NOW) is None
+
+
+@given(text=st.text())
+def test_no_retry_after_is_negative_or_above_5_minutes(text: str) -> None:
+    seconds = retry_after({"Retry-After": text}, NOW)
+    assert seconds is None or 0 <= seconds <= 300
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_refusal_carries_its_retry_after(status: int) -> None:
+    with pytest.raises(errors.APIError) as caught:
+        read(calls.overview(), answer(status, refusal("slow down"), retry_after="12"))
+    assert caught.value.retry_after == 12
+
+
+@pytest.mark.parametrize("status", range(300, 600))
+def test_only_429_and_passing_server_errors_may_be_retried(status: int) -> None:
+    with pytest.raises(errors.APIError) as caught:
+        read(calls.overview(), answer(status, refusal("no")))
+    assert may_retry(caught.value) is (status in {429, 500, 502, 503, 504})
+
+
+def test_a_broken_answer_may_be_retried_and_a_wrong_one_not() -> None:
+    assert may_retry(errors.TransportError("cut short"))
+    assert not may_retry(errors.DecodeError("$", "an object", "null"))
+    assert not may_retry(ValueError("a bug"))

@@ -1,0 +1,96 @@
+"""A call becomes a request, and wrong arguments are told before anything is sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devskin_async import OrderStatus, Period
+from devskin_async.protocol import calls, page_count
+
+untyped: Any = calls
+
+
+@pytest.mark.parametrize(
+    ("call", "target"),
+    [
+        (calls.overview(), "/analytics/overview"),
+        (calls.revenue(), "/revenue?period=30d"),
+        (calls.revenue(Period.YEAR), "/revenue?period=1y"),
+        (calls.order(1234), "/orders/1234"),
+        (calls.orders(2, 50), "/orders?page=2&limit=50"),
+        (
+            calls.orders(1, 10, status="paid", date_from="2026-01-14", date_to="2026-02-13"),
+            "/orders?page=1&limit=10&status=paid&date_from=2026-01-14&date_to=2026-02-13",
+        ),
+        (
+            calls.orders(1, 100, status=OrderStatus.PAID, date_from=dt.date(2026, 1, 14)),
+            "/orders?page=1&limit=100&status=paid&date_from=2026-01-14",
+        ),
+        (calls.products(1, 20), "/products?page=1&limit=20"),
+        (calls.customers(3, 1), "/customers?page=3&limit=1"),
+    ],
+    ids=str,
+)
+def test_a_call_has_the_references_path_and_query(call: calls.Call[Any], target: str) -> None:
+    assert call.target == target
+
+
+def test_a_call_prints_as_its_request_without_its_query() -> None:
+    assert str(calls.orders(1, 10, status="paid")) == "GET /orders"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: calls.orders(0, 10), "page must be a positive integer, not 0"),
+        (lambda: calls.orders(True, 10), "page must be a positive integer, not True"),
+        (lambda: untyped.orders(1.0, 10), "page must be a positive integer, not 1.0"),
+        (lambda: untyped.orders("1", 10), "page must be a positive integer, not '1'"),
+        (lambda: calls.orders(1, 0), "limit must be a positive integer, not 0"),
+        (lambda: calls.products(1, 101), "limit must be at most 100, not 101"),
+        (lambda: calls.customers(-1, 20), "page must be a positive integer, not -1"),
+        (lambda: calls.order(0), "order_id must be a positive integer, not 0"),
+        (lambda: untyped.order(None), "order_id must be a positive integer, not None"),
+        (lambda: calls.revenue("2d"), "period must be one of 7d, 30d, 90d, 1y, not '2d'"),
+        (lambda: untyped.revenue(None), "period must be one of 7d, 30d, 90d, 1y, not None"),
+        (
+            lambda: calls.orders(1, 10, status="refunded"),
+            "status must be one of pending, paid, shipped, completed, cancelled, not 'refunded'",
+        ),
+        (lambda: calls.orders(1, 10, status=OrderStatus("x")), "status must be one of pending"),
+        (
+            lambda: calls.orders(1, 10, date_from="2026-02-30"),
+            "date_from must be a date or a real day as YYYY-MM-DD, not '2026-02-30'",
+        ),
+        (lambda: calls.orders(1, 10, date_to="20260201"), "date_to must be a date or a real day"),
+        (lambda: calls.orders(1, 10, date_to="2026-W07-5"), "date_to must be a date or a real"),
+        (lambda: untyped.orders(1, 10, date_to=20260201), "date_to must be a date or a real day"),
+        (
+            lambda: calls.orders(1, 10, date_from=dt.datetime(2026, 2, 1, tzinfo=dt.UTC)),
+            "date_from must be a date",
+        ),
+        (
+            lambda: calls.orders(1, 10, date_from="2026-02-02", date_to="2026-02-01"),
+            "date_from must not be after date_to, and 2026-02-02 is after 2026-02-01",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_a_value_error_that_names_it(
+    make: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert message in str(caught.value)
+
+
+@given(total=st.integers(0, 10**6), limit=st.integers(1, 100))
+def test_the_pages_hold_all_rows_and_no_page_is_spare(total: int, limit: int) -> None:
+    pages = page_count(total, limit)
+    assert pages * limit >= total
+    assert pages == 1 or (pages - 1) * limit < total

@@ -1,0 +1,302 @@
+"""Bytes to records on two roads that agree; records to plain data without losing a digit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devskin_async import (
+    Customer,
+    DecodeError,
+    Order,
+    OrderSummary,
+    Overview,
+    Page,
+    Product,
+    Revenue,
+    TransportError,
+    convert,
+)
+from devskin_async.protocol.calls import Envelope, OrderData
+
+from . import samples
+
+SAMPLES: dict[Any, bytes] = {
+    Envelope[Page[OrderSummary]]: samples.ORDERS,
+    Envelope[OrderData]: samples.ORDER,
+    Envelope[Revenue]: samples.REVENUE,
+    Envelope[Page[Product]]: samples.PRODUCTS,
+    Envelope[Page[Customer]]: samples.CUSTOMERS,
+    Envelope[Overview]: samples.OVERVIEW,
+}
+SHAPES = pytest.mark.parametrize("cls", SAMPLES, ids=str)
+
+
+def orders(body: bytes) -> Page[OrderSummary]:
+    return convert.loads(body, Envelope[Page[OrderSummary]]).data
+
+
+def one_order(**changes: object) -> bytes:
+    fields = json.loads(samples.ORDERS)["data"]["items"][0] | changes
+    page = {"items": [fields], "total": 1, "page": 1, "limit": 10}
+    return json.dumps({"success": True, "data": page}).encode()
+
+
+def test_the_references_order_is_read_with_exact_money_and_an_aware_instant() -> None:
+    order = convert.loads(samples.ORDER, Envelope[OrderData]).data.order
+    assert str(order.total) == "199.90"
+    assert str(order.shipping_cost) == "10.00"
+    assert order.discount == 0
+    assert order.created_at == dt.datetime(2026, 2, 10, 14, 30, tzinfo=dt.UTC)
+    assert order.items[0].price * order.items[0].quantity == order.subtotal
+    assert order.shipping_address is not None
+    assert order.shipping_address.zip == "01310-100"
+
+
+def test_days_are_dates() -> None:
+    revenue = convert.loads(samples.REVENUE, Envelope[Revenue]).data
+    assert [day.date for day in revenue.daily] == [dt.date(2026, 2, 13), dt.date(2026, 2, 12)]
+
+
+@SHAPES
+def test_the_slow_road_reads_the_references_answers_too(cls: Any) -> None:
+    assert convert._read_slowly(SAMPLES[cls], cls) == convert.loads(SAMPLES[cls], cls)
+
+
+@given(units=st.integers(0, 10**15), cents=st.integers(0, 99))
+def test_money_keeps_the_digits_of_the_wire(units: int, cents: int) -> None:
+    text = f"{units}.{cents:02}"
+    body = samples.ORDERS.replace(b"199.90", text.encode())
+    assert str(orders(body).items[0].total) == text
+    assert text.encode() in convert.dumps(orders(body))
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert orders(one_order(loyalty={"points": 5})) == orders(one_order())
+
+
+@pytest.mark.parametrize("field", ["customer_name", "customer_email"])
+def test_an_optional_field_is_none_when_null_or_absent(field: str) -> None:
+    body = json.loads(one_order())
+    del body["data"]["items"][0][field]
+    absent = orders(json.dumps(body).encode()).items[0]
+    assert getattr(absent, field) is None
+    assert orders(one_order(**{field: None})).items[0] == absent
+
+
+@pytest.mark.parametrize(
+    ("cls", "body", "fields"),
+    [
+        (Envelope[Page[Product]], samples.PRODUCTS, ("name", "slug", "status")),
+        (Envelope[Page[Customer]], samples.CUSTOMERS, ("name", "email")),
+    ],
+)
+def test_the_optional_fields_of_a_list_are_none_when_null(
+    cls: Any, body: bytes, fields: tuple[str, ...]
+) -> None:
+    answer = json.loads(body)
+    answer["data"]["items"][0] |= dict.fromkeys(fields)
+    item = convert.loads(json.dumps(answer).encode(), cls).data.items[0]
+    assert all(getattr(item, field) is None for field in fields)
+
+
+def test_an_order_without_an_address_has_none() -> None:
+    body = json.loads(samples.ORDER)
+    del body["data"]["order"]["shipping_address"]
+    assert convert.loads(json.dumps(body).encode(), Envelope[OrderData]).data.order == (
+        convert._read_slowly(json.dumps(body).encode(), Envelope[OrderData]).data.order
+    )
+    body["data"]["order"]["shipping_address"] = {"city": None}
+    order = convert.loads(json.dumps(body).encode(), Envelope[OrderData]).data.order
+    assert order.shipping_address is not None
+    assert order.shipping_address.city is order.shipping_address.street is None
+
+
+def test_an_unknown_status_is_read() -> None:
+    status = orders(one_order(status="refunded")).items[0].status
+    assert status == "refunded"
+    assert not status.known
+
+
+WRONG: tuple[tuple[str, object, str, str], ...] = (
+    ("total", None, "a number", "null"),
+    ("total", "a lot", "a number", '"a lot"'),
+    ("total", True, "a number", "true"),
+    ("id", 12.5, "an integer", "12.5"),
+    ("id", "1", "an integer", '"1"'),
+    ("id", True, "an integer", "true"),
+    ("order_number", None, "a string", "null"),
+    ("order_number", ["x"], "a string", "an array"),
+    ("customer_name", {"first": "J"}, "a string", "an object"),
+    ("total", "\u202e1", "a number", '"\N{REPLACEMENT CHARACTER}1"'),
+    ("status", None, "a string", "null"),
+    ("status", 3, "a string", "3"),
+    (
+        "created_at",
+        "2026-02-10T14:30:00",
+        "an instant with a time zone (RFC 3339)",
+        '"2026-02-10T14:30:00"',
+    ),
+    ("created_at", 1770733800, "an instant with a time zone (RFC 3339)", "1770733800"),
+    ("created_at", "y" * 100, "an instant with a time zone (RFC 3339)", '"' + "y" * 59 + "…"),
+)
+
+
+@pytest.mark.parametrize(("field", "value", "expected", "received"), WRONG)
+def test_a_wrong_value_is_named_by_its_path(
+    field: str, value: object, expected: str, received: str
+) -> None:
+    with pytest.raises(DecodeError) as caught:
+        orders(one_order(**{field: value}))
+    error = caught.value
+    assert (error.path, error.expected, error.received) == (
+        f"$.data.items[0].{field}",
+        expected,
+        received,
+    )
+
+
+def test_the_path_counts_the_row() -> None:
+    page = json.loads(samples.ORDERS)
+    page["data"]["items"] = page["data"]["items"] * 17 + [{}]
+    with pytest.raises(DecodeError, match=r"^\$\.data\.items\[17\]\.id: expected a value, got not"):
+        orders(json.dumps(page).encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"[]", "$: expected an object, got an array"),
+        (b"null", "$: expected an object, got null"),
+        (b'{"success": true}', "$.data: expected a value, got nothing"),
+        (b'{"success": true, "data": []}', "$.data: expected an object, got an array"),
+        (b'{"success": 1, "data": {}}', "$.success: expected true or false, got 1"),
+        (samples.ORDERS.replace(b"156", b"-1"), "expected an integer of 0 or more, got -1"),
+        (samples.ORDERS.replace(b'"page": 1', b'"page": 0'), "expected an integer of 1 or more"),
+        (
+            b'{"success": true, "data": {"items": {}, "total": 1, "page": 1, "limit": 1}}',
+            "$.data.items: expected an array, got an object",
+        ),
+    ],
+)
+def test_an_answer_of_another_shape_is_a_decode_error(body: bytes, message: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        orders(body)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        samples.ORDERS[:-20],
+        samples.ORDERS.replace(b"John", b"\xff"),
+        b"[" * 100_000,
+        samples.ORDERS.replace(b"1234,", b"1" * 5000 + b","),
+    ],
+    ids=["empty", "html", "cut short", "not UTF-8", "nested too deeply", "a huge integer"],
+)
+def test_a_body_that_is_not_readable_json_is_a_transport_error(body: bytes) -> None:
+    with pytest.raises(TransportError, match="can't be read as JSON"):
+        orders(body)
+
+
+def test_a_number_beyond_what_decimal_holds_is_not_readable() -> None:
+    with pytest.raises((TransportError, DecodeError)):
+        orders(samples.ORDERS.replace(b"199.90", b"1e99999999999999999999"))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@SHAPES
+@given(value=JSON)
+def test_any_json_gives_a_record_or_a_decode_error(cls: Any, value: object) -> None:
+    body = json.dumps(value).encode()
+    try:
+        record = convert.loads(body, cls)
+    except (DecodeError, TransportError) as error:
+        assert isinstance(error, DecodeError) or "JSON" in str(error)
+    else:
+        assert isinstance(record, Envelope)
+
+
+@SHAPES
+@given(body=st.binary())
+def test_any_bytes_give_a_record_or_an_error_of_the_tree(cls: Any, body: bytes) -> None:
+    with pytest.raises((DecodeError, TransportError)):
+        convert.loads(body, cls)
+
+
+@st.composite
+def mutated(draw: st.DrawFn, body: bytes) -> bytes:
+    """An answer in which some values are replaced by others and some fields are left out."""
+    answer = json.loads(body)
+    for _ in range(draw(st.integers(1, 3))):
+        parent: Any = answer
+        while True:
+            keys = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
+            if not keys:
+                break
+            key = draw(st.sampled_from(keys))
+            child = parent[key]
+            if isinstance(child, dict | list) and draw(st.booleans()):
+                parent = child
+                continue
+            if isinstance(parent, dict) and draw(st.booleans()):
+                del parent[key]
+            else:
+                parent[key] = draw(
+                    JSON
+                    | st.sampled_from([1.0, 12.5, -1, "1", "2026-02-10", "2026-02-10T14:30:00Z"])
+                )
+            break
+    return json.dumps(answer).encode()
+
+
+@SHAPES
+@given(data=st.data())
+def test_the_two_roads_agree_on_every_input(cls: Any, data: st.DataObject) -> None:
+    body = data.draw(mutated(SAMPLES[cls]))
+    fast: object
+    slow: object
+    try:
+        fast = msgspec.json.decode(body, type=cls)
+    except msgspec.DecodeError:
+        fast = None
+    try:
+        slow = convert._read_slowly(body, cls)
+    except (DecodeError, TransportError):
+        slow = None
+    assert fast == slow
+
+
+def test_a_record_becomes_plain_data_in_the_wires_order() -> None:
+    plain = convert.to_plain(orders(one_order(status="refunded")).items[0])
+    assert list(plain) == list(json.loads(samples.ORDERS)["data"]["items"][0])
+    assert plain["status"] == "refunded"
+    assert type(plain["status"]) is str
+    assert plain["total"] == Decimal("199.9")
+
+
+@SHAPES
+def test_what_is_written_reads_back_as_the_same_record(cls: Any) -> None:
+    record = convert.loads(SAMPLES[cls], cls)
+    assert convert.loads(convert.dumps(record), cls) == record
+
+
+def test_an_order_has_the_fields_of_the_reference_in_their_order() -> None:
+    order: Order = convert.loads(samples.ORDER, Envelope[OrderData]).data.order
+    assert list(convert.to_plain(order)) == list(json.loads(samples.ORDER)["data"]["order"])

@@ -1,0 +1,71 @@
+"""The layers of the package: imports go only downward, those under TYPE_CHECKING too."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import devskin_async
+
+PACKAGE = Path(devskin_async.__file__).parent
+NAME = devskin_async.__name__
+
+LAYERS = (
+    ("_version", "errors", "records"),
+    ("convert", "ratelimit"),
+    ("protocol", "webhooks"),
+    ("transport", "sandbox"),
+    ("paging",),
+    ("resources",),
+    ("client",),
+    ("export", "fleet"),
+    ("cli", "testing"),
+    ("__init__",),
+)
+LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
+FORBIDDEN = {
+    "__init__": {"cli", "export", "sandbox", "testing"},
+    "sandbox": set(LAYER_OF) - {"sandbox"},
+}
+MODULES = sorted(PACKAGE.rglob("*.py"), key=str)
+
+
+def part_of(module: str) -> str:
+    """The part of the package that a dotted module name belongs to."""
+    return module.split(".")[1]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join((NAME, *parts))
+
+
+def imports(path: Path) -> Iterator[str]:
+    package = module_name(path).split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith(NAME))
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            if origin == NAME:  # from . import a, from devskin_async import b
+                yield from (f"{origin}.{alias.name}" for alias in node.names)
+            elif origin.startswith(f"{NAME}."):
+                yield origin
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_module_imports_only_its_own_part_and_lower_layers(path: Path) -> None:
+    part = part_of(module_name(path))
+    for imported in map(part_of, imports(path)):
+        assert imported == part or LAYER_OF[imported] < LAYER_OF[part], imported
+        assert imported not in FORBIDDEN.get(part, ()), imported
+
+
+def test_the_test_sees_relative_absolute_and_type_checking_imports(tmp_path: Path) -> None:
+    module = PACKAGE / "client.py"
+    seen = set(map(part_of, imports(module)))
+    assert {"errors", "protocol", "ratelimit", "records", "resources", "transport"} <= seen

@@ -1,0 +1,38 @@
+"""The limit's values are checked when they are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from devskin_async import RateLimit
+
+
+def test_the_default_is_the_references_100_a_minute() -> None:
+    assert RateLimit() == RateLimit(requests=100, per=60.0, burst=100)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"requests": 0}, "requests"),
+        ({"requests": -1}, "requests"),
+        ({"per": 0}, "per"),
+        ({"per": -1.0}, "per"),
+        ({"per": float("inf")}, "per"),
+        ({"per": float("nan")}, "per"),
+        ({"burst": 0}, "burst"),
+    ],
+)
+def test_a_limit_that_can_not_be_kept_is_a_value_error_that_names_it(
+    values: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(ValueError, match=name):
+        RateLimit(**values)
+
+
+@pytest.mark.parametrize("values", [{"requests": 1.5}, {"burst": "many"}])
+def test_requests_and_burst_are_whole_numbers(values: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        RateLimit(**values)

@@ -12,7 +12,6 @@ from devskin_async import RateLimit
 from devskin_async.ratelimit import Scheduler
 from tests.virtual_time import virtual_time
 
-
 # A turn of the virtual clock is a nanosecond.
 near = partial(pytest.approx, abs=1e-6)
 

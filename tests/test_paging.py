@@ -1,0 +1,247 @@
+"""Pages are fetched concurrently and delivered in order: bounded, cancellable, failing once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devskin_async import Page
+from devskin_async.paging import Listing, Rows, fan_out, ordered
+
+from .virtual_time import virtual_time
+
+
+class Store:
+    """Pages of numbers, each answered after the seconds that `delay` tells."""
+
+    def __init__(
+        self, rows: int, *, limit: int = 10, delay: dict[int, float] | None = None
+    ) -> None:
+        self.rows = rows
+        self.limit = limit
+        self.delay = delay or {}
+        self.asked: list[int] = []
+        self.cancelled: list[int] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.idle = asyncio.Event()
+        self.failing: dict[int, Exception] = {}
+
+    async def fetch(self, number: int) -> Page[int]:
+        self.asked.append(number)
+        self.in_flight += 1
+        self.idle.clear()
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(self.delay.get(number, 1.0))
+        except asyncio.CancelledError:
+            self.cancelled.append(number)
+            raise
+        finally:
+            self.in_flight -= 1
+            if not self.in_flight:
+                self.idle.set()
+        if number in self.failing:
+            raise self.failing[number]
+        first = (number - 1) * self.limit
+        items = tuple(range(first, min(first + self.limit, self.rows)))
+        return Page(items=items, total=self.rows, page=number, limit=self.limit)
+
+    def listing(self, concurrency: int = 4) -> Listing[int]:
+        return Listing(lambda: fan_out(self.fetch, concurrency))
+
+
+@virtual_time
+async def test_awaiting_a_listing_collects_its_rows() -> None:
+    assert await Store(95).listing() == list(range(95))
+
+
+@virtual_time
+async def test_rows_come_in_order_though_answers_do_not() -> None:
+    store = Store(95, delay={2: 9, 3: 1, 4: 5, 5: 0.5, 6: 7})
+    assert [row async for row in store.listing()] == list(range(95))
+
+
+@virtual_time
+async def test_each_page_is_asked_for_once() -> None:
+    store = Store(95)
+    await store.listing()
+    assert sorted(store.asked) == list(range(1, 11))
+
+
+@virtual_time
+async def test_an_empty_list_is_one_request_and_no_rows() -> None:
+    store = Store(0)
+    assert await store.listing() == []
+    assert store.asked == [1]
+
+
+@virtual_time
+async def test_a_listing_can_be_read_again() -> None:
+    store = Store(15)
+    listing = store.listing()
+    assert await listing == await listing
+    assert Counter(store.asked) == {1: 2, 2: 2}
+
+
+@virtual_time
+async def test_pages_are_fetched_concurrently() -> None:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    await Store(410).listing(concurrency=4)
+    assert loop.time() - start == pytest.approx(1 + 40 / 4, abs=1.01)
+
+
+@virtual_time
+async def test_no_more_than_concurrency_are_in_flight_or_held() -> None:
+    store = Store(200, delay={2: 100})
+    taken = 0
+    async for page in store.listing(concurrency=4).pages():
+        assert len(store.asked) - taken <= 4
+        taken = page.page
+    assert store.most_in_flight <= 4
+
+
+@virtual_time
+async def test_a_slow_consumer_does_not_make_pages_pile_up() -> None:
+    store = Store(200)
+    async with aclosing(store.listing(concurrency=3).pages()) as pages:
+        await anext(pages)
+        await asyncio.sleep(1000)
+        assert sorted(store.asked) == [1, 2, 3]
+
+
+@virtual_time
+async def test_a_consumer_that_stops_early_cancels_what_is_in_flight() -> None:
+    store = Store(200, delay={3: 50, 4: 50, 5: 50})
+    async for row in store.listing(concurrency=4):
+        if row == 12:
+            break
+    await store.idle.wait()
+    assert sorted(store.cancelled) == [3, 4, 5]
+
+
+@virtual_time
+async def test_a_consumer_that_is_cancelled_cancels_what_is_in_flight() -> None:
+    store = Store(200, delay=dict.fromkeys(range(2, 30), 50.0))
+
+    async def consume() -> None:
+        await store.listing(concurrency=4)
+
+    task = asyncio.create_task(consume())
+    await asyncio.sleep(10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sorted(store.cancelled) == [2, 3, 4, 5]
+
+
+@virtual_time
+async def test_an_error_in_one_page_cancels_the_rest_at_once_and_comes_once() -> None:
+    loop = asyncio.get_running_loop()
+    store = Store(200, delay={2: 50, 3: 1, 4: 50, 5: 50})
+    store.failing[3] = ConnectionError("page 3")
+    rows = aiter(store.listing(concurrency=4))
+    assert [await anext(rows) for _ in range(10)] == list(range(10))
+    with pytest.raises(ConnectionError, match="page 3"):
+        await anext(rows)
+    with pytest.raises(StopAsyncIteration):
+        await anext(rows)
+    assert sorted(store.cancelled) == [2, 4, 5]
+    assert sorted(store.asked) == [1, 2, 3, 4, 5]
+    assert loop.time() == pytest.approx(2, abs=1e-3)
+
+
+@virtual_time
+async def test_two_pages_that_fail_together_are_one_error() -> None:
+    store = Store(200)
+    store.failing = {2: ConnectionError("page 2"), 3: ConnectionError("page 3")}
+    with pytest.raises(ConnectionError, match="page 2"):
+        await store.listing(concurrency=4)
+
+
+@virtual_time
+async def test_an_error_on_the_first_page_reaches_the_caller() -> None:
+    store = Store(200)
+    store.failing[1] = ConnectionError("page 1")
+    with pytest.raises(ConnectionError, match="page 1"):
+        await store.listing()
+    assert store.asked == [1]
+
+
+@virtual_time
+async def test_a_list_that_shrinks_ends_at_the_first_empty_page() -> None:
+    store = Store(200)
+
+    async def fetch(number: int) -> Page[int]:
+        page = await store.fetch(number)
+        store.rows = 35
+        return page
+
+    rows = await Listing(lambda: fan_out(fetch, 3))
+    assert rows == list(range(35))
+    assert max(store.asked) <= 8
+
+
+@virtual_time
+async def test_a_total_that_is_far_too_high_costs_no_memory_and_few_requests() -> None:
+    asked: list[int] = []
+
+    async def fetch(number: int) -> Page[int]:
+        asked.append(number)
+        return Page(items=(1,) if number == 1 else (), total=10**18, page=number, limit=100)
+
+    assert await Listing(lambda: fan_out(fetch, 5)) == [1]
+    assert len(asked) <= 6
+
+
+@virtual_time
+async def test_a_server_that_gives_smaller_pages_than_asked_for_is_read_to_the_end() -> None:
+    store = Store(95, limit=7)
+    assert await store.listing() == list(range(95))
+
+
+@given(
+    arguments=st.lists(st.floats(0, 9, allow_subnormal=False), max_size=30),
+    concurrency=st.integers(1, 8),
+)
+@virtual_time
+async def test_results_come_in_the_order_of_the_arguments_within_the_bound(
+    arguments: list[float], concurrency: int
+) -> None:
+    in_flight = 0
+
+    async def fetch(seconds: float) -> float:
+        nonlocal in_flight
+        in_flight += 1
+        assert in_flight <= concurrency
+        await asyncio.sleep(seconds)
+        in_flight -= 1
+        return seconds
+
+    rows = Rows(lambda: ordered(fetch, arguments, concurrency))
+    assert await rows == arguments
+
+
+@virtual_time
+async def test_arguments_are_taken_only_as_calls_are_started() -> None:
+    taken: list[int] = []
+
+    def arguments() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    async def fetch(number: int) -> int:
+        return number
+
+    results = ordered(fetch, arguments(), 3)
+    async with aclosing(results):
+        assert await anext(results) == 0
+    assert taken == [0, 1, 2]

@@ -37,7 +37,8 @@ class DevSkinClient:
             held at the most.
         timeout: Seconds for one attempt on the wire.
         retry: How a request that failed in passing is sent again.
-        session: An aiohttp session of the caller's, used and left open; None makes one.
+        session: An aiohttp session of the caller's, used and left open; None makes one. Its
+            middlewares are not run: one that sends again would do so outside the budget.
 
     Raises:
         ConfigurationError: The key is missing or unusable, or the address is not acceptable.

@@ -12,11 +12,19 @@ from attrs import define, field, frozen, validators
 from yarl import URL
 
 from ._version import __version__
-from .errors import APIError, ConfigurationError, DecodeError, RateLimitedError, TransportError
+from .errors import (
+    APIError,
+    ConfigurationError,
+    DecodeError,
+    DevSkinError,
+    RateLimitedError,
+    TransportError,
+)
 from .protocol import MAX_BODY, Answer, Call, may_retry, read
 from .ratelimit import Scheduler
 
 T = TypeVar("T")
+E = TypeVar("E", bound=DevSkinError)
 
 
 @frozen
@@ -72,7 +80,8 @@ class Transport:
         scheduler: The budget that every attempt goes through.
         timeout: Seconds for one attempt on the wire.
         retry: How a failed attempt is repeated.
-        session: A session of the caller's, used and left open; None makes one when needed.
+        session: A session of the caller's, used and left open; None makes one when needed. Its
+            middlewares are not run: one that sends again would do so outside the budget.
     """
 
     def __init__(
@@ -187,18 +196,22 @@ class Transport:
             answer = await self._exchange(call)
         try:
             return read(call, answer)
-        except RateLimitedError as error:
+        except DevSkinError as caught:
+            error = self._redacted(caught)
+        if isinstance(error, RateLimitedError):
             self.scheduler.refuse(error.retry_after or 0.0)
-            raise self._redacted(error) from None
-        except APIError as error:
-            raise self._redacted(error) from None
+        raise error
 
     async def _exchange(self, call: Call[T]) -> Answer:
         url = URL(f"{self.base_url}{call.target}", encoded=True)
         session = self._open_session()
         try:
             async with session.get(
-                url, headers=self._headers, timeout=self._timeout, allow_redirects=False
+                url,
+                headers=self._headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                middlewares=(_send_once,),
             ) as response:
                 body = await _read_body(response, call)
                 return Answer(response.status, response.headers, body, dt.datetime.now(dt.UTC))
@@ -221,11 +234,27 @@ class Transport:
     def _redact(self, text: str) -> str:
         return text.replace(self._api_key, "[the API key]")
 
-    def _redacted(self, error: APIError) -> APIError:
-        message = self._redact(error.message)
-        if message == error.message:
-            return error
-        return type(error)(error.status, message, error.method, error.path, error.retry_after)
+    def _redacted(self, error: E) -> E:
+        """Make the error anew, without the key that its answer may have echoed."""
+        return type(error)(*(self._redact(a) if isinstance(a, str) else a for a in error.args))
+
+
+class _ConnectionLostError(aiohttp.ClientError):
+    """The connection broke before an answer came."""
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a request again by itself when a kept connection breaks.
+
+    It would go out without a slot of the budget, and no option switches it off (aiohttp issue
+    10790); but it happens for these two errors alone.
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _ConnectionLostError(str(error) or type(error).__name__) from None
 
 
 @define(eq=False)

@@ -1,0 +1,35 @@
+"""What many tests need: a store in the sandbox, and a client that does not wait between tries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from devskin_async import DevSkinClient, RateLimit, Retry
+from devskin_async.sandbox import Sandbox
+
+AT_ONCE = Retry(wait_initial=0, wait_jitter=0)
+UNLIMITED = RateLimit(1_000_000, 1, burst=1_000_000)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEVSKIN_API_KEY", raising=False)
+    monkeypatch.delenv("DEVSKIN_BASE_URL", raising=False)
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    """A small store without a limit."""
+    async with Sandbox(orders=450, products=120, customers=30, limiter="none") as running:
+        yield running
+
+
+@pytest.fixture
+async def store(box: Sandbox) -> AsyncIterator[DevSkinClient]:
+    """A client of that store."""
+    async with DevSkinClient(
+        box.api_key, base_url=box.base_url, rate_limit=UNLIMITED, retry=AT_ONCE
+    ) as client:
+        yield client

@@ -1,0 +1,503 @@
+"""The network's faults: what is tried again, what is told, what is shared, and what is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import gzip
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from email.utils import format_datetime
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aioresponses import aioresponses
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from devskin_async import (
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    DecodeError,
+    DevSkinClient,
+    DevSkinError,
+    RateLimit,
+    RateLimitedError,
+    Retry,
+    ServerError,
+    TransportError,
+)
+from devskin_async.sandbox import Sandbox
+
+from . import samples
+from .conftest import AT_ONCE, UNLIMITED
+from .virtual_time import virtual_time
+
+KEY = "dsk_secret_key"
+API = "https://api-marketplace.devskin.com/api/v1"
+OVERVIEW = f"{API}/analytics/overview"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@asynccontextmanager
+async def serving(handler: Handler, **options: object) -> AsyncIterator[DevSkinClient]:
+    """A client of a server that answers everything with `handler`."""
+    server = web.Server(handler)  # type: ignore[arg-type]  # it gives requests of the base class
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    settings = {"rate_limit": UNLIMITED, "retry": AT_ONCE} | options
+    try:
+        async with DevSkinClient(KEY, base_url=f"http://{host}:{port}/api/v1", **settings) as store:  # type: ignore[arg-type]  # keyword arguments by name
+            yield store
+    finally:
+        await runner.cleanup()
+
+
+def answering(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=body, headers=headers)
+
+    return answer
+
+
+def whole_text(error: BaseException | None) -> str:
+    """All that an error and those it came from can tell."""
+    if error is None:
+        return ""
+    told = f"{error!s} {error!r} {vars(error)!r} {error.args!r}"
+    return told + whole_text(error.__cause__) + whole_text(error.__context__)
+
+
+@pytest.mark.parametrize("fault", ["500", "502-html", "reset", "truncated"])
+async def test_a_passing_fault_is_tried_again_without_the_caller_noticing(
+    box: Sandbox, store: DevSkinClient, fault: str
+) -> None:
+    box.fail_next(fault, "ok")  # type: ignore[arg-type]  # parametrized
+    assert (await store.analytics.overview()).total_products == 120
+    assert box.counts.requests == 2
+
+
+async def test_an_answer_later_than_the_timeout_is_tried_again(box: Sandbox) -> None:
+    box.fail_next("slow", "ok")
+    async with DevSkinClient(
+        box.api_key, base_url=box.base_url, timeout=0.3, retry=AT_ONCE
+    ) as store:
+        await store.analytics.overview()
+    assert box.counts.requests == 2
+
+
+async def test_each_attempt_takes_a_slot_of_the_budget(box: Sandbox, store: DevSkinClient) -> None:
+    box.fail_next("500", "reset", "truncated", "ok")
+    await store.analytics.overview()
+    assert store.budget.sent == box.counts.requests == 4
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_a_passing_status_is_tried_again_as_often_as_said_and_then_told(status: int) -> None:
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        return web.json_response({"success": False, "error": "later"}, status=status)
+
+    retry = Retry(attempts=3, wait_initial=0, wait_jitter=0)
+    async with serving(answer, retry=retry) as store:
+        with pytest.raises(APIError, match=f"{status} later"):
+            await store.analytics.overview()
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 418, 501, 505])
+async def test_another_status_is_told_at_once(status: int) -> None:
+    async with serving(answering(b"", status)) as store:
+        with pytest.raises(APIError) as caught:
+            await store.analytics.overview()
+        assert (caught.value.status, store.budget.sent) == (status, 1)
+
+
+async def test_one_attempt_means_no_retry(box: Sandbox) -> None:
+    box.fail_next("500")
+    async with DevSkinClient(box.api_key, base_url=box.base_url, retry=Retry(attempts=1)) as store:
+        with pytest.raises(ServerError):
+            await store.analytics.overview()
+    assert box.counts.requests == 1
+
+
+@pytest.mark.parametrize(
+    "values", [{"attempts": 0}, {"wait_initial": -1}, {"wait_max": -1}, {"wait_jitter": -0.1}]
+)
+def test_a_retry_that_can_not_be_is_a_value_error(values: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        Retry(**values)
+
+
+FAILURES = (
+    TimeoutError(),
+    aiohttp.ServerTimeoutError("read"),
+    aiohttp.ServerDisconnectedError(),
+    aiohttp.ClientPayloadError("not enough data"),
+    aiohttp.ClientOSError(104, "Connection reset by peer"),
+    aiohttp.ClientConnectionError("Connection closed"),
+    ConnectionRefusedError(111, "refused"),
+    ssl.SSLError(1, "certificate verify failed"),
+    aiohttp.ClientResponseError(
+        aiohttp.RequestInfo(
+            url=URL(OVERVIEW),
+            method="GET",
+            headers=CIMultiDictProxy(CIMultiDict({"X-API-Key": KEY})),
+            real_url=URL(OVERVIEW),
+        ),
+        (),
+        message="Bad HTTP message",
+    ),
+)
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+@virtual_time
+async def test_a_failing_connection_is_a_transport_error_that_does_not_hold_the_key(
+    failure: Exception,
+) -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, exception=failure, repeat=True)
+        async with DevSkinClient(KEY, retry=AT_ONCE) as store:
+            with pytest.raises(TransportError, match=r"^GET /analytics/overview: .+") as caught:
+                await store.analytics.overview()
+    assert KEY not in whole_text(caught.value)
+
+
+@virtual_time
+async def test_waits_between_attempts_grow_with_jitter() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, status=500, repeat=True)
+        retry = Retry(attempts=4, wait_initial=1, wait_max=3, wait_jitter=0.5)
+        async with DevSkinClient(KEY, retry=retry) as store:
+            start = now()
+            with pytest.raises(ServerError):
+                await store.analytics.overview()
+            assert 1 + 2 + 3 < now() - start <= 1.5 + 2.5 + 3 + 0.01
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("7", 7), ("0", 0), ("86400", 300), ("-3", 1)])
+@pytest.mark.parametrize("status", [429, 503])
+@virtual_time
+async def test_retry_after_in_seconds_is_waited_for(status: int, text: str, seconds: float) -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, status=status, headers={"Retry-After": text})
+        mocked.get(OVERVIEW, body=samples.OVERVIEW)
+        async with DevSkinClient(KEY, retry=Retry(wait_initial=1, wait_jitter=0)) as store:
+            start = now()
+            await store.analytics.overview()
+            assert now() - start == pytest.approx(seconds, abs=0.01)
+
+
+@virtual_time
+async def test_retry_after_as_a_date_is_waited_for() -> None:
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
+    with aioresponses() as mocked:
+        mocked.get(
+            OVERVIEW, status=429, headers={"Retry-After": format_datetime(later, usegmt=True)}
+        )
+        mocked.get(OVERVIEW, body=samples.OVERVIEW)
+        async with DevSkinClient(KEY) as store:
+            start = now()
+            await store.analytics.overview()
+            assert 80 < now() - start <= 90
+
+
+@virtual_time
+async def test_a_refusal_holds_the_other_callers_back_too() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, status=429, headers={"Retry-After": "20"})
+        mocked.get(OVERVIEW, body=samples.OVERVIEW)
+        mocked.get(f"{API}/revenue?period=30d", body=samples.REVENUE)
+        async with DevSkinClient(KEY) as store:
+            refused = asyncio.create_task(store.analytics.overview())
+            await asyncio.sleep(1)
+            assert store.budget.paused_for == pytest.approx(19, abs=0.01)
+            start = now()
+            await store.revenue()
+            assert now() - start == pytest.approx(19, abs=0.01)
+            assert store.budget.refused == 1
+            await refused
+
+
+@virtual_time
+async def test_a_refusal_that_outlasts_the_retries_says_when_to_come_back() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, status=429, headers={"Retry-After": "20"}, repeat=True)
+        async with DevSkinClient(KEY, retry=Retry(attempts=2)) as store:
+            with pytest.raises(RateLimitedError) as caught:
+                await store.analytics.overview()
+    assert caught.value.retry_after == 20
+
+
+@virtual_time
+async def test_the_deadline_covers_attempts_and_the_waits_between_them() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, status=500, repeat=True)
+        async with DevSkinClient(KEY, retry=Retry(attempts=100, wait_jitter=0)) as store:
+            start = now()
+            with pytest.raises(TransportError, match="no answer within the deadline of 5 s"):
+                await store.with_options(deadline=5).analytics.overview()
+            assert now() - start == pytest.approx(5, abs=0.01)
+
+
+@virtual_time
+async def test_the_deadline_covers_the_queue() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
+        async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
+            await store.analytics.overview()
+            start = now()
+            with pytest.raises(TransportError, match="deadline"):
+                await store.with_options(deadline=5).analytics.overview()
+            assert now() - start == pytest.approx(5, abs=0.01)
+            assert store.budget.sent == 1
+
+
+@virtual_time
+async def test_without_a_deadline_a_caller_waits_its_turn() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
+        async with DevSkinClient(KEY, rate_limit=RateLimit(1, 3600)) as store:
+            start = now()
+            for _ in range(3):
+                await store.analytics.overview()
+            assert now() - start == pytest.approx(7200, abs=0.01)
+
+
+async def test_a_body_over_32_mib_is_told_and_not_tried_again() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(34):
+            await response.write(b" " * 2**20)
+        return response
+
+    async with serving(answer) as store:
+        with pytest.raises(DecodeError, match="expected a body of at most 33554432 bytes"):
+            await store.analytics.overview()
+        assert store.budget.sent == 1
+
+
+async def test_a_body_that_unpacks_to_over_32_mib_is_told() -> None:
+    bomb = gzip.compress(b" " * (40 * 2**20))
+    async with serving(answering(bomb, headers={"Content-Encoding": "gzip"})) as store:
+        with pytest.raises(DecodeError, match="expected a body of at most 33554432 bytes"):
+            await store.analytics.overview()
+
+
+async def test_a_server_that_does_not_speak_http_is_a_transport_error() -> None:
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x15\x03\x01 not http " + KEY.encode() + b"\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with (
+        server,
+        DevSkinClient(KEY, base_url=f"http://127.0.0.1:{port}/api/v1", retry=AT_ONCE) as store,
+    ):
+        with pytest.raises(TransportError) as caught:
+            await store.analytics.overview()
+    assert KEY not in whole_text(caught.value)
+
+
+async def test_nobody_listening_is_a_transport_error(unused_port: int) -> None:
+    async with DevSkinClient(
+        KEY, base_url=f"http://127.0.0.1:{unused_port}", retry=AT_ONCE
+    ) as store:
+        with pytest.raises(TransportError, match=r"Cannot connect to host 127\.0\.0\.1"):
+            await store.analytics.overview()
+
+
+@pytest.fixture
+async def unused_port() -> int:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port: int = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return port
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        return web.Response(status=302, headers={"Location": "/elsewhere"})
+
+    async with serving(answer) as store:
+        with pytest.raises(APIError, match="302 redirects to /elsewhere, not followed"):
+            await store.analytics.overview()
+    assert seen == ["/api/v1/analytics/overview"]
+
+
+async def test_the_key_goes_into_its_header_and_nowhere_else() -> None:
+    seen: list[tuple[str, dict[str, str]]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append((str(request.url), dict(request.headers)))
+        return web.Response(body=samples.OVERVIEW)
+
+    async with serving(answer) as store:
+        await store.analytics.overview()
+    url, headers = seen[0]
+    assert headers.pop("X-API-Key") == KEY
+    assert headers["Accept"] == "application/json"
+    assert headers["User-Agent"].startswith("devskin-async/")
+    assert KEY not in url + repr(headers)
+
+
+async def test_an_answer_that_echoes_the_key_does_not_bring_it_into_the_error() -> None:
+    body = f'{{"success": false, "error": "unknown key {KEY}"}}'.encode()
+    async with serving(answering(body, 401)) as store:
+        with pytest.raises(AuthenticationError) as caught:
+            await store.analytics.overview()
+    assert caught.value.message == "unknown key [the API key]"
+    assert KEY not in whole_text(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body", [f"<p>{KEY}</p>".encode(), f'{{"success": true, "data": "{KEY}"}}'.encode()]
+)
+async def test_a_broken_answer_that_echoes_the_key_does_not_bring_it_into_the_error(
+    body: bytes,
+) -> None:
+    async with serving(answering(body)) as store:
+        with pytest.raises(DevSkinError) as caught:
+            await store.analytics.overview()
+    assert KEY not in whole_text(caught.value)
+
+
+async def test_identical_reads_in_flight_share_one_request(
+    box: Sandbox, store: DevSkinClient
+) -> None:
+    answers = await asyncio.gather(*(store.analytics.overview() for _ in range(50)))
+    assert box.counts.requests == 1
+    assert all(answer is answers[0] for answer in answers)
+
+
+async def test_different_reads_are_different_requests(box: Sandbox, store: DevSkinClient) -> None:
+    await asyncio.gather(store.orders.page(1), store.orders.page(2), store.orders.page(1, limit=5))
+    assert box.counts.requests == 3
+
+
+async def test_a_later_read_is_a_request_of_its_own(box: Sandbox, store: DevSkinClient) -> None:
+    await store.analytics.overview()
+    await store.analytics.overview()
+    assert box.counts.requests == 2
+
+
+async def test_an_error_reaches_everyone_who_shares_it(box: Sandbox, store: DevSkinClient) -> None:
+    answers = await asyncio.gather(
+        *(store.orders.get(999_999) for _ in range(5)), return_exceptions=True
+    )
+    assert [type(answer).__name__ for answer in answers] == ["NotFoundError"] * 5
+    assert box.counts.requests == 1
+
+
+@virtual_time
+async def test_cancelling_one_who_shares_a_request_leaves_the_others_theirs() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, body=samples.OVERVIEW)
+        async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
+            mocked.get(f"{API}/orders/1", status=404)
+            with pytest.raises(APIError):
+                await store.orders.get(1)
+            tasks = [asyncio.create_task(store.analytics.overview()) for _ in range(3)]
+            await asyncio.sleep(1)
+            tasks[0].cancel()
+            first, *others = await asyncio.gather(*tasks, return_exceptions=True)
+            assert isinstance(first, asyncio.CancelledError)
+            assert [type(other).__name__ for other in others] == ["Overview"] * 2
+            assert store.budget.sent == 2
+
+
+@virtual_time
+async def test_when_all_who_share_a_request_give_up_a_new_read_is_a_new_request() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
+        async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
+            await store.analytics.overview()
+            tasks = [asyncio.create_task(store.analytics.overview()) for _ in range(3)]
+            await asyncio.sleep(1)
+            for task in tasks:
+                task.cancel()
+            renewed = asyncio.create_task(store.analytics.overview())
+            await asyncio.wait(tasks)
+            assert all(task.cancelled() for task in tasks)
+            await renewed
+            assert store.budget.sent == 2
+            assert store.budget.waiting == 0
+
+
+async def test_a_client_may_be_closed_twice(store: DevSkinClient) -> None:
+    await store.analytics.overview()
+    await store.aclose()
+    await store.aclose()
+
+
+async def test_a_client_that_was_never_used_closes(box: Sandbox) -> None:
+    await DevSkinClient(box.api_key, base_url=box.base_url).aclose()
+
+
+async def test_use_after_close_says_what_to_do(store: DevSkinClient) -> None:
+    await store.aclose()
+    with pytest.raises(ConfigurationError, match="this client is closed: make a new one"):
+        await store.analytics.overview()
+
+
+async def test_closing_tells_the_calls_under_way(box: Sandbox, store: DevSkinClient) -> None:
+    box.fail_next("slow")
+    call = asyncio.create_task(store.analytics.overview())
+    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
+        await asyncio.sleep(0)
+    await store.aclose()
+    with pytest.raises(ConfigurationError, match="the client was closed meanwhile"):
+        await call
+
+
+async def test_the_callers_own_session_is_used_and_left_open(box: Sandbox) -> None:
+    async with aiohttp.ClientSession(headers={"X-Trace": "1"}) as session:
+        async with DevSkinClient(box.api_key, base_url=box.base_url, session=session) as store:
+            await store.analytics.overview()
+        assert not session.closed
+        assert box.counts.requests == 1
+
+
+async def test_a_session_of_the_callers_that_is_closed_says_so(box: Sandbox) -> None:
+    session = aiohttp.ClientSession()
+    await session.close()
+    async with DevSkinClient(box.api_key, base_url=box.base_url, session=session) as store:
+        with pytest.raises(ConfigurationError, match="the session given to this client is closed"):
+            await store.analytics.overview()
+
+
+def test_use_from_another_event_loop_says_what_to_do() -> None:
+    store = DevSkinClient(KEY, retry=AT_ONCE)
+
+    async def read() -> None:
+        with aioresponses() as mocked:
+            mocked.get(OVERVIEW, body=samples.OVERVIEW)
+            await store.analytics.overview()
+
+    async def read_and_keep() -> None:
+        await read()
+        await store._reader.transport._open_session().close()
+
+    asyncio.run(read_and_keep())
+    with pytest.raises(ConfigurationError, match="another event loop: make one client in each"):
+        asyncio.run(read())

@@ -45,6 +45,11 @@ class DevSkinClient:
         ValueError: `concurrency` or `timeout` is not positive.
     """
 
+    orders: Orders
+    products: Products
+    customers: Customers
+    analytics: Analytics
+
     def __init__(
         self,
         api_key: str | None = None,

@@ -26,7 +26,7 @@ class Window:
     def __init__(self, requests: int, per: float) -> None:
         self.requests = requests
         self.per = per
-        self.in_flight = 0
+        self.in_flight: int = 0
         self._frees_at: deque[float] = deque()
 
     def available(self, now: float) -> int:

@@ -1,0 +1,1 @@
+"""Measurements: each is a ratio between things run side by side on one machine."""

@@ -1,0 +1,36 @@
+"""What `import devskin_async` costs beside its own dependencies: `python -m benchmarks.imports`."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+DEPENDENCIES = "import aiohttp, attrs, cattrs, msgspec, stamina, aiolimiter"
+PACKAGE = "import devskin_async"
+ROUNDS = 31
+TARGET = 1.15
+
+
+def seconds(statement: str) -> float:
+    """Time one import in a fresh interpreter, without the interpreter's own start."""
+    script = (
+        f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def main() -> None:
+    """Print the medians of both and their ratio."""
+    pairs = [(seconds(DEPENDENCIES), seconds(PACKAGE)) for _ in range(ROUNDS)]
+    alone, package = (statistics.median(column) for column in zip(*pairs, strict=True))
+    low, ratio, high = statistics.quantiles([b / a for a, b in pairs], n=4)
+    print(f"dependencies {alone * 1e3:.1f} ms, devskin_async {package * 1e3:.1f} ms")
+    print(f"ratio {ratio:.3f} (quartiles {low:.3f} to {high:.3f}); target {TARGET}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,355 @@
+"""The client against the real sandbox: every endpoint, every option, every refusal."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from devskin_async import (
+    AuthenticationError,
+    ConfigurationError,
+    Customer,
+    DevSkinClient,
+    NotFoundError,
+    OrderStatus,
+    Overview,
+    PermissionDeniedError,
+    Product,
+    RateLimit,
+)
+from devskin_async.sandbox import Sandbox
+
+from .conftest import AT_ONCE, UNLIMITED
+
+KEY = "dsk_secret_key"
+
+
+async def test_the_overview_is_read(store: DevSkinClient) -> None:
+    overview = await store.analytics.overview()
+    assert isinstance(overview, Overview)
+    assert (overview.total_orders, overview.total_products) == (450, 120)
+
+
+@pytest.mark.parametrize("period", ["7d", "30d", "90d", "1y"])
+async def test_a_revenue_series_is_read(store: DevSkinClient, period: str) -> None:
+    revenue = await store.revenue(period)
+    assert revenue.period == period
+    assert sum(day.total for day in revenue.daily) == revenue.total
+
+
+async def test_the_periods_default_is_the_references(store: DevSkinClient) -> None:
+    assert (await store.revenue()).period == "30d"
+
+
+async def test_an_order_is_read_whole(store: DevSkinClient) -> None:
+    order = await store.orders.get(7)
+    assert order.id == 7
+    assert order.subtotal == sum(item.price * item.quantity for item in order.items)
+    assert order.total == order.subtotal + order.shipping_cost - order.discount
+    assert order.created_at.tzinfo is not None
+
+
+async def test_an_order_that_the_store_does_not_have_is_not_found(store: DevSkinClient) -> None:
+    with pytest.raises(NotFoundError, match="GET /orders/451: 404"):
+        await store.orders.get(451)
+
+
+async def test_a_page_says_where_it_stands(store: DevSkinClient) -> None:
+    page = await store.orders.page(2, limit=50)
+    assert (len(page.items), page.total, page.page, page.limit) == (50, 450, 2, 50)
+
+
+async def test_a_page_has_the_references_20_rows_by_default(store: DevSkinClient) -> None:
+    assert len((await store.orders.page()).items) == 20
+    assert len((await store.products.page()).items) == 20
+    assert len((await store.customers.page(2)).items) == 10
+
+
+async def test_a_listing_reads_every_order_once_in_the_servers_order(
+    box: Sandbox, store: DevSkinClient
+) -> None:
+    orders = [order async for order in store.orders.list()]
+    assert sorted(order.id for order in orders) == list(range(1, 451))
+    assert orders == sorted(orders, key=lambda order: (order.created_at, order.id), reverse=True)
+    assert box.counts.requests == 5
+
+
+async def test_bulk_reads_ask_for_100_rows_a_page(box: Sandbox, store: DevSkinClient) -> None:
+    await store.orders.list()
+    await store.products.list()
+    await store.customers.list()
+    assert all("limit=100" in request.path_qs for request in box.requests)
+
+
+async def test_products_and_customers_are_listed(store: DevSkinClient) -> None:
+    products, customers = await asyncio.gather(store.products.list(), store.customers.list())
+    assert (len(products), len(customers)) == (120, 30)
+    assert isinstance(products[0], Product)
+    assert isinstance(customers[0], Customer)
+
+
+async def test_a_listing_gives_its_pages_too(store: DevSkinClient) -> None:
+    pages = [page async for page in store.products.list().pages()]
+    assert [(page.page, len(page.items)) for page in pages] == [(1, 100), (2, 20)]
+
+
+async def test_orders_are_filtered_by_status_and_days(store: DevSkinClient) -> None:
+    everything = await store.orders.list()
+    day = everything[100].created_at.date()
+    wanted = [o for o in everything if o.status == "paid" and o.created_at.date() >= day]
+    assert await store.orders.list(status=OrderStatus.PAID, date_from=day) == wanted
+    page = await store.orders.page(1, limit=100, status="paid", date_from=str(day))
+    assert page.total == len(wanted)
+    assert await store.orders.list(date_from=day, date_to=day) == [
+        order for order in everything if order.created_at.date() == day
+    ]
+
+
+async def test_many_orders_come_in_the_order_of_their_ids(store: DevSkinClient) -> None:
+    ids = [44, 7, 300, 7, 1]
+    assert [order.id async for order in store.orders.get_many(ids)] == ids
+    assert [order.id for order in await store.orders.get_many(iter(ids))] == ids
+
+
+async def test_no_ids_are_no_requests(box: Sandbox, store: DevSkinClient) -> None:
+    assert await store.orders.get_many([]) == []
+    assert box.counts.requests == 0
+
+
+async def test_an_unknown_id_among_many_ends_the_reading(store: DevSkinClient) -> None:
+    with pytest.raises(NotFoundError, match="/orders/9999"):
+        await store.orders.get_many([1, 2, 9999, 3])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.orders.get(0),
+        lambda store: store.orders.page(limit=101),
+        lambda store: store.orders.page(status="refunded"),
+        lambda store: store.products.page(-1),
+        lambda store: store.customers.page(limit=0),
+        lambda store: store.revenue("2d"),
+    ],
+)
+async def test_wrong_arguments_are_told_before_anything_is_sent(
+    box: Sandbox, store: DevSkinClient, call: Callable[[DevSkinClient], Any]
+) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        await call(store)
+    assert box.counts.requests == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.orders.list(status="refunded"),
+        lambda store: store.orders.list(date_from="2026-13-01"),
+        lambda store: store.orders.get_many([1, 0]),
+        lambda store: store.with_options(deadline=0),
+        lambda store: store.with_options(deadline=float("nan")),
+    ],
+)
+async def test_wrong_arguments_of_a_listing_are_told_when_it_is_made(
+    store: DevSkinClient, call: Callable[[DevSkinClient], Any]
+) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        call(store)
+
+
+async def test_a_key_that_is_revoked_midway_is_an_authentication_error(
+    box: Sandbox, store: DevSkinClient
+) -> None:
+    await store.analytics.overview()
+    box.revoke_key("sandbox")
+    with pytest.raises(AuthenticationError, match="GET /orders: 401"):
+        await store.orders.list()
+
+
+async def test_a_key_without_access_is_denied(box: Sandbox) -> None:
+    key = box.create_key("orders only", ["orders"])
+    async with DevSkinClient(key, base_url=box.base_url) as store:
+        assert (await store.orders.page()).total == 450
+        with pytest.raises(PermissionDeniedError, match="GET /customers: 403"):
+            await store.customers.list()
+
+
+async def test_nulls_missing_fields_new_fields_and_new_statuses_are_taken() -> None:
+    async with (
+        Sandbox(orders=300, products=40, customers=40, limiter="none", drift=True) as box,
+        DevSkinClient(box.api_key, base_url=box.base_url, rate_limit=UNLIMITED) as store,
+    ):
+        orders = await store.orders.list()
+        details = await store.orders.get_many(order.id for order in orders)
+        products = await store.products.list()
+        customers = await store.customers.list()
+    assert (len(orders), len(products), len(customers)) == (300, 40, 40)
+    assert any(order.customer_name is None for order in orders)
+    assert any(order.shipping_address is None for order in details)
+    assert any(product.slug is None for product in products)
+    assert any(customer.email is None for customer in customers)
+    assert any(not order.status.known for order in orders)
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "id"])
+async def test_a_list_is_given_in_the_order_the_server_has(order: Any) -> None:
+    async with (
+        Sandbox(orders=250, limiter="none", order=order) as box,
+        DevSkinClient(box.api_key, base_url=box.base_url) as store,
+    ):
+        orders = await store.orders.list()
+    assert len({order.id for order in orders}) == 250
+    assert orders == sorted(
+        orders,
+        key=lambda row: row.id if order == "id" else (row.created_at, row.id),
+        reverse=order == "newest",
+    )
+
+
+@pytest.mark.parametrize("limiter", ["fixed-window", "first-request", "sliding-log"])
+async def test_a_key_used_by_one_client_alone_is_not_refused(limiter: Any) -> None:
+    async with (
+        Sandbox(orders=10, limiter=limiter, limit=20, per=0.4) as box,
+        DevSkinClient(
+            box.api_key, base_url=box.base_url, rate_limit=RateLimit(20, 0.4, burst=20)
+        ) as store,
+    ):
+        await asyncio.gather(*(store.orders.page(page) for page in range(1, 61)))
+        assert (box.counts.requests, box.counts.refused) == (60, 0)
+        assert (store.budget.sent, store.budget.refused) == (60, 0)
+
+
+async def test_a_view_shares_session_and_budget(box: Sandbox, store: DevSkinClient) -> None:
+    view = store.with_options(deadline=30)
+    await view.analytics.overview()
+    assert view.budget == store.budget
+    assert store.budget.sent == 1
+    assert isinstance(view, DevSkinClient)
+
+
+async def test_the_deadline_of_a_listing_is_for_all_of_it() -> None:
+    async with (
+        Sandbox(orders=1000, limiter="none", latency=0.15) as box,
+        DevSkinClient(
+            box.api_key, base_url=box.base_url, concurrency=1, rate_limit=UNLIMITED
+        ) as store,
+    ):
+        with pytest.raises(Exception, match=r"no answer within the deadline of 0\.4 s"):
+            await store.with_options(deadline=0.4).orders.list()
+        assert 1 <= box.counts.requests <= 4
+
+
+async def test_the_budget_is_that_of_the_rate_limit(box: Sandbox) -> None:
+    async with DevSkinClient(
+        box.api_key, base_url=box.base_url, rate_limit=RateLimit(50, 30)
+    ) as store:
+        await store.analytics.overview()
+        budget = store.budget
+    assert (budget.limit, budget.per, budget.available, budget.sent) == (50, 30, 49, 1)
+
+
+async def test_key_and_address_are_taken_from_the_environment(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVSKIN_API_KEY", f" {box.api_key}\n")
+    monkeypatch.setenv("DEVSKIN_BASE_URL", f"{box.base_url}/")
+    async with DevSkinClient() as store:
+        assert (await store.analytics.overview()).total_orders == 450
+
+
+@pytest.mark.parametrize("key", [None, "", "  "])
+def test_no_key_is_a_configuration_error_that_says_what_to_do(key: str | None) -> None:
+    with pytest.raises(ConfigurationError, match="pass api_key or set DEVSKIN_API_KEY"):
+        DevSkinClient(key)
+
+
+@pytest.mark.parametrize("key", ["a\nX-Admin: 1", "ключ", "a\x00b"])
+def test_a_key_that_no_header_can_carry_is_told_without_showing_it(key: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        DevSkinClient(key)
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://api.test/v1",
+        "https://api.test:8443/v1/",
+        "http://127.0.0.1:8787/api/v1",
+        "http://127.9.9.9",
+        "http://localhost:8787",
+        "http://[::1]:8787/api/v1",
+    ],
+)
+def test_https_and_loopback_addresses_are_accepted(address: str) -> None:
+    assert repr(DevSkinClient(KEY, base_url=address)) == f"<DevSkinClient {address.rstrip('/')}>"
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("http://api.test/v1", "must be https"),
+        ("http://10.0.0.1/v1", "must be https"),
+        ("http://localhost.evil.test", "must be https"),
+        ("http://127.0.0.1.evil.test", "must be https"),
+        ("ftp://api.test", "must be an address such as https://"),
+        ("api.test", "must be an address such as https://"),
+        ("https://", "must be an address such as https://"),
+        ("https://[::1", "must be an address such as https://"),
+        (KEY, "must be an address such as https://"),
+        ("https://user:secret@api.test", "no user, password, query or fragment"),
+        ("https://api.test?key=1", "no user, password, query or fragment"),
+        ("https://api.test#here", "no user, password, query or fragment"),
+    ],
+)
+def test_an_address_that_would_give_the_key_away_is_refused(address: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        DevSkinClient(KEY, base_url=address)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"concurrency": 0},
+        {"concurrency": 1.5},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": float("inf")},
+    ],
+)
+def test_settings_that_can_not_be_are_value_errors(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        DevSkinClient(KEY, **values)
+
+
+async def test_the_key_is_in_no_repr_and_no_log(
+    box: Sandbox, store: DevSkinClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    caplog.set_level(logging.DEBUG)
+    box.fail_next("500", "reset", "truncated", "ok")
+    await store.analytics.overview()
+    told = caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+    views = (store, store._reader, store.orders, store._reader.transport, store.orders.list())
+    assert box.api_key not in told + "".join(map(repr, views))
+    assert "retry" in told
+
+
+async def test_a_client_is_closed_by_its_context(box: Sandbox) -> None:
+    async with DevSkinClient(box.api_key, base_url=box.base_url, retry=AT_ONCE) as store:
+        await store.analytics.overview()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await store.analytics.overview()
+
+
+async def test_dates_may_be_dates_or_text(store: DevSkinClient) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    assert await store.orders.page(date_to=today) == await store.orders.page(
+        date_to=today.isoformat()
+    )

@@ -1,0 +1,32 @@
+"""What `import devskin_async` gives, and what it leaves alone."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+
+import devskin_async
+
+EXTRAS = {"cyclopts", "rich", "pyarrow", "limits", "throttled", "mimesis", "faker", "pytest"}
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    names = [name for name in devskin_async.__all__ if not name.startswith("_")]
+    assert names == sorted(names)
+    assert all(hasattr(devskin_async, name) for name in devskin_async.__all__)
+
+
+def test_importing_the_package_loads_no_extra_and_no_outer_part() -> None:
+    script = "import sys, devskin_async; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not EXTRAS & {name.partition(".")[0] for name in loaded}
+    parts = {name.split(".")[1] for name in loaded if name.startswith("devskin_async.")}
+    assert "client" in parts
+    assert not parts & {"sandbox", "testing", "cli", "export"}
+
+
+def test_the_version_is_the_installed_one() -> None:
+    assert devskin_async.__version__ == importlib.metadata.version("devskin-async")

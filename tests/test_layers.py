@@ -51,8 +51,9 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             origin = ".".join([*base, *([node.module] if node.module else [])])
-            if origin == NAME:  # from . import a, from devskin_async import b
-                yield from (f"{origin}.{alias.name}" for alias in node.names)
+            if origin == NAME:  # a module by its name, or a public name of the package itself
+                names = [alias.name for alias in node.names]
+                yield from (f"{NAME}.{n if n in LAYER_OF else '__init__'}" for n in names)
             elif origin.startswith(f"{NAME}."):
                 yield origin
 

@@ -1,0 +1,85 @@
+"""The README's examples run as they stand, and its transcript is what the command prints."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from types import FunctionType
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from devskin_async.cli import main
+from devskin_async.sandbox import Sandbox
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+EXPORT = 'python -m pip install ".[all]" && devskin export all --sandbox --out export'
+
+
+async def run(example: str) -> dict[str, object]:
+    """Run an example as `python -m asyncio` would, and give what it defined."""
+    names: dict[str, object] = {"__name__": "example"}
+    code = compile(example, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    result = FunctionType(code, names)()
+    if inspect.iscoroutine(result):
+        await result
+    return names
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+async def test_an_example_runs_as_it_stands(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Sandbox(limiter="none") as box:
+        monkeypatch.setenv("DEVSKIN_API_KEY", box.api_key)
+        monkeypatch.setenv("DEVSKIN_BASE_URL", box.base_url)
+        monkeypatch.setenv("OTHER_STORES_KEY", box.create_key("other"))
+        await run(EXAMPLES[number])
+        elsewhere = re.search(r"web\.Application\(\)|Sandbox\(", EXAMPLES[number])
+        assert bool(box.counts.requests) is not bool(elsewhere)
+
+
+async def test_the_web_apps_example_answers_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = (text for text in EXAMPLES if "web.Application()" in text)
+    async with Sandbox(limiter="none") as box:
+        monkeypatch.setenv("DEVSKIN_API_KEY", box.api_key)
+        monkeypatch.setenv("DEVSKIN_BASE_URL", box.base_url)
+        app = (await run(example))["app"]
+        assert isinstance(app, web.Application)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            host, port = runner.addresses[0][:2]
+            async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
+                async with session.get("/orders/7") as response:
+                    assert (await response.text()).startswith("ORD-")
+                async with session.get("/orders/99999") as response:
+                    assert response.status == 404
+        finally:
+            await runner.cleanup()
+
+
+def masked(text: str) -> list[str]:
+    """Lines without what differs from run to run: figures and the space before them."""
+    return [re.sub(r"\s*[\d.,]*\d", " #", line).strip() for line in text.strip().splitlines()]
+
+
+def test_the_transcript_is_what_the_first_command_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert EXPORT in README
+    assert main(EXPORT.partition("devskin ")[2].split()) == 0
+    printed = "".join(capfd.readouterr())
+    transcript = README.partition("```text\n")[2].partition("```")[0]
+    assert masked(printed) == masked(transcript)
+    assert sorted(file.name for file in Path("export").iterdir()) == [
+        "customers.jsonl",
+        "orders.jsonl",
+        "overview.jsonl",
+        "products.jsonl",
+        "revenue.jsonl",
+    ]

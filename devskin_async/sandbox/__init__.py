@@ -1,0 +1,34 @@
+"""A local DevSkin store with the API's own rules: data, keys, limits and faults, offline."""
+
+from .database import StoreInfo, list_stores, open_database
+from .faults import Faults
+from .generate import create_store
+from .keys import KeyInfo
+from .records import (
+    DateTo,
+    FaultKind,
+    LimiterKind,
+    ListOrder,
+    QuotaHeaders,
+    SandboxError,
+)
+from .sandbox import Sandbox
+from .server import Counts, SeenRequest
+
+__all__ = [
+    "Counts",
+    "DateTo",
+    "FaultKind",
+    "Faults",
+    "KeyInfo",
+    "LimiterKind",
+    "ListOrder",
+    "QuotaHeaders",
+    "Sandbox",
+    "SandboxError",
+    "SeenRequest",
+    "StoreInfo",
+    "create_store",
+    "list_stores",
+    "open_database",
+]

@@ -1,0 +1,159 @@
+"""Faults by switch: what a network or a server does to an answer on a bad day."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import attrs
+from aiohttp import web
+
+from .records import FaultKind, SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ScriptItem = Literal[FaultKind, "ok"]
+
+KINDS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
+
+BAD_GATEWAY_PAGE: Final = (
+    "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
+    "<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n"
+    "</body>\r\n</html>\r\n"
+)
+
+
+@attrs.frozen(kw_only=True)
+class Faults:
+    """Which requests go wrong, and how.
+
+    Only requests that the limiter counted and let through can go wrong.
+
+    Attributes:
+        fail: The share of requests that go wrong, 0 to 1.
+        kinds: What can happen to them, each as likely as the other.
+        slow: By how many seconds a slow answer is late.
+        script: What happens to the first requests, one by one, before `fail` decides; "ok" is
+            an answer without a fault.
+    """
+
+    fail: float = 0.0
+    kinds: tuple[FaultKind, ...] = KINDS
+    slow: float = 2.0
+    script: tuple[ScriptItem, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.fail <= 1:
+            raise SandboxError("fail must be a share from 0 to 1")
+        if not 0 <= self.slow < float("inf"):
+            raise SandboxError("slow must not be negative")
+        if self.fail and not self.kinds:
+            raise SandboxError("fail needs a kind of fault")
+        _check(self.kinds, KINDS)
+        _check(self.script, (*KINDS, "ok"))
+
+
+class FaultPlan:
+    """Says of each request in turn what becomes of it."""
+
+    def __init__(self, faults: Faults, seed: int) -> None:
+        self.slow = faults.slow
+        self._faults = faults
+        self._script = deque(faults.script)
+        self._rng = random.Random(seed)  # noqa: S311 - the same faults for the same seed
+
+    def extend(self, script: Iterable[ScriptItem]) -> None:
+        """Write the script on: what happens to the next requests.
+
+        Args:
+            script: A kind of fault or "ok" for each.
+
+        Raises:
+            SandboxError: There is no such kind.
+        """
+        more = tuple(script)
+        _check(more, (*KINDS, "ok"))
+        self._script.extend(more)
+
+    def draw(self) -> FaultKind | None:
+        """Decide on the next request.
+
+        Returns:
+            What happens to it, or None for a good answer.
+        """
+        if self._script:
+            item = self._script.popleft()
+            return None if item == "ok" else item
+        if self._rng.random() < self._faults.fail:
+            return self._rng.choice(self._faults.kinds)
+        return None
+
+
+def bad_gateway(headers: dict[str, str]) -> web.Response:
+    """Make the page a proxy sends when the server behind it is gone.
+
+    Args:
+        headers: What else to send.
+
+    Returns:
+        A 502 in HTML.
+    """
+    return web.Response(
+        status=502, text=BAD_GATEWAY_PAGE, content_type="text/html", headers=headers
+    )
+
+
+def reset(request: web.BaseRequest) -> web.Response:
+    """Cut a request's connection: the client gets a reset in place of an answer.
+
+    Args:
+        request: Whose connection it is.
+
+    Returns:
+        An answer that can't be sent any more.
+    """
+    if (transport := request.transport) is not None:
+        connection: socket.socket = transport.get_extra_info("socket")
+        # Closing with a linger time of zero sends RST in place of FIN.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response()
+
+
+async def truncate(request: web.BaseRequest, answer: web.Response) -> web.StreamResponse:
+    """Send half of an answer's body under its whole Content-Length, then close.
+
+    Args:
+        request: What is answered.
+        answer: The whole answer.
+
+    Returns:
+        What was sent.
+    """
+    body = answer.body if isinstance(answer.body, bytes) else b""
+    half = web.StreamResponse(status=answer.status, headers=answer.headers)
+    half.content_length = len(body)
+    half.force_close()
+    await half.prepare(request)
+    await half.write(body[: len(body) // 2])
+    return half
+
+
+async def delay(seconds: float) -> None:
+    """Let an answer be late.
+
+    Args:
+        seconds: By how much.
+    """
+    if seconds > 0:
+        await asyncio.sleep(seconds)
+
+
+def _check(given: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if unknown := [kind for kind in given if kind not in known]:
+        raise SandboxError(f"there is no fault {unknown[0]!r}")

@@ -1,0 +1,63 @@
+"""How a server looks at its stores: the order of lists, and where days begin and end."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, tzinfo
+from typing import Final
+
+import attrs
+
+from .records import DAY_MS, EPOCH, DateTo, ListOrder
+
+REFUNDED_EVERY: Final = 3
+"""Of this many ids, one is refunded if its order was cancelled and the view has refunds."""
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """What the reference leaves open about reading a store.
+
+    Attributes:
+        order: The order of a list.
+        date_to: Whether the last day is part of a range of days.
+        zone: Where the store's days begin and end.
+        today: The last day of every period; None is the present day in the zone.
+        refunds: Some cancelled orders are told as refunded, and so are not found as cancelled.
+    """
+
+    order: ListOrder
+    date_to: DateTo
+    zone: tzinfo
+    today: date | None
+    refunds: bool
+
+    def days(self, count: int) -> list[tuple[str, int, int]]:
+        """Name the last days, today among them.
+
+        Args:
+            count: How many.
+
+        Returns:
+            Newest first: the date, and its beginning and end in milliseconds since 1970.
+        """
+        today = datetime.now(self.zone).date() if self.today is None else self.today
+        ordinals = range(today.toordinal(), today.toordinal() - count, -1)
+        return [
+            (date.fromordinal(n).isoformat(), self.day_start(n), self.day_start(n + 1))
+            for n in ordinals
+        ]
+
+    def day_start(self, ordinal: int) -> int:
+        """Give a day's beginning.
+
+        Args:
+            ordinal: The day, as date.toordinal() has it; the one after the calendar's last
+                exists too, as that one's end.
+
+        Returns:
+            Milliseconds since 1970 in UTC.
+        """
+        day = date.fromordinal(min(ordinal, date.max.toordinal()))
+        midnight = datetime(day.year, day.month, day.day, tzinfo=self.zone)
+        offset = midnight.utcoffset() or timedelta()
+        return (ordinal - EPOCH.toordinal()) * DAY_MS - offset // timedelta(milliseconds=1)

@@ -9,23 +9,10 @@ import pytest
 from devskin_async.sandbox import Sandbox
 from tests.sandbox.support import TODAY, Api, Body, calling
 
-ORDER_FIELDS = frozenset(
-    [
-        "id",
-        "order_number",
-        "status",
-        "total",
-        "subtotal",
-        "shipping_cost",
-        "discount",
-        "customer_name",
-        "customer_email",
-        "items",
-        "shipping_address",
-        "created_at",
-        "updated_at",
-    ]
-)
+ORDER_FIELDS = {
+    *("id", "order_number", "status", "total", "subtotal", "shipping_cost", "discount"),
+    *("customer_name", "customer_email", "items", "shipping_address", "created_at", "updated_at"),
+}
 
 
 @pytest.fixture

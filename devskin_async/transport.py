@@ -211,6 +211,8 @@ class Transport:
                 headers=self._headers,
                 timeout=self._timeout,
                 allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=True,
                 middlewares=(_send_once,),
             ) as response:
                 body = await _read_body(response, call)

@@ -478,6 +478,16 @@ async def test_the_callers_own_session_is_used_and_left_open(box: Sandbox) -> No
         assert box.counts.requests == 1
 
 
+async def test_the_settings_of_the_callers_session_do_not_change_what_is_read() -> None:
+    body = gzip.compress(b'{"success": false, "error": "no such order"}')
+    settings = {"raise_for_status": True, "auto_decompress": False}
+    async with aiohttp.ClientSession(**settings) as session:  # type: ignore[arg-type]  # by name
+        handler = answering(body, 404, {"Content-Encoding": "gzip"})
+        async with serving(handler, session=session) as store:
+            with pytest.raises(APIError, match="404 no such order"):
+                await store.orders.get(1)
+
+
 async def test_a_session_of_the_callers_that_is_closed_says_so(box: Sandbox) -> None:
     session = aiohttp.ClientSession()
     await session.close()

@@ -292,6 +292,32 @@ def test_a_record_becomes_plain_data_in_the_wires_order() -> None:
 
 
 @SHAPES
+def test_what_is_written_is_what_the_wire_had(cls: Any) -> None:
+    wire = msgspec.json.Decoder(float_hook=Decimal).decode(SAMPLES[cls])
+    written = convert.dumps(convert.loads(SAMPLES[cls], cls))
+    assert written == msgspec.json.Encoder(decimal_format="number").encode(wire)
+
+
+@pytest.mark.parametrize(
+    ("instant", "text"),
+    [
+        (dt.datetime(2026, 2, 10, 14, 30, tzinfo=dt.UTC), "2026-02-10T14:30:00.000Z"),
+        (dt.datetime(2026, 2, 10, 14, 30, 0, 1, tzinfo=dt.UTC), "2026-02-10T14:30:00.000001Z"),
+        (
+            dt.datetime(2026, 2, 10, 1, tzinfo=dt.timezone(dt.timedelta(hours=3))),
+            "2026-02-09T22:00:00.000Z",
+        ),
+        (
+            dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=3))),
+            "0001-01-01T00:00:00+03:00",
+        ),
+    ],
+)
+def test_an_instant_is_written_as_the_api_does(instant: dt.datetime, text: str) -> None:
+    assert convert.instant(instant) == text
+
+
+@SHAPES
 def test_what_is_written_reads_back_as_the_same_record(cls: Any) -> None:
     record = convert.loads(SAMPLES[cls], cls)
     assert convert.loads(convert.dumps(record), cls) == record

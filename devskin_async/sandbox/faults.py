@@ -62,7 +62,7 @@ class FaultPlan:
     """Says of each request in turn what becomes of it."""
 
     def __init__(self, faults: Faults, seed: int) -> None:
-        self.slow = faults.slow
+        self.slow: float = faults.slow
         self._faults = faults
         self._script = deque(faults.script)
         self._rng = random.Random(seed)  # noqa: S311 - the same faults for the same seed

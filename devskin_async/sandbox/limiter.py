@@ -222,7 +222,7 @@ class Bucket:
 
     def __init__(self, limit: int, per: float, *, capacity: int) -> None:
         self.limit = capacity
-        self.window = capacity * per / limit
+        self.window: float = capacity * per / limit
         # throttled-py takes whole seconds only; the same rate over a longer period has them.
         rate = Fraction(limit) / Fraction(per).limit_denominator(1_000_000)
         quota = per_duration(timedelta(seconds=rate.denominator), rate.numerator, capacity)

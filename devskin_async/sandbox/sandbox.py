@@ -127,7 +127,7 @@ class Sandbox:
         self._check()
         self._connection: sqlite3.Connection | None = None
         self._runner: web.ServerRunner | None = None
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         self.requests: deque[SeenRequest] = deque(maxlen=LOG_LENGTH)
 
     def _check(self) -> None:

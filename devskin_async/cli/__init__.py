@@ -1,0 +1,25 @@
+"""The `devskin` command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The command's words; None takes them from the process.
+
+    Returns:
+        The exit code: 0, 1 for an error, 2 for a wrong use, and 128 + N where signal N ended it.
+    """
+    try:
+        from .app import run
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("cyclopts", "rich"):
+            raise
+        sys.stderr.write('devskin: the command needs: pip install "devskin-async[cli]"\n')
+        return 1
+    return run(sys.argv[1:] if argv is None else argv)

@@ -1,0 +1,77 @@
+"""The command line as a whole: its commands, and how each of them ends."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+
+from cyclopts import App
+
+from .._version import __version__
+from . import export, read, sandbox
+from .failures import report
+
+_EXAMPLES = """\
+Try it without a key, on made-up data:
+
+  devskin overview --sandbox
+  devskin revenue --period 90d --sandbox
+  devskin export all --sandbox --out export
+
+Your own store, with a key from its Settings page:
+
+  export DEVSKIN_API_KEY=...
+  devskin orders --status paid --date-from 2026-01-14
+  devskin orders --json | jq .total
+  devskin export orders customers --out export --format parquet
+
+Each command has its own --help.
+"""
+
+
+def make_app() -> App:
+    """Put the commands together."""
+    app = App(
+        name="devskin",
+        help="Read a DevSkin Marketplace store, within its rate limit.",
+        help_epilogue=_EXAMPLES,
+        help_format="plaintext",
+        version=f"devskin {__version__}",
+        suppress_keyboard_interrupt=False,
+    )
+    for command in (
+        read.overview,
+        read.revenue,
+        read.orders,
+        read.order,
+        read.products,
+        read.customers,
+        export.export,
+    ):
+        app.command(command, help_epilogue="")
+    app.command(sandbox.app)
+    return app
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command and say on stderr how it failed, if it did.
+
+    Args:
+        argv: The command's words.
+
+    Returns:
+        The exit code.
+    """
+    # Retries are logged, and what nobody handles would be printed through the progress bars.
+    logging.getLogger("stamina").addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name that the terminal can't show is no error
+    try:
+        make_app()(argv, print_error=False, exit_on_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - no traceback reaches the user
+        return report(error, argv)
+    return 0

@@ -1,0 +1,91 @@
+"""Lists: no more pages are asked for than the wanted rows need."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import TypeAlias, TypeVar
+
+from attrs import AttrsInstance, evolve
+
+from .. import convert
+from ..paging import ordered
+from ..protocol import MAX_LIMIT, page_count
+from ..records import Page
+from .render import Column, show, stderr, stdout, table, write_bytes
+
+R = TypeVar("R", bound=AttrsInstance)
+ReadPage: TypeAlias = Callable[[int, int], Awaitable[Page[R]]]
+
+TABLE_ROWS = 20
+CONCURRENCY = 10
+
+
+async def show_list(
+    noun: str,
+    read_page: ReadPage[R],
+    columns: Sequence[Column[R]],
+    max_rows: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """List rows on stdout, as a table or as JSON lines.
+
+    Args:
+        noun: What the rows are.
+        read_page: Reads the page of a number, with so many rows a page.
+        columns: The table's.
+        max_rows: How many rows, 0 for all; None is `TABLE_ROWS` for a table, all for JSON.
+        as_json: Write JSON lines, page by page.
+
+    Raises:
+        ValueError: `max_rows` is negative.
+    """
+    if max_rows is not None and max_rows < 0:
+        raise ValueError(f"--max must be 0 (for all) or more, not {max_rows}")
+    if as_json:
+        await _write_json(read_page, max_rows or sys.maxsize)
+    else:
+        wanted = TABLE_ROWS if max_rows is None else max_rows or sys.maxsize
+        await _show_table(noun, read_page, columns, wanted)
+
+
+async def _write_json(read_page: ReadPage[R], wanted: int) -> None:
+    async with aclosing(_pages(read_page, wanted)) as pages:
+        async for page in pages:
+            write_bytes(b"".join(convert.dumps(row) + b"\n" for row in page.items))
+
+
+async def _show_table(
+    noun: str, read_page: ReadPage[R], columns: Sequence[Column[R]], wanted: int
+) -> None:
+    rows: list[R] = []
+    total = 0
+    console = stderr()
+    with console.status(f"Reading {noun}") as status:
+        async with aclosing(_pages(read_page, wanted)) as pages:
+            async for page in pages:
+                rows += page.items
+                total = page.total
+                status.update(f"Reading {noun}: {len(rows):,} of {min(wanted, total):,}")
+    show(stdout(), table(columns, rows))
+    if len(rows) < total:
+        note = f"{len(rows):,} of {total:,} {noun}; --max N shows N of them, --max 0 all"
+    else:
+        note = f"{total:,} {noun}"
+    show(console, note)
+
+
+async def _pages(read_page: ReadPage[R], wanted: int) -> AsyncGenerator[Page[R], None]:
+    """Read the pages that hold the first `wanted` rows; the last one is cut."""
+    limit = min(wanted, MAX_LIMIT)
+    first = await read_page(1, limit)
+    yield first
+    left = wanted - limit
+    numbers = range(2, page_count(min(first.total, wanted), limit) + 1)
+    rest = ordered(lambda number: read_page(number, limit), numbers, CONCURRENCY)
+    async with aclosing(rest) as pages:
+        async for page in pages:
+            yield evolve(page, items=page.items[:left])
+            left -= limit

@@ -1,0 +1,143 @@
+"""What is shown: consoles, tables, and values from outside made harmless."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Generic, Literal, TypeVar
+
+from attrs import frozen
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+T = TypeVar("T")
+
+# A table that is piped is as wide as its rows: nothing is cut off, one line stays one line.
+_UNBOUNDED = 10_000
+
+
+def stdout() -> Console:
+    """Make a console for data."""
+    return _console(stderr=False)
+
+
+def stderr() -> Console:
+    """Make a console for what is told about the data."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNBOUNDED
+    return console
+
+
+def show(console: Console, *parts: Table | Text | str) -> None:
+    """Print, without the spaces that pad a table's last column where nobody looks at them.
+
+    Args:
+        console: Where to.
+        parts: One below the other. A string is one line, however long, so that it can be copied.
+    """
+    if console.is_terminal:
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, str))
+        return
+    with console.capture() as capture:
+        console.print(*parts, sep="\n")
+    lines = (line.rstrip() for line in capture.get().splitlines())
+    console.file.write("".join(f"{line}\n" for line in lines))
+    console.file.flush()
+
+
+def write_bytes(data: bytes) -> None:
+    """Put data on stdout as it is, for whoever reads along."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def printable(text: str) -> str:
+    """Make one harmless line of a text: no control sequences, no line ends."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def words(text: str | None) -> Text:
+    """Show a text from the API; None is left blank."""
+    return Text(printable(text or ""), no_wrap=True, overflow="ellipsis")
+
+
+def number(value: int | Decimal | None) -> Text:
+    """Show a number with the digits that it came with, in groups of three; None is left blank."""
+    if value is None:
+        return Text()
+    return Text(f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}")
+
+
+def instant(value: dt.datetime | None) -> Text:
+    """Show an instant in UTC, to the minute; None is left blank."""
+    if value is None:
+        return Text()
+    return Text(f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M}")
+
+
+def day(value: dt.datetime) -> Text:
+    """Show an instant's day in UTC."""
+    return Text(f"{value.astimezone(dt.UTC):%Y-%m-%d}")
+
+
+@frozen
+class Column(Generic[T]):
+    """A column of a table.
+
+    Args:
+        title: What stands above it.
+        cell: Makes a row's cell.
+        justify: To which side the cells go.
+        shrinks: Whether its cells are cut where a terminal is narrow.
+    """
+
+    title: str
+    cell: Callable[[T], Text]
+    justify: Literal["left", "right"] = "left"
+    shrinks: bool = False
+
+
+def table(columns: Sequence[Column[T]], rows: Iterable[T]) -> Table:
+    """Make a table, one line a row.
+
+    Args:
+        columns: From left to right.
+        rows: From top to bottom.
+
+    Returns:
+        A table without a frame.
+    """
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        made.add_column(column.title, justify=column.justify, no_wrap=not column.shrinks)
+    for row in rows:
+        made.add_row(*(column.cell(row) for column in columns))
+    return made
+
+
+def facts(pairs: Iterable[tuple[str, Text]], *, justify: Literal["left", "right"]) -> Table:
+    """Make a table of names and values.
+
+    Args:
+        pairs: From top to bottom.
+        justify: To which side the values go.
+
+    Returns:
+        A table without a frame.
+    """
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(justify=justify, overflow="fold")
+    for pair in pairs:
+        made.add_row(*pair)
+    return made

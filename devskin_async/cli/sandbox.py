@@ -1,0 +1,196 @@
+"""`devskin sandbox`: a local store to try things on, and its API keys."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from attrs import frozen
+from cyclopts import App, Group, Parameter
+
+from . import keys
+from .failures import ended_by_sigterm, needing_extra
+from .options import Flag
+from .render import show, stderr, stdout
+
+if TYPE_CHECKING:
+    from ..sandbox import Sandbox
+
+# The sandbox's own words, which its package can't be asked for: its libraries are an extra.
+LimiterKind = Literal[
+    "fixed-window",
+    "first-request",
+    "sliding-log",
+    "sliding-counter",
+    "token-bucket",
+    "small-bucket",
+    "none",
+]
+QuotaHeaders = Literal[
+    "none",
+    "retry-after",
+    "retry-after-date",
+    "x-ratelimit",
+    "x-ratelimit-delta",
+    "ratelimit",
+    "ratelimit-structured",
+]
+FaultKind = Literal["500", "502-html", "reset", "truncated", "slow"]
+ListOrder = Literal["newest", "oldest", "id"]
+DateTo = Literal["inclusive", "exclusive"]
+
+app: App = App(name="sandbox", help_epilogue="")
+app.command(keys.app)
+
+
+@Parameter(name="*", group=Group("Its data", sort_key=1))
+@frozen(kw_only=True)
+class Data:
+    """What the store holds.
+
+    Args:
+        orders: How many orders, over two years.
+        products: How many products.
+        customers: How many customers.
+        seed: Another number makes another store; the same one makes the same.
+        db: A file to keep the store in; otherwise it is gone afterwards.
+        key: The API key to accept; otherwise one is made.
+    """
+
+    orders: int = 1563
+    products: int = 87
+    customers: int = 342
+    seed: int = 1
+    db: Path | None = None
+    key: str | None = None
+
+
+@Parameter(name="*", group=Group("Its rate limit", sort_key=2))
+@frozen(kw_only=True)
+class Limit:
+    """How it limits a key's requests.
+
+    Args:
+        limiter: By which rule requests are counted.
+        limit: Requests in a window.
+        per: The window in seconds.
+        quota_headers: Which headers tell of the limit.
+    """
+
+    limiter: LimiterKind = "fixed-window"
+    limit: int = 100
+    per: float = 60.0
+    quota_headers: QuotaHeaders = "none"
+
+
+@Parameter(name="*", group=Group("Its bad days", sort_key=3))
+@frozen(kw_only=True)
+class Trouble:
+    """What goes wrong.
+
+    Args:
+        fail: The share of requests that fail, 0 to 1.
+        fail_kind: How they fail, any of these ways by default; may be given more than once.
+        latency: Seconds that each answer takes at least.
+    """
+
+    fail: float = 0.0
+    fail_kind: Annotated[tuple[FaultKind, ...], Parameter(negative=(), show_default=False)] = ()
+    latency: float = 0.0
+
+
+@Parameter(name="*", group=Group("What the reference leaves open", sort_key=4))
+@frozen(kw_only=True)
+class Wire:
+    """How it reads the reference where that is silent.
+
+    Args:
+        list_order: The order of lists.
+        date_to: Whether the last day belongs to a range of days.
+        time_zone: Where the store's days begin and end.
+        drift: Send nulls, leave optional fields out, add new fields and statuses.
+    """
+
+    list_order: ListOrder = "newest"
+    date_to: DateTo = "inclusive"
+    time_zone: str = "UTC"
+    drift: Annotated[bool, Flag] = False
+
+
+@app.default
+async def run(
+    *,
+    port: int = 8787,
+    data: Data = Data(),
+    limit: Limit = Limit(),
+    trouble: Trouble = Trouble(),
+    wire: Wire = Wire(),
+) -> None:
+    """Run a local store with the API's own rules, until Ctrl-C.
+
+    Example: devskin sandbox --fail 0.05 --limiter sliding-log
+
+    Args:
+        port: The port on 127.0.0.1; 0 takes a free one.
+        data: What the store holds.
+        limit: How it limits requests.
+        trouble: What goes wrong.
+        wire: How it reads the reference where that is silent.
+    """
+    sandbox = _describe(port, data, limit, trouble, wire)
+    with ended_by_sigterm():
+        async with sandbox:
+            _introduce(sandbox)
+            with suppress(asyncio.CancelledError):  # Ctrl-C and SIGTERM are how it ends
+                await asyncio.Event().wait()
+    counts = sandbox.counts
+    show(stderr(), f"Stopped after {counts.requests:,} requests, {counts.refused:,} refused.")
+
+
+def _describe(port: int, data: Data, limit: Limit, trouble: Trouble, wire: Wire) -> Sandbox:
+    with needing_extra("sandbox"):
+        from ..sandbox import Faults, Sandbox
+    faults = Faults(fail=trouble.fail)
+    if trouble.fail_kind:
+        faults = Faults(fail=trouble.fail, kinds=trouble.fail_kind)
+    return Sandbox(
+        orders=data.orders,
+        products=data.products,
+        customers=data.customers,
+        seed=data.seed,
+        db=data.db,
+        key=data.key,
+        limiter=limit.limiter,
+        limit=limit.limit,
+        per=limit.per,
+        quota_headers=limit.quota_headers,
+        faults=faults,
+        order=wire.list_order,
+        date_to=wire.date_to,
+        time_zone=wire.time_zone,
+        drift=wire.drift,
+        latency=trouble.latency,
+        port=port,
+    )
+
+
+def _introduce(sandbox: Sandbox) -> None:
+    """Tell where the store is and what to type next; its own key is shown here on purpose."""
+    url, key = sandbox.base_url, sandbox.api_key
+    header, address = shlex.quote(f"X-API-Key: {key}"), shlex.quote(f"{url}/orders?limit=2")
+    show(
+        stdout(),
+        f"Sandbox store at {url} (Ctrl-C stops it)",
+        f"API key: {key}",
+        "",
+        "In another terminal:",
+        "",
+        f"  export DEVSKIN_BASE_URL={shlex.quote(url)} DEVSKIN_API_KEY={shlex.quote(key)}",
+        "  devskin orders",
+        "",
+        f"  curl -H {header} {address}",
+        "",
+    )

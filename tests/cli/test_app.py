@@ -1,0 +1,307 @@
+"""The command line as a whole: help, errors, exit codes, and the key that is never shown."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import os
+import re
+import runpy
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+import devskin_async
+from devskin_async.cli import failures, main, options, read
+from devskin_async.sandbox import Sandbox
+
+from .support import Devskin, answering, in_thread, store_options
+
+COMMANDS = (
+    (), ("overview",), ("revenue",), ("orders",), ("order",), ("products",), ("customers",),
+    ("export",), ("sandbox",), ("sandbox", "keys"), ("sandbox", "keys", "create"),
+    ("sandbox", "keys", "list"), ("sandbox", "keys", "revoke"),
+)  # fmt: skip
+KEY = "dsk_a-secret"
+
+
+def test_version_is_the_packages(devskin: Devskin) -> None:
+    assert devskin("--version").out == f"devskin {devskin_async.__version__}\n"
+
+
+@pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
+def test_every_command_has_a_help_with_an_example(argv: tuple[str, ...], devskin: Devskin) -> None:
+    ran = devskin(*argv, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    if argv != ("sandbox", "keys"):
+        assert re.search(rf"^(Example: |  )devskin {' '.join(argv)}", ran.out, re.MULTILINE)
+
+
+def test_the_package_can_be_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["devskin", "--version"])
+    with pytest.raises(SystemExit) as info:
+        runpy.run_module("devskin_async.cli", run_name="__main__")
+    assert info.value.code == 0
+    assert capsys.readouterr().out.startswith("devskin ")
+
+
+def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
+    ran = devskin()
+    assert (ran.code, ran.out) == (0, devskin("--help").out)
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("invoices",), 'Unknown command "invoices"'),
+        (("orders", "--stat", "paid"), "Unknown option: "),
+        (("orders", "--status", "new"), 'Invalid value "new" for'),
+        (("orders", "--max", "many"), 'unable to convert "many" into int'),
+        (("orders", "--date-from", "2026-02-30", "--sandbox"), "date_from must be a date"),
+        (("revenue", "--period", "2d"), 'Invalid value "2d" for'),
+        (("order",), "requires an argument"),
+        (("order", "0", "--sandbox"), "order_id must be a positive integer"),
+        (("export", "invoices"), 'Invalid value "invoices" for'),
+        (("overview", "--timeout", "0", "--api-key", KEY), "timeout must be a positive number"),
+        (("overview", "--sandbox", "--api-key", KEY), "--sandbox brings its own"),
+        (("overview", "--sandbox", "--base-url", "http://localhost"), "--sandbox brings its own"),
+    ],
+)
+def test_a_wrong_use_is_one_line_and_exit_code_2(
+    argv: tuple[str, ...], told: str, devskin: Devskin
+) -> None:
+    ran = devskin(*argv)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("devskin: ")
+    assert told in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_a_wrong_use_names_the_help_that_would_explain(devskin: Devskin) -> None:
+    assert devskin("orders", "--max").err.endswith(" See devskin orders --help.\n")
+
+
+def test_without_a_key_the_way_to_try_it_is_told(devskin: Devskin) -> None:
+    ran = devskin("overview")
+    assert ran.code == 1
+    assert ran.err == (
+        "devskin: no API key: set DEVSKIN_API_KEY, or try it without one: --sandbox\n"
+    )
+
+
+def test_key_and_address_come_from_the_environment(
+    devskin: Devskin, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVSKIN_API_KEY", box.api_key)
+    monkeypatch.setenv("DEVSKIN_BASE_URL", box.base_url)
+    assert devskin("overview").code == 0
+
+
+def test_an_error_of_the_api_is_one_line_and_exit_code_1(devskin: Devskin, box: Sandbox) -> None:
+    ran = devskin("order", "999999", *store_options(box))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "devskin: GET /orders/999999: 404 Order not found\n"
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_an_address_where_nobody_listens_is_one_line(devskin: Devskin) -> None:
+    with in_thread(lambda: answering(b"")) as url:
+        pass
+    ran = devskin("overview", "--base-url", url, "--api-key", KEY)
+    assert ran.code == 1
+    assert "Cannot connect" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_an_error_can_not_steer_the_terminal(devskin: Devskin) -> None:
+    body = b'{"success": true, "data": {"total_orders": "\\u009b2J\\u202e"}}'
+    with in_thread(lambda: answering(body)) as url:
+        ran = devskin("overview", "--base-url", url, "--api-key", KEY)
+    assert ran.code == 1
+    assert ran.err.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("overview", KEY),
+        ("overview", "--api-key", KEY, KEY),
+        ("overview", f"--api-key={KEY}", "--base-url", f"http://{KEY}.test"),
+        ("--api-key", KEY, "overview"),
+        (KEY,),
+        ("overview", "--base-url", "http://127.0.0.1:1", "--timeout", KEY),
+    ],
+)
+def test_the_key_is_shown_in_no_error_wherever_it_was_put(
+    argv: tuple[str, ...], debug: str, devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVSKIN_DEBUG", debug)
+    if "--api-key" not in " ".join(argv):
+        monkeypatch.setenv("DEVSKIN_API_KEY", KEY)
+    ran = devskin(*argv)
+    assert ran.code in (1, 2)
+    assert KEY not in ran.out + ran.err
+
+
+def test_an_error_nobody_expected_is_one_line_too(
+    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "open_store", lambda _: 1 / 0)
+    ran = devskin("overview")
+    assert ran.code == 1
+    assert ran.err == (
+        "devskin: unexpected ZeroDivisionError: division by zero (DEVSKIN_DEBUG=1 shows where)\n"
+    )
+
+
+def test_devskin_debug_shows_where_an_error_comes_from(
+    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVSKIN_DEBUG", "1")
+    monkeypatch.setattr(read, "open_store", lambda _: 1 / 0)
+    ran = devskin("overview")
+    assert ran.code == 1
+    assert "Traceback" in ran.err
+    assert "in overview" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("number", "told", "code"),
+    [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)],
+)
+def test_a_signal_ends_a_command_in_one_line(
+    number: signal.Signals,
+    told: str,
+    code: int,
+    devskin: Devskin,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed = []
+
+    @asynccontextmanager
+    async def waiting_for_ever(*_: object, **__: object) -> AsyncIterator[None]:
+        os.kill(os.getpid(), number)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+        yield
+
+    monkeypatch.setattr(options, "DevSkinClient", waiting_for_ever)
+    before = signal.getsignal(signal.SIGTERM)
+    ran = devskin("overview", "--api-key", KEY)
+    assert ran == (code, "", f"devskin: {told}\n")
+    assert closed
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("argv", [("orders", "--json"), ("orders",), ("orders", "--help")])
+def test_a_closed_pipe_ends_a_command_without_a_word(
+    argv: tuple[str, ...],
+    box: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed_pipe:
+        monkeypatch.setattr(sys, "stdout", closed_pipe)
+        assert main([*argv, *store_options(box)]) == 128 + signal.SIGPIPE
+    assert "devskin: " not in capsys.readouterr().err
+
+
+def test_a_cancellation_by_someone_else_is_no_signal() -> None:
+    async def command() -> None:
+        with failures.ended_by_sigterm():
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(command())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is the full disk")
+def test_a_full_disk_behind_stdout_is_one_line(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(full, write_through=True))
+        assert main(["overview", "--json", *store_options(box)]) == 1
+    assert capsys.readouterr().err == "devskin: No space left on device\n"
+
+
+def test_a_command_runs_in_another_thread_too(devskin: Devskin, box: Sandbox) -> None:
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(main(["overview", *store_options(box)])))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_retries_are_not_logged_to_the_terminal(devskin: Devskin) -> None:
+    with in_thread(lambda: answering(b"{}", status=503)) as url:
+        ran = devskin("overview", "--base-url", url, "--api-key", KEY)
+    assert ran.code == 1
+    assert len(ran.err.splitlines()) == 1
+    assert logging.getLogger("stamina").handlers
+
+
+@pytest.mark.parametrize("library", ["cyclopts", "rich"])
+def test_without_the_cli_extra_one_line_says_what_to_install(
+    library: str, devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("devskin_async.cli.")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.partition(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    ran = devskin("overview")
+    assert ran == (1, "", 'devskin: the command needs: pip install "devskin-async[cli]"\n')
+
+
+def test_another_missing_module_is_not_called_the_cli_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "devskin_async.cli.app", None)
+    with pytest.raises(ModuleNotFoundError):
+        main(["--version"])
+
+
+@pytest.mark.parametrize(
+    "argv", [("overview", "--sandbox"), ("sandbox", "--port", "0")], ids=" ".join
+)
+def test_without_the_sandbox_extra_one_line_says_what_to_install(
+    argv: tuple[str, ...], devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("devskin_async.sandbox")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "limits", None)
+    ran = devskin(*argv)
+    assert ran.code == 1
+    assert ran.err == ('devskin: limits is not installed: pip install "devskin-async[sandbox]"\n')
+
+
+def test_a_bug_is_told_also_where_the_sandbox_extra_is_missing(
+    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "devskin_async.sandbox", None)
+    monkeypatch.setattr(read, "open_store", lambda _: 1 / 0)
+    assert devskin("overview").err.startswith("devskin: unexpected ZeroDivisionError")
+
+
+def test_output_that_is_taken_as_text_is_given_as_text(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", taken)
+    assert main(["overview", *store_options(box)]) == 0
+    assert taken.getvalue().startswith("Orders ")

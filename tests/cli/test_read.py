@@ -1,0 +1,135 @@
+"""The commands that show one thing: overview, revenue, order."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from devskin_async.sandbox import Sandbox
+
+from .support import Devskin, answering, in_thread, store_options
+
+REVENUE = b"""{"success": true, "data": {"period": "%b", "total": 30.00, "daily": [%b]}}"""
+
+
+def revenue_of(period: bytes, days: dict[str, str]) -> bytes:
+    daily = (
+        f'{{"date": "{day}", "total": {total}, "count": 2}}'.encode() for day, total in days.items()
+    )
+    return REVENUE % (period, b",".join(daily))
+
+
+def rows_of(table: str) -> list[list[str]]:
+    """Split what is below the head line of a revenue chart."""
+    return [line.split() for line in table.splitlines()[3:]]
+
+
+def test_overview_shows_the_key_figures(devskin: Devskin, box: Sandbox) -> None:
+    ran = devskin("overview", *store_options(box))
+    assert ran.code == 0
+    assert [line.split()[0] for line in ran.out.splitlines()] == [
+        "Orders", "monthly", "Revenue", "monthly", "Products",
+    ]  # fmt: skip
+    assert ran.out.splitlines()[0].split() == ["Orders", "1,563"]
+    assert ran.err == ""
+
+
+def test_overview_as_json_is_one_document(devskin: Devskin, box: Sandbox) -> None:
+    ran = devskin("overview", "--json", *store_options(box))
+    assert list(json.loads(ran.out)) == [
+        "total_orders", "monthly_orders", "total_revenue", "monthly_revenue", "total_products",
+    ]  # fmt: skip
+
+
+def test_order_shows_its_lines_and_what_they_come_to(devskin: Devskin, box: Sandbox) -> None:
+    shown = devskin("order", "1234", *store_options(box))
+    sent = json.loads(
+        devskin("order", "1234", "--json", *store_options(box)).out, parse_float=Decimal
+    )
+    assert shown.code == 0
+    assert f"{sent['order_number']} (id 1234)" in shown.out
+    assert sent["shipping_address"]["street"] in shown.out
+    for item in sent["items"]:
+        assert f"{item['quantity'] * item['price']:,}" in shown.out
+    assert shown.out.splitlines()[-1].split() == ["Total", f"{sent['total']:,}"]
+
+
+def test_order_shows_what_is_missing_as_blank(devskin: Devskin) -> None:
+    body = b"""{"success": true, "data": {"order": {"id": 1, "order_number": "A-1",
+    "status": "refunded", "total": 1.00, "subtotal": 1.00, "shipping_cost": 0, "discount": 0,
+    "items": [{"product_id": 1, "name": null, "quantity": 1, "price": 1.00}],
+    "created_at": "2026-02-10T14:30:00.000Z", "updated_at": "2026-02-10T14:30:00.000Z"}}}"""
+    with in_thread(lambda: answering(body)) as url:
+        ran = devskin("order", "1", "--base-url", url, "--api-key", "key")
+    assert ran.code == 0
+    assert "Ships to\n" in ran.out
+    assert "refunded" in ran.out
+    assert "None" not in ran.out
+
+
+def test_revenue_draws_a_bar_for_each_day_oldest_first(devskin: Devskin) -> None:
+    body = revenue_of(b"7d", {"2026-02-13": "20.00", "2026-02-12": "10.00"})
+    with in_thread(lambda: answering(body)) as url:
+        ran = devskin("revenue", "--period", "7d", "--base-url", url, "--api-key", "key")
+    assert ran.out.startswith("30.00 in 7d, from 4 orders\n")
+    assert rows_of(ran.out) == [
+        ["2026-02-12", "2", "10.00", "█" * 20],
+        ["2026-02-13", "2", "20.00", "█" * 40],
+    ]
+
+
+def test_a_day_that_the_api_leaves_out_is_drawn_as_none_sold(devskin: Devskin) -> None:
+    body = revenue_of(b"7d", {"2026-02-13": "20.00", "2026-02-11": "0.00"})
+    with in_thread(lambda: answering(body)) as url:
+        ran = devskin("revenue", "--base-url", url, "--api-key", "key")
+    assert rows_of(ran.out) == [
+        ["2026-02-11", "2", "0.00"],
+        ["2026-02-12", "0", "0"],
+        ["2026-02-13", "2", "20.00", "█" * 40],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("period", "first", "second"),
+    [(b"90d", "2026-01-26", "2026-02-02"), (b"1y", "2026-01", "2026-02")],
+)
+def test_revenue_adds_long_periods_up_by_week_or_month(
+    period: bytes, first: str, second: str, devskin: Devskin
+) -> None:
+    days = {"2026-02-03": "20.00", "2026-02-02": "20.00", "2026-01-31": "1.00", "2026-01-30": "4"}
+    with in_thread(lambda: answering(revenue_of(period, days))) as url:
+        ran = devskin("revenue", "--base-url", url, "--api-key", "key")
+    assert rows_of(ran.out) == [
+        [first, "4", "5.00", "█" * 5],
+        [second, "4", "40.00", "█" * 40],
+    ]
+
+
+def test_a_store_that_sold_nothing_has_no_bars(devskin: Devskin) -> None:
+    with in_thread(lambda: answering(revenue_of(b"30d", {}))) as url:
+        ran = devskin("revenue", "--base-url", url, "--api-key", "key")
+    assert (ran.code, ran.out) == (0, "30.00 in 30d, from 0 orders\n")
+
+
+def test_days_without_money_have_no_bars(devskin: Devskin) -> None:
+    body = revenue_of(b"7d", {"2026-02-13": "0", "2026-02-12": "-5.00"})
+    with in_thread(lambda: answering(body)) as url:
+        ran = devskin("revenue", "--base-url", url, "--api-key", "key")
+    assert rows_of(ran.out) == [["2026-02-12", "2", "-5.00"], ["2026-02-13", "2", "0"]]
+
+
+def test_revenue_as_json_is_one_document_in_the_apis_order(devskin: Devskin, box: Sandbox) -> None:
+    ran = devskin("revenue", "--period", "90d", "--json", *store_options(box))
+    series = json.loads(ran.out)
+    days = [day["date"] for day in series["daily"]]
+    assert series["period"] == "90d"
+    assert days == sorted(days, reverse=True)
+
+
+def test_every_reading_command_works_on_a_sandbox_of_its_own(devskin: Devskin) -> None:
+    for argv in (["overview"], ["revenue"], ["order", "1"], ["products", "--max", "1"]):
+        ran = devskin(*argv, "--sandbox")
+        assert ran.code == 0
+        assert ran.out

@@ -21,6 +21,7 @@ from devskin_async import (
     PermissionDeniedError,
     Product,
     RateLimit,
+    TransportError,
 )
 from devskin_async.sandbox import Sandbox
 
@@ -232,6 +233,13 @@ async def test_a_view_shares_session_and_budget(box: Sandbox, store: DevSkinClie
     assert isinstance(view, DevSkinClient)
 
 
+async def test_a_view_may_lift_the_deadline_of_another(store: DevSkinClient) -> None:
+    hasty = store.with_options(deadline=1e-9)
+    with pytest.raises(TransportError, match="deadline"):
+        await hasty.analytics.overview()
+    await hasty.with_options(deadline=None).analytics.overview()
+
+
 async def test_the_deadline_of_a_listing_is_for_all_of_it() -> None:
     async with (
         Sandbox(orders=1000, limiter="none", latency=0.15) as box,
@@ -239,7 +247,7 @@ async def test_the_deadline_of_a_listing_is_for_all_of_it() -> None:
             box.api_key, base_url=box.base_url, concurrency=1, rate_limit=UNLIMITED
         ) as store,
     ):
-        with pytest.raises(Exception, match=r"no answer within the deadline of 0\.4 s"):
+        with pytest.raises(TransportError, match=r"no answer within the deadline of 0\.4 s"):
             await store.with_options(deadline=0.4).orders.list()
         assert 1 <= box.counts.requests <= 4
 

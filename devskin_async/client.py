@@ -6,13 +6,14 @@ import ipaddress
 import math
 import os
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import aiohttp
 from attrs import evolve
 from yarl import URL
 
 from .errors import ConfigurationError
+from .exchange import Exchange
 from .protocol import calls
 from .ratelimit import Budget, RateLimit, Scheduler
 from .records import Period, Revenue
@@ -61,14 +62,13 @@ class DevSkinClient:
         retry: Retry = Retry(),
         session: aiohttp.ClientSession | None = None,
     ) -> None:
-        transport = Transport(
+        exchange = Exchange(
             _checked_base_url(base_url or os.environ.get("DEVSKIN_BASE_URL") or DEFAULT_BASE_URL),
             _checked_key(api_key if api_key is not None else os.environ.get("DEVSKIN_API_KEY")),
-            scheduler=Scheduler(rate_limit),
             timeout=_positive_seconds("timeout", timeout),
-            retry=retry,
             session=session,
         )
+        transport = Transport(exchange, Scheduler(rate_limit), retry)
         self._set_reader(Reader(transport, calls.positive("concurrency", concurrency)))
 
     def _set_reader(self, reader: Reader) -> None:
@@ -105,8 +105,9 @@ class DevSkinClient:
             ValueError: `deadline` is not positive.
         """
         if deadline is not None:
-            _positive_seconds("deadline", deadline)
+            deadline = _positive_seconds("deadline", deadline)
         view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
         view._set_reader(evolve(self._reader, deadline=deadline))
         return view
 
@@ -129,15 +130,18 @@ class DevSkinClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._reader.transport.base_url}>"
+        return f"<{type(self).__name__} {self._reader.transport.exchange.base_url}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client can't be copied or pickled: its API key would go along")
 
 
 def _checked_key(key: str | None) -> str:
     key = (key or "").strip()
     if not key:
         raise ConfigurationError("no API key: pass api_key or set DEVSKIN_API_KEY")
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigurationError("the API key has characters that no HTTP header can carry")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigurationError("the API key has characters that an API key can't have")
     return key
 
 
@@ -168,6 +172,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _positive_seconds(name: str, value: float) -> float:
-    if not (math.isfinite(value) and value > 0):
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
         raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
-    return value
+    return seconds

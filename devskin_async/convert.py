@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from operator import attrgetter, eq
-from types import GenericAlias
 from typing import TypeAlias, TypeVar, cast, get_args, get_origin
 
 import attrs
@@ -22,7 +21,7 @@ import msgspec
 from cattrs.gen import make_dict_structure_fn
 
 from .errors import DecodeError, TransportError
-from .records import Count, Instant, OpenEnum, Ordinal
+from .records import Count, Instant, OpenEnum, Ordinal, check_money
 
 T = TypeVar("T")
 _Hook: TypeAlias = Callable[[object, object], object]
@@ -138,10 +137,6 @@ def _is_record(cls: object) -> bool:
     return attrs.has(cast(type, get_origin(cls) or cls))
 
 
-def _is_open_enum(cls: object) -> bool:
-    return isinstance(cls, type) and issubclass(cls, OpenEnum)
-
-
 def _record_hook(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> _Hook:
     decode: Callable[[bytes], object] = msgspec.json.Decoder(cls).decode
     from_fields = make_dict_structure_fn(cls, converter)
@@ -181,7 +176,8 @@ def _first_cause(error: Exception) -> tuple[str, Exception]:
 
 
 def _steps(error: Exception) -> Iterator[str]:
-    for note in getattr(error, "__notes__", ()):
+    # The innermost place was noted first.
+    for note in reversed(getattr(error, "__notes__", ())):
         if isinstance(note, cattrs.AttributeValidationNote):
             yield f".{note.name}"
         elif isinstance(note, cattrs.IterableValidationNote):
@@ -193,39 +189,44 @@ def _is_tuple(cls: object) -> bool:
 
 
 def _tuple_hook(cls: type, converter: cattrs.Converter) -> _Hook:
-    items = GenericAlias(list, get_args(cls)[0])
-    hook = converter.get_structure_hook(items)
+    item = get_args(cls)[0]
+    hook = converter.get_structure_hook(item)
 
     def structure(value: object, _: object) -> object:
         if not isinstance(value, list):
             raise _MismatchError("an array", value)
-        return tuple(hook(value, items))
+        return tuple(at(index, element) for index, element in enumerate(value))
 
-    return structure
-
-
-def _leaf_hook(cls: type) -> _Hook:
-    expected = _EXPECTED.get(cls, "a string")
-
-    def structure(value: object, _: object) -> object:
+    # cattrs' own hook gathers the errors of all elements, which a bad answer can make millions.
+    def at(index: int, element: object) -> object:
         try:
-            return msgspec.convert(value, cls)
-        except _REFUSALS:
-            raise _MismatchError(expected, value) from None
+            return hook(element, item)
+        except (_MismatchError, cattrs.BaseValidationError) as error:
+            error.add_note(cattrs.IterableValidationNote(f"[{index}]", index, item))
+            raise
 
     return structure
+
+
+def _leaf(value: object, cls: type) -> object:
+    try:
+        leaf: object = msgspec.convert(value, cls)
+        if isinstance(leaf, Decimal):
+            check_money(leaf)
+    except _REFUSALS:
+        raise _MismatchError(_EXPECTED.get(cls, "a string"), value) from None
+    return leaf
 
 
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_structure_hook_factory(_is_record, _record_hook)
     converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
-    converter.register_structure_hook_factory(_is_open_enum, _leaf_hook)
     converter.register_unstructure_hook(OpenEnum, attrgetter("value"))
-    for leaf in (bool, int, str, Decimal, dt.date):
-        converter.register_structure_hook(leaf, _leaf_hook(leaf))
+    for leaf in (bool, int, str, OpenEnum, Decimal, dt.date):
+        converter.register_structure_hook(leaf, _leaf)
     for constrained in (Instant, Count, Ordinal):
-        converter.register_structure_hook_func(partial(eq, constrained), _leaf_hook(constrained))
+        converter.register_structure_hook_func(partial(eq, constrained), _leaf)
     return converter
 
 

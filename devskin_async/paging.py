@@ -1,19 +1,44 @@
-"""Many requests at once and their answers in order: bounded, cancellable, failing once."""
+"""Many requests at once and their answers in order: bounded, cancellable, failing once.
+
+`Ordered` and `Pages` are plain iterators; `Rows` and `Listing` put one async generator on top, so
+that leaving a loop early closes them. One generator is never inside another: an event loop that
+shuts down closes all of them at once, in any order.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+)
 from contextlib import aclosing
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from .protocol import page_count
 from .records import Page
 
 A = TypeVar("A")
 T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Reading(Protocol[R_co]):
+    """Results that are read one by one, and cancelled by `aclose`."""
+
+    def __aiter__(self) -> AsyncIterator[R_co]:
+        """Read on."""
+        ...
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight."""
+        ...
 
 
 class Rows(Generic[T]):
@@ -24,14 +49,14 @@ class Rows(Generic[T]):
     flight.
 
     Args:
-        read: Starts one reading.
+        start: Starts one reading of the rows.
     """
 
-    def __init__(self, read: Callable[[], AsyncGenerator[T, None]]) -> None:
-        self._read = read
+    def __init__(self, start: Callable[[], Reading[T]]) -> None:
+        self._start = start
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return self._read()
+        return _each(self._start)
 
     def __await__(self) -> Generator[object, None, list[T]]:
         return self._collect().__await__()
@@ -44,87 +69,130 @@ class Listing(Rows[T]):
     """The rows of a list, which can be read page by page too.
 
     Args:
-        pages: Starts one reading of the pages.
+        start: Starts one reading of the pages.
     """
 
-    def __init__(self, pages: Callable[[], AsyncGenerator[Page[T], None]]) -> None:
-        super().__init__(self._rows)
-        self._pages = pages
+    def __init__(self, start: Callable[[], Reading[Page[T]]]) -> None:
+        self._pages = start
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _rows(self._pages)
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Read the list page by page, in order."""
-        return self._pages()
-
-    async def _rows(self) -> AsyncGenerator[T, None]:
-        async with aclosing(self._pages()) as pages:
-            async for page in pages:
-                for row in page.items:
-                    yield row
+        return _each(self._pages)
 
 
-async def fan_out(
-    fetch_page: Callable[[int], Awaitable[Page[T]]], concurrency: int
-) -> AsyncGenerator[Page[T], None]:
-    """Read a list: page 1 tells the total, then the others are fetched concurrently.
+async def _each(start: Callable[[], Reading[T]]) -> AsyncGenerator[T, None]:
+    async with aclosing(start()) as reading:
+        async for result in reading:
+            yield result
 
-    Args:
-        fetch_page: Fetches the page of a number, from 1.
-        concurrency: How many pages are in flight or held at the most.
 
-    Yields:
-        The pages in order, up to the one that page 1's total makes the last, or up to the first
-        empty one: the list may shrink meanwhile.
-    """
-    first = await fetch_page(1)
-
-    async def fetch(number: int) -> Page[T]:
-        return first if number == 1 else await fetch_page(number)
-
-    numbers = range(1, page_count(first.total, first.limit) + 1)
-    async with aclosing(ordered(fetch, numbers, concurrency)) as pages:
+async def _rows(start: Callable[[], Reading[Page[T]]]) -> AsyncGenerator[T, None]:
+    async with aclosing(start()) as pages:
         async for page in pages:
-            yield page
-            if not page.items:
-                return
+            for row in page.items:
+                yield row
 
 
-async def ordered(
-    fetch: Callable[[A], Awaitable[T]], arguments: Iterable[A], concurrency: int
-) -> AsyncGenerator[T, None]:
-    """Call `fetch` with each argument concurrently and give the results in order.
+class Ordered(Generic[A, T]):
+    """Calls `fetch` with each argument concurrently and gives the results in order.
+
+    The first error that a call raises comes out at once and cancels the others.
 
     Args:
         fetch: What to call.
         arguments: Taken one by one, as calls are started.
         concurrency: How many calls are in flight, or done and not taken yet, at the most.
-
-    Raises:
-        Exception: The first that a call raised, at once; the other calls are cancelled.
     """
-    failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-    under_way: deque[asyncio.Task[T]] = deque()
 
-    def note_failure(task: asyncio.Task[T]) -> None:
-        if not task.cancelled() and (error := task.exception()) and not failed.done():
-            failed.set_result(error)
+    def __init__(
+        self, fetch: Callable[[A], Awaitable[T]], arguments: Iterable[A], concurrency: int
+    ) -> None:
+        self._fetch = fetch
+        self._rest = iter(arguments)
+        self._concurrency = concurrency
+        self._under_way: deque[asyncio.Task[T]] = deque()
+        self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
-    async def start(argument: A) -> T:
-        return await fetch(argument)
+    def __aiter__(self) -> Self:
+        return self
 
-    rest = iter(arguments)
-    try:
-        while True:
-            for argument in islice(rest, concurrency - len(under_way)):
-                task = asyncio.create_task(start(argument))
-                task.add_done_callback(note_failure)
-                under_way.append(task)
-            if not under_way:
-                return
-            await asyncio.wait((under_way[0], failed), return_when=asyncio.FIRST_COMPLETED)
-            if failed.done():
-                raise failed.result()
-            yield under_way.popleft().result()
-    finally:
-        for task in under_way:
+    async def __anext__(self) -> T:
+        try:
+            for argument in islice(self._rest, self._concurrency - len(self._under_way)):
+                self._start(argument)
+            if self._under_way:
+                return await self._next()
+        except BaseException:
+            await self.aclose()
+            raise
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight; there are no further results then."""
+        self._rest = iter(())
+        tasks = tuple(self._under_way)
+        self._under_way.clear()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _next(self) -> T:
+        await asyncio.wait((self._under_way[0], self._failed), return_when=asyncio.FIRST_COMPLETED)
+        if self._failed.done():
+            raise self._failed.result()
+        return self._under_way.popleft().result()
+
+    def _start(self, argument: A) -> None:
+        async def call() -> T:
+            return await self._fetch(argument)
+
+        task = asyncio.create_task(call())
+        task.add_done_callback(self._note_failure)
+        self._under_way.append(task)
+
+    def _note_failure(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled() and (error := task.exception()) and not self._failed.done():
+            self._failed.set_result(error)
+
+
+class Pages(Generic[T]):
+    """Reads a list: page 1 tells the total, then the others are fetched concurrently.
+
+    The pages come in order, up to the one that page 1's total makes the last, or up to the first
+    empty one: the list may shrink meanwhile.
+
+    Args:
+        fetch_page: Fetches the page of a number, from 1.
+        concurrency: How many pages are in flight or held at the most.
+    """
+
+    def __init__(self, fetch_page: Callable[[int], Awaitable[Page[T]]], concurrency: int) -> None:
+        self._fetch_page = fetch_page
+        self._concurrency = concurrency
+        self._first: Page[T] | None = None
+        self._ordered: Ordered[int, Page[T]] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Page[T]:
+        if self._ordered is None:
+            self._first = await self._fetch_page(1)
+            numbers = range(1, page_count(self._first.total, self._first.limit) + 1)
+            self._ordered = Ordered(self._fetch, numbers, self._concurrency)
+        page = await anext(self._ordered)
+        if not page.items:
+            await self.aclose()
+        return page
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight; there are no further pages then."""
+        if self._ordered is not None:
+            await self._ordered.aclose()
+
+    async def _fetch(self, number: int) -> Page[T]:
+        first, self._first = self._first, None
+        return await self._fetch_page(number) if first is None else first

@@ -1,6 +1,7 @@
 """The store's data as frozen records, with the wire's own field names.
 
-Money is `Decimal` with the digits the API sent, instants are timezone-aware, days are `date`.
+Money is `Decimal` with the digits the API sent, instants are timezone-aware, days are `date`. A
+record checks its money also where msgspec builds it, which runs no attrs validators.
 A field the reference shows and an answer leaves out, or sends as null, is None where the type
 says so; a field the reference does not know is ignored.
 """
@@ -17,9 +18,22 @@ from msgspec import Meta
 
 T = TypeVar("T")
 
+_DIGITS = 100
+
 Instant = Annotated[dt.datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 Ordinal = Annotated[int, Meta(ge=1)]
+
+
+def check_money(*amounts: Decimal) -> None:
+    """Refuse what JSON has no number for, and what no price list holds.
+
+    Raises:
+        ValueError: An amount is not finite, or has more than 100 digits before or after its point.
+    """
+    for amount in amounts:
+        if not amount.is_finite() or abs(amount.adjusted()) > _DIGITS:
+            raise ValueError("money must be a number of at most 100 digits")
 
 
 class OpenEnum(StrEnum):
@@ -87,6 +101,9 @@ class OrderSummary:
     customer_email: str | None = None
     created_at: Instant
 
+    def __attrs_post_init__(self) -> None:
+        check_money(self.total)
+
 
 @frozen(kw_only=True)
 class OrderItem:
@@ -96,6 +113,9 @@ class OrderItem:
     name: str | None = None
     quantity: int
     price: Decimal
+
+    def __attrs_post_init__(self) -> None:
+        check_money(self.price)
 
 
 @frozen(kw_only=True)
@@ -126,6 +146,9 @@ class Order:
     created_at: Instant
     updated_at: Instant
 
+    def __attrs_post_init__(self) -> None:
+        check_money(self.total, self.subtotal, self.shipping_cost, self.discount)
+
 
 @frozen(kw_only=True)
 class DailyRevenue:
@@ -135,6 +158,9 @@ class DailyRevenue:
     total: Decimal
     count: int
 
+    def __attrs_post_init__(self) -> None:
+        check_money(self.total)
+
 
 @frozen(kw_only=True)
 class Revenue:
@@ -143,6 +169,9 @@ class Revenue:
     period: Period
     total: Decimal
     daily: tuple[DailyRevenue, ...]
+
+    def __attrs_post_init__(self) -> None:
+        check_money(self.total)
 
 
 @frozen(kw_only=True)
@@ -157,6 +186,9 @@ class Product:
     status: str | None = None
     created_at: Instant
 
+    def __attrs_post_init__(self) -> None:
+        check_money(self.price)
+
 
 @frozen(kw_only=True)
 class Customer:
@@ -169,6 +201,9 @@ class Customer:
     total_spent: Decimal
     created_at: Instant
 
+    def __attrs_post_init__(self) -> None:
+        check_money(self.total_spent)
+
 
 @frozen(kw_only=True)
 class Overview:
@@ -179,3 +214,6 @@ class Overview:
     total_revenue: Decimal
     monthly_revenue: Decimal
     total_products: int
+
+    def __attrs_post_init__(self) -> None:
+        check_money(self.total_revenue, self.monthly_revenue)

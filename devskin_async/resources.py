@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from attrs import frozen
 
-from .paging import Listing, Rows, fan_out, ordered
+from .paging import Listing, Ordered, Pages, Rows
 from .protocol import DEFAULT_LIMIT, MAX_LIMIT, Call, calls
 from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
 from .transport import Deadline, Transport
@@ -39,25 +39,25 @@ class Reader:
         # Made once for nothing, so that wrong arguments are told before anything is awaited.
         call_of(1)
 
-        def pages() -> AsyncGenerator[Page[T], None]:
+        def start() -> Pages[T]:
             deadline = Deadline.after(self.deadline)
-            return fan_out(
+            return Pages(
                 lambda number: self.transport.send(call_of(number), deadline), self.concurrency
             )
 
-        return Listing(pages)
+        return Listing(start)
 
     def many(self, wanted: Iterable[Call[T]]) -> Rows[T]:
         """Read the answers of many calls, in their order."""
         reads = tuple(wanted)
 
-        def rows() -> AsyncGenerator[T, None]:
+        def start() -> Ordered[Call[T], T]:
             deadline = Deadline.after(self.deadline)
-            return ordered(
+            return Ordered(
                 lambda call: self.transport.send(call, deadline), reads, self.concurrency
             )
 
-        return Rows(rows)
+        return Rows(start)
 
 
 class Orders:

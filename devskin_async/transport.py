@@ -1,30 +1,23 @@
-"""The network: one aiohttp session, retries, one shared answer for identical reads in flight."""
+"""Calls over the network: retries, deadlines, one shared answer for identical reads in flight."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
+import math
 from typing import Any, TypeVar, cast
 
-import aiohttp
 import stamina
 from attrs import define, field, frozen, validators
-from yarl import URL
 
-from ._version import __version__
-from .errors import (
-    APIError,
-    ConfigurationError,
-    DecodeError,
-    DevSkinError,
-    RateLimitedError,
-    TransportError,
-)
-from .protocol import MAX_BODY, Answer, Call, may_retry, read
+from .errors import APIError, ConfigurationError, RateLimitedError, TransportError
+from .exchange import Exchange
+from .protocol import Call, may_retry
 from .ratelimit import Scheduler
 
 T = TypeVar("T")
-E = TypeVar("E", bound=DevSkinError)
+
+
+_WAIT = [validators.ge(0.0), validators.lt(math.inf)]
 
 
 @frozen
@@ -46,9 +39,9 @@ class Retry:
     """
 
     attempts: int = field(default=6, validator=[validators.instance_of(int), validators.ge(1)])
-    wait_initial: float = field(default=0.5, validator=validators.ge(0))
-    wait_max: float = field(default=30.0, validator=validators.ge(0))
-    wait_jitter: float = field(default=1.0, validator=validators.ge(0))
+    wait_initial: float = field(default=0.5, converter=float, validator=_WAIT)
+    wait_max: float = field(default=30.0, converter=float, validator=_WAIT)
+    wait_jitter: float = field(default=1.0, converter=float, validator=_WAIT)
 
 
 @frozen
@@ -75,37 +68,15 @@ class Transport:
     """Sends calls for one API key, each attempt through the scheduler.
 
     Args:
-        base_url: The API's address, checked by the caller.
-        api_key: Sent in the `X-API-Key` header and nowhere else.
+        exchange: Sends one request.
         scheduler: The budget that every attempt goes through.
-        timeout: Seconds for one attempt on the wire.
         retry: How a failed attempt is repeated.
-        session: A session of the caller's, used and left open; None makes one when needed. Its
-            middlewares are not run: one that sends again would do so outside the budget.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        *,
-        scheduler: Scheduler,
-        timeout: float,
-        retry: Retry,
-        session: aiohttp.ClientSession | None,
-    ) -> None:
+    def __init__(self, exchange: Exchange, scheduler: Scheduler, retry: Retry) -> None:
+        self.exchange = exchange
         self.scheduler = scheduler
-        self.base_url = base_url
-        self._api_key = api_key
-        self._headers = {
-            "X-API-Key": api_key,
-            "Accept": "application/json",
-            "User-Agent": f"devskin-async/{__version__}",
-        }
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._retry = retry
-        self._session = session
-        self._owns_session = session is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._shared: dict[str, _Shared] = {}
@@ -123,28 +94,35 @@ class Transport:
             DecodeError: The answer is not what the reference describes.
             ConfigurationError: The client is closed, or belongs to another event loop.
         """
-        self._check_usable()
+        loop = self._usable_loop()
         if deadline is None:
             return await self._join(call)
-        try:
-            async with asyncio.timeout_at(deadline.at):
-                return await self._join(call)
-        except TimeoutError:
-            pass
+        if loop.time() < deadline.at:
+            try:
+                async with asyncio.timeout_at(deadline.at):
+                    return await self._join(call)
+            except TimeoutError:
+                pass
         raise TransportError(f"{call}: no answer within the deadline of {deadline.seconds:g} s")
 
     async def aclose(self) -> None:
-        """Cancel what is in flight and close the session, unless it is the caller's."""
+        """Cancel what is in flight and close the session, unless it is the caller's.
+
+        Raises:
+            ConfigurationError: The client is in use in another event loop.
+        """
+        if self._loop not in (None, asyncio.get_running_loop()) and not self._loop.is_closed():
+            raise ConfigurationError("close this client in the event loop in which it is used")
         self._closed = True
-        # The waiting callers forget their call as they wake, so a copy is taken.
         tasks = [shared.task for shared in self._shared.values()]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session is not None and self._owns_session:
-            await self._session.close()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            await self.exchange.aclose()
 
-    def _check_usable(self) -> None:
+    def _usable_loop(self) -> asyncio.AbstractEventLoop:
         if self._closed:
             raise ConfigurationError("this client is closed: make a new one, or close it later")
         loop = asyncio.get_running_loop()
@@ -154,6 +132,8 @@ class Transport:
             raise ConfigurationError(
                 "this client belongs to another event loop: make one client in each loop"
             )
+        self.exchange.check_open()
+        return loop
 
     async def _join(self, call: Call[T]) -> T:
         shared = self._shared.get(call.target)
@@ -161,10 +141,11 @@ class Transport:
             shared = self._shared[call.target] = _Shared(asyncio.create_task(self._attempts(call)))
             shared.task.add_done_callback(lambda _: self._forget(call.target, shared))
         shared.waiting += 1
+        cancellations = _cancellations()
         try:
             return cast(T, await asyncio.shield(shared.task))
         except asyncio.CancelledError:
-            if self._closed and shared.task.cancelled() and not _being_cancelled():
+            if self._closed and shared.task.cancelled() and _cancellations() == cancellations:
                 raise ConfigurationError(f"{call}: the client was closed meanwhile") from None
             raise
         finally:
@@ -193,70 +174,12 @@ class Transport:
 
     async def _attempt(self, call: Call[T]) -> T:
         async with self.scheduler.slot():
-            answer = await self._exchange(call)
+            answer = await self.exchange.send(call)
         try:
-            return read(call, answer)
-        except DevSkinError as caught:
-            error = self._redacted(caught)
-        if isinstance(error, RateLimitedError):
-            self.scheduler.refuse(error.retry_after or 0.0)
-        raise error
-
-    async def _exchange(self, call: Call[T]) -> Answer:
-        url = URL(f"{self.base_url}{call.target}", encoded=True)
-        session = self._open_session()
-        try:
-            async with session.get(
-                url,
-                headers=self._headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=True,
-                middlewares=(_send_once,),
-            ) as response:
-                body = await _read_body(response, call)
-                return Answer(response.status, response.headers, body, dt.datetime.now(dt.UTC))
-        except TimeoutError:
-            reason = f"no answer within {self._timeout.total:g} s"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # Not chained: aiohttp's errors can hold the request's headers, and so the key.
-            reason = str(error) or type(error).__name__
-        raise TransportError(f"{call}: {self._redact(reason)}")
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-            )
-        if self._session.closed:
-            raise ConfigurationError("the session given to this client is closed: give an open one")
-        return self._session
-
-    def _redact(self, text: str) -> str:
-        return text.replace(self._api_key, "[the API key]")
-
-    def _redacted(self, error: E) -> E:
-        """Make the error anew, without the key that its answer may have echoed."""
-        return type(error)(*(self._redact(a) if isinstance(a, str) else a for a in error.args))
-
-
-class _ConnectionLostError(aiohttp.ClientError):
-    """The connection broke before an answer came."""
-
-
-async def _send_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a request again by itself when a kept connection breaks.
-
-    It would go out without a slot of the budget, and no option switches it off (aiohttp issue
-    10790); but it happens for these two errors alone.
-    """
-    try:
-        return await handler(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _ConnectionLostError(str(error) or type(error).__name__) from None
+            return self.exchange.read(call, answer)
+        except RateLimitedError as error:
+            self.scheduler.refuse(error.retry_after)
+            raise
 
 
 @define(eq=False)
@@ -267,25 +190,13 @@ class _Shared:
     waiting: int = 0
 
 
-def _being_cancelled() -> bool:
+def _cancellations() -> int:
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return 0 if task is None else task.cancelling()
 
 
 def _wait_or_stop(error: Exception) -> bool | float:
     if not may_retry(error):
         return False
-    wait = error.retry_after if isinstance(error, APIError) else None
-    return True if wait is None else wait
-
-
-async def _read_body(response: aiohttp.ClientResponse, call: Call[T]) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > MAX_BODY:
-            response.close()
-            raise DecodeError("$", f"a body of at most {MAX_BODY} bytes", "a longer one", str(call))
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    # "At once" (0, or a date that has passed) still leaves the growing wait of our own.
+    return (isinstance(error, APIError) and error.retry_after) or True

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import settings
 
 from devskin_async import DevSkinClient, RateLimit, Retry
 from devskin_async.sandbox import Sandbox
+
+# A noisy machine is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 AT_ONCE = Retry(wait_initial=0, wait_jitter=0)
 UNLIMITED = RateLimit(1_000_000, 1, burst=1_000_000)

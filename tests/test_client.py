@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import datetime as dt
 import logging
+import pickle
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -276,8 +280,8 @@ def test_no_key_is_a_configuration_error_that_says_what_to_do(key: str | None) -
         DevSkinClient(key)
 
 
-@pytest.mark.parametrize("key", ["a\nX-Admin: 1", "ключ", "a\x00b"])
-def test_a_key_that_no_header_can_carry_is_told_without_showing_it(key: str) -> None:
+@pytest.mark.parametrize("key", ["a\nX-Admin: 1", "ключ", "a\x00b", "two words"])
+def test_a_text_that_is_no_key_is_told_without_showing_it(key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         DevSkinClient(key)
     assert key not in str(caught.value)
@@ -329,6 +333,9 @@ def test_an_address_that_would_give_the_key_away_is_refused(address: str, messag
         {"timeout": 0},
         {"timeout": -1},
         {"timeout": float("inf")},
+        {"timeout": "soon"},
+        {"timeout": None},
+        {"timeout": 10**400},
     ],
 )
 def test_settings_that_can_not_be_are_value_errors(values: dict[str, Any]) -> None:
@@ -347,6 +354,27 @@ async def test_the_key_is_in_no_repr_and_no_log(
     views = (store, store._reader, store.orders, store._reader.transport, store.orders.list())
     assert box.api_key not in told + "".join(map(repr, views))
     assert "retry" in told
+
+
+def test_a_client_can_not_be_pickled_or_copied() -> None:
+    for take in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="its API key would go along"):
+            take(DevSkinClient(KEY))  # type: ignore[operator]  # any of the three
+
+
+async def test_a_view_of_a_subclass_keeps_what_that_has(box: Sandbox) -> None:
+    class Named(DevSkinClient):
+        def __init__(self, name: str) -> None:
+            super().__init__(box.api_key, base_url=box.base_url)
+            self.name = name
+
+    assert Named("mine").with_options(deadline=1).name == "mine"
+
+
+@pytest.mark.parametrize("seconds", [Decimal(30), 30, Fraction(30)])
+async def test_seconds_may_be_any_kind_of_number(box: Sandbox, seconds: Any) -> None:
+    async with DevSkinClient(box.api_key, base_url=box.base_url, timeout=seconds) as store:
+        await store.with_options(deadline=seconds).analytics.overview()
 
 
 async def test_a_client_is_closed_by_its_context(box: Sandbox) -> None:

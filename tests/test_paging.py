@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -12,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devskin_async import Page
-from devskin_async.paging import Listing, Rows, fan_out, ordered
+from devskin_async.paging import Listing, Ordered, Pages, Rows
 
-from .virtual_time import virtual_time
+from .virtual_time import VirtualTimeLoop, virtual_time
 
 
 class Store:
@@ -54,7 +56,7 @@ class Store:
         return Page(items=items, total=self.rows, page=number, limit=self.limit)
 
     def listing(self, concurrency: int = 4) -> Listing[int]:
-        return Listing(lambda: fan_out(self.fetch, concurrency))
+        return Listing(lambda: Pages(self.fetch, concurrency))
 
 
 @virtual_time
@@ -184,7 +186,7 @@ async def test_a_list_that_shrinks_ends_at_the_first_empty_page() -> None:
         store.rows = 35
         return page
 
-    rows = await Listing(lambda: fan_out(fetch, 3))
+    rows = await Listing(lambda: Pages(fetch, 3))
     assert rows == list(range(35))
     assert max(store.asked) <= 8
 
@@ -197,7 +199,7 @@ async def test_a_total_that_is_far_too_high_costs_no_memory_and_few_requests() -
         asked.append(number)
         return Page(items=(1,) if number == 1 else (), total=10**18, page=number, limit=100)
 
-    assert await Listing(lambda: fan_out(fetch, 5)) == [1]
+    assert await Listing(lambda: Pages(fetch, 5)) == [1]
     assert len(asked) <= 6
 
 
@@ -225,8 +227,38 @@ async def test_results_come_in_the_order_of_the_arguments_within_the_bound(
         in_flight -= 1
         return seconds
 
-    rows = Rows(lambda: ordered(fetch, arguments, concurrency))
+    rows = Rows(lambda: Ordered(fetch, arguments, concurrency))
     assert await rows == arguments
+
+
+def test_a_program_that_fails_while_a_listing_is_read_ends_without_a_word_from_asyncio() -> None:
+    told: list[object] = []
+
+    async def program() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        listing = Store(200).listing()
+        rows, pages = aiter(listing), listing.pages()
+        await anext(rows)
+        async for page in pages:
+            if page.page == 2:
+                raise KeyError(page.page)
+
+    with (
+        pytest.raises(KeyError),
+        asyncio.Runner(loop_factory=VirtualTimeLoop) as runner,
+    ):
+        runner.run(program())
+    assert told == []
+
+
+@virtual_time
+async def test_a_page_that_was_delivered_is_not_held() -> None:
+    pages = Store(200).listing(concurrency=2).pages()
+    first = weakref.ref(await anext(pages))
+    await anext(pages)
+    gc.collect()
+    assert first() is None
+    await pages.aclose()
 
 
 @virtual_time
@@ -241,7 +273,7 @@ async def test_arguments_are_taken_only_as_calls_are_started() -> None:
     async def fetch(number: int) -> int:
         return number
 
-    results = ordered(fetch, arguments(), 3)
+    results = Ordered(fetch, arguments(), 3)
     async with aclosing(results):
         assert await anext(results) == 0
     assert taken == [0, 1, 2]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import gzip
+import json
+import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 from aiohttp import web
-from aioresponses import aioresponses
+from aioresponses import CallbackResult, aioresponses
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -30,7 +33,9 @@ from devskin_async import (
     ServerError,
     TransportError,
 )
+from devskin_async.protocol import calls
 from devskin_async.sandbox import Sandbox
+from devskin_async.transport import Deadline
 
 from . import samples
 from .conftest import AT_ONCE, UNLIMITED
@@ -47,7 +52,9 @@ def now() -> float:
 
 
 @asynccontextmanager
-async def serving(handler: Handler, **options: object) -> AsyncIterator[DevSkinClient]:
+async def serving(
+    handler: Handler, api_key: str = KEY, **options: object
+) -> AsyncIterator[DevSkinClient]:
     """A client of a server that answers everything with `handler`."""
     server = web.Server(handler)  # type: ignore[arg-type]  # it gives requests of the base class
     runner = web.ServerRunner(server)
@@ -55,9 +62,12 @@ async def serving(handler: Handler, **options: object) -> AsyncIterator[DevSkinC
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]
-    settings = {"rate_limit": UNLIMITED, "retry": AT_ONCE} | options
+    settings: dict[str, Any] = {"rate_limit": UNLIMITED, "retry": AT_ONCE} | options
+    url = f"http://{host}:{port}/api/v1"
     try:
-        async with DevSkinClient(KEY, base_url=f"http://{host}:{port}/api/v1", **settings) as store:  # type: ignore[arg-type]  # keyword arguments by name
+        async with DevSkinClient(
+            api_key, base_url=f"http://{host}:{port}/api/v1", **settings
+        ) as store:  # type: ignore[arg-type]  # keyword arguments by name
             yield store
     finally:
         await runner.cleanup()
@@ -188,7 +198,7 @@ async def test_waits_between_attempts_grow_with_jitter() -> None:
             assert 1 + 2 + 3 < now() - start <= 1.5 + 2.5 + 3 + 0.01
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("7", 7), ("0", 0), ("86400", 300), ("-3", 1)])
+@pytest.mark.parametrize(("text", "seconds"), [("7", 7), ("86400", 300), ("0.25", 0.25)])
 @pytest.mark.parametrize("status", [429, 503])
 @virtual_time
 async def test_retry_after_in_seconds_is_waited_for(status: int, text: str, seconds: float) -> None:
@@ -199,6 +209,37 @@ async def test_retry_after_in_seconds_is_waited_for(status: int, text: str, seco
             start = now()
             await store.analytics.overview()
             assert now() - start == pytest.approx(seconds, abs=0.01)
+
+
+@pytest.mark.parametrize("text", ["0", "Tue, 10 Feb 2026 12:00:00 GMT"])
+@pytest.mark.parametrize("status", [429, 503])
+@virtual_time
+async def test_a_retry_after_of_nothing_still_leaves_the_growing_wait(
+    status: int, text: str
+) -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, status=status, headers={"Retry-After": text}, repeat=True)
+        async with DevSkinClient(KEY, retry=Retry(attempts=4, wait_jitter=0)) as store:
+            start = now()
+            with pytest.raises(APIError):
+                await store.analytics.overview()
+            assert now() - start == pytest.approx(0.5 + 1 + 2, abs=0.01)
+
+
+@virtual_time
+async def test_bare_refusals_for_most_of_a_minute_are_sat_out_by_default() -> None:
+    with aioresponses() as mocked:
+        start = now()
+
+        def answer(*_: object, **__: object) -> CallbackResult:
+            if now() - start < 59:
+                return CallbackResult(status=429)
+            return CallbackResult(body=samples.OVERVIEW)
+
+        mocked.get(OVERVIEW, callback=answer, repeat=True)
+        async with DevSkinClient(KEY) as store:
+            await store.analytics.overview()
+            assert store.budget.refused == 5
 
 
 @virtual_time
@@ -291,6 +332,25 @@ async def test_a_body_over_32_mib_is_told_and_not_tried_again() -> None:
         assert store.budget.sent == 1
 
 
+async def test_the_body_of_an_error_is_read_no_further_than_it_tells_what_it_is() -> None:
+    sent = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse(status=503)
+        await response.prepare(request)
+        for _ in range(64):
+            await response.write(b"x" * 2**20)
+            sent += 1
+        return response
+
+    async with serving(answer, retry=Retry(attempts=3, wait_initial=0, wait_jitter=0)) as store:
+        with pytest.raises(ServerError, match=r"503 Service Unavailable; .*: x+…$"):
+            await store.analytics.overview()
+        assert store.budget.sent == 3
+    assert sent < 3 * 64
+
+
 async def test_a_body_that_unpacks_to_over_32_mib_is_told() -> None:
     bomb = gzip.compress(b" " * (40 * 2**20))
     async with serving(answering(bomb, headers={"Content-Encoding": "gzip"})) as store:
@@ -368,6 +428,36 @@ async def test_an_answer_that_echoes_the_key_does_not_bring_it_into_the_error() 
             await store.analytics.overview()
     assert caught.value.message == "unknown key [the API key]"
     assert KEY not in whole_text(caught.value)
+
+
+@pytest.mark.parametrize("before", range(170, 202))
+@pytest.mark.parametrize("kind", ["envelope", "page", "redirect"])
+async def test_a_message_that_is_cut_within_the_key_does_not_show_its_beginning(
+    before: int, kind: str
+) -> None:
+    text = "x" * before + KEY
+    handler = {
+        "envelope": answering(f'{{"success": false, "error": "{text}"}}'.encode(), 400),
+        "page": answering(f"<p>{text}</p>".encode(), 400),
+        "redirect": answering(b"", 302, {"Location": f"/{text}"}),
+    }[kind]
+    async with serving(handler) as store:
+        with pytest.raises(APIError) as caught:
+            await store.analytics.overview()
+    assert KEY[:4] not in whole_text(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk/live+1=2%3", 'sk"live\\1'])
+async def test_a_key_echoed_in_a_url_or_in_json_does_not_come_into_the_error(key: str) -> None:
+    echoes = quote(key, safe=""), json.dumps(key)[1:-1]
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"success": False, "error": f"key {key}, {echoes[0]}"}, status=400)
+
+    async with serving(answer, api_key=key) as store:
+        with pytest.raises(APIError, match=r"key \[the API key\], \[the API key\]") as caught:
+            await store.analytics.overview()
+    assert not any(echo in whole_text(caught.value) for echo in (key, *echoes))
 
 
 @pytest.mark.parametrize(
@@ -494,6 +584,57 @@ async def test_a_session_of_the_callers_that_is_closed_says_so(box: Sandbox) -> 
     async with DevSkinClient(box.api_key, base_url=box.base_url, session=session) as store:
         with pytest.raises(ConfigurationError, match="the session given to this client is closed"):
             await store.analytics.overview()
+        assert store.budget.sent == 0
+
+
+async def test_a_session_of_another_loop_says_so(box: Sandbox) -> None:
+    def read() -> None:
+        async def from_another_loop() -> None:
+            async with DevSkinClient(KEY, base_url=box.base_url, session=session) as store:
+                await store.analytics.overview()
+
+        asyncio.run(from_another_loop())
+
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(ConfigurationError, match="the session given to this client: "):
+            await asyncio.to_thread(read)
+
+
+async def test_closing_from_another_loop_is_refused_and_leaves_the_client_usable(
+    store: DevSkinClient,
+) -> None:
+    await store.analytics.overview()
+    with pytest.raises(ConfigurationError, match="close this client in the event loop in which"):
+        await asyncio.to_thread(lambda: asyncio.run(store.aclose()))
+    await store.analytics.overview()
+
+
+async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
+    box: Sandbox, store: DevSkinClient
+) -> None:
+    box.fail_next("slow")
+    call = asyncio.create_task(store.analytics.overview())
+    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(store.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, call, return_exceptions=True)
+    session = store._reader.transport.exchange._session
+    assert session is not None
+    assert session.closed
+
+
+async def test_a_deadline_that_has_passed_sends_nothing(store: DevSkinClient) -> None:
+    passed = Deadline(5, now() - 1)
+    with pytest.raises(TransportError, match="deadline of 5 s"):
+        await store._reader.transport.send(calls.overview(), passed)
+    assert store.budget.sent == 0
+
+
+def test_a_timeout_above_5_seconds_is_kept_to_the_fraction() -> None:
+    store = DevSkinClient(KEY, timeout=6.5)
+    assert store._reader.transport.exchange._timeout.ceil_threshold == math.inf
 
 
 def test_use_from_another_event_loop_says_what_to_do() -> None:
@@ -506,7 +647,7 @@ def test_use_from_another_event_loop_says_what_to_do() -> None:
 
     async def read_and_keep() -> None:
         await read()
-        await store._reader.transport._open_session().close()
+        await store._reader.transport.exchange.aclose()
 
     asyncio.run(read_and_keep())
     with pytest.raises(ConfigurationError, match="another event loop: make one client in each"):

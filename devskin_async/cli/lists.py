@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 from attrs import AttrsInstance, evolve
 
 from .. import convert
-from ..paging import ordered
+from ..paging import Ordered
 from ..protocol import MAX_LIMIT, page_count
 from ..records import Page
 from .render import Column, show, stderr, stdout, table, write_bytes
@@ -84,7 +84,7 @@ async def _pages(read_page: ReadPage[R], wanted: int) -> AsyncGenerator[Page[R],
     yield first
     left = wanted - limit
     numbers = range(2, page_count(min(first.total, wanted), limit) + 1)
-    rest = ordered(lambda number: read_page(number, limit), numbers, CONCURRENCY)
+    rest = Ordered(lambda number: read_page(number, limit), numbers, CONCURRENCY)
     async with aclosing(rest) as pages:
         async for page in pages:
             yield evolve(page, items=page.items[:left])

@@ -1,12 +1,13 @@
 """The wire, without any I/O: `calls` become requests, `answers` become records or errors."""
 
 from . import calls
-from .answers import MAX_BODY, Answer, may_retry, read
+from .answers import MAX_BODY, MAX_ERROR_BODY, Answer, may_retry, read, succeeded
 from .calls import DEFAULT_LIMIT, MAX_LIMIT, Call, page_count
 
 __all__ = [
     "DEFAULT_LIMIT",
     "MAX_BODY",
+    "MAX_ERROR_BODY",
     "MAX_LIMIT",
     "Answer",
     "Call",
@@ -14,4 +15,5 @@ __all__ = [
     "may_retry",
     "page_count",
     "read",
+    "succeeded",
 ]

@@ -28,6 +28,7 @@ from .calls import Call
 T = TypeVar("T")
 
 MAX_BODY = 32 * 1024 * 1024
+MAX_ERROR_BODY = 64 * 1024
 MAX_RETRY_AFTER = 300.0
 
 _ERRORS: dict[int, type[APIError]] = {
@@ -50,7 +51,7 @@ class Answer:
     Args:
         status: The HTTP status.
         headers: The headers, looked up without regard to case.
-        body: The whole body.
+        body: The whole body; of an error, the first 64 KiB are enough.
         at: The instant at which it came, for a `Retry-After` that is a date.
     """
 
@@ -68,7 +69,7 @@ def read(call: Call[T], answer: Answer) -> T:
         DecodeError: The body is JSON of another shape than the reference's.
         TransportError: The body can't be read as JSON.
     """
-    if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+    if not succeeded(answer.status):
         raise _error(call, answer)
     try:
         envelope = call.envelope(answer.body)
@@ -83,6 +84,11 @@ def read(call: Call[T], answer: Answer) -> T:
             return envelope.data
         refusal = _refusal(answer.body) or "no reason given"
     raise APIError(answer.status, refusal, "GET", call.path)
+
+
+def succeeded(status: int) -> bool:
+    """Say whether an answer of this status holds what was asked for."""
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def may_retry(error: Exception) -> bool:
@@ -151,6 +157,6 @@ def _summary(answer: Answer) -> str:
 
 def _line(text: str) -> str:
     """Fold a text from outside to one short, printable line."""
-    line = "".join(c if c.isprintable() else " " for c in text)
+    line = "".join(c if c.isprintable() else " " for c in text[: _SHOWN * 20])
     line = " ".join(line.split())
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"

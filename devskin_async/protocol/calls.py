@@ -6,12 +6,14 @@ import datetime as dt
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, TypeVar
+from operator import index
+from typing import Generic, SupportsIndex, TypeVar
 from urllib.parse import quote, urlencode
 
 from attrs import frozen
 
 from .. import convert
+from ..errors import DecodeError
 from ..records import (
     Customer,
     OpenEnum,
@@ -29,6 +31,7 @@ T = TypeVar("T")
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
+MAX_INTEGER = 2**63 - 1
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -74,7 +77,7 @@ class Call(Generic[T]):
 
 def overview() -> Call[Overview]:
     """Make the call for the store's key figures."""
-    return Call("/analytics/overview", (), _envelope(Overview))
+    return Call("/analytics/overview", (), partial(_loads, Overview))
 
 
 def revenue(period: Period | str = Period.MONTH) -> Call[Revenue]:
@@ -83,7 +86,8 @@ def revenue(period: Period | str = Period.MONTH) -> Call[Revenue]:
     Raises:
         ValueError: `period` is not one of the reference's.
     """
-    return Call("/revenue", (("period", _word("period", period, Period)),), _envelope(Revenue))
+    asked = _word("period", period, Period)
+    return Call("/revenue", (("period", asked),), partial(_loads_series, asked))
 
 
 def order(order_id: int) -> Call[Order]:
@@ -92,7 +96,8 @@ def order(order_id: int) -> Call[Order]:
     Raises:
         ValueError: `order_id` is not a positive integer.
     """
-    return Call(f"/orders/{positive('order_id', order_id)}", (), _order_envelope)
+    asked = positive("order_id", order_id)
+    return Call(f"/orders/{asked}", (), partial(_loads_order, asked))
 
 
 def orders(
@@ -115,7 +120,7 @@ def orders(
     if first and last and first > last:
         raise ValueError(f"date_from must not be after date_to, and {first} is after {last}")
     query += [(n, d.isoformat()) for n, d in (("date_from", first), ("date_to", last)) if d]
-    return Call("/orders", tuple(query), _envelope(Page[OrderSummary]))
+    return Call("/orders", tuple(query), partial(_loads_page, Page[OrderSummary], page))
 
 
 def products(page: int, limit: int) -> Call[Page[Product]]:
@@ -124,7 +129,8 @@ def products(page: int, limit: int) -> Call[Page[Product]]:
     Raises:
         ValueError: `page` or `limit` is out of its bounds.
     """
-    return Call("/products", _page_query(page, limit), _envelope(Page[Product]))
+    read = partial(_loads_page, Page[Product], page)
+    return Call("/products", _page_query(page, limit), read)
 
 
 def customers(page: int, limit: int) -> Call[Page[Customer]]:
@@ -133,7 +139,8 @@ def customers(page: int, limit: int) -> Call[Page[Customer]]:
     Raises:
         ValueError: `page` or `limit` is out of its bounds.
     """
-    return Call("/customers", _page_query(page, limit), _envelope(Page[Customer]))
+    read = partial(_loads_page, Page[Customer], page)
+    return Call("/customers", _page_query(page, limit), read)
 
 
 def page_count(total: int, limit: int) -> int:
@@ -142,40 +149,69 @@ def page_count(total: int, limit: int) -> int:
 
 
 def positive(name: str, value: object) -> int:
-    """Check an argument that must be a positive integer.
+    """Check an argument that must be a positive integer of at most 64 bits.
+
+    Returns:
+        It as an `int`, whatever kind of integer it was.
 
     Raises:
         ValueError: It is not; the message names it.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    return value
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        number = index(value)
+        if number > MAX_INTEGER:
+            raise ValueError(f"{name} must be at most {MAX_INTEGER}")
+        if number > 0:
+            return number
+    raise ValueError(f"{name} must be a positive integer, not {value!r}")
 
 
-def _envelope(cls: type[T]) -> Callable[[bytes], Envelope[T]]:
-    return partial(convert.loads, cls=Envelope[cls])  # type: ignore[valid-type]  # made at run time
+def _loads(cls: type[T], body: bytes) -> Envelope[T]:
+    return convert.loads(body, Envelope[cls])  # type: ignore[valid-type]  # made at run time
 
 
-def _order_envelope(body: bytes) -> Envelope[Order]:
-    envelope = convert.loads(body, Envelope[OrderData])
+def _loads_page(cls: type[Page[T]], asked: int, body: bytes) -> Envelope[Page[T]]:
+    envelope = _loads(cls, body)
+    _check_echo("$.data.page", asked, envelope.data.page)
+    return envelope
+
+
+def _loads_series(asked: str, body: bytes) -> Envelope[Revenue]:
+    envelope = _loads(Revenue, body)
+    _check_echo("$.data.period", asked, envelope.data.period)
+    return envelope
+
+
+def _loads_order(asked: int, body: bytes) -> Envelope[Order]:
+    envelope = _loads(OrderData, body)
+    _check_echo("$.data.order.id", asked, envelope.data.order.id)
     return Envelope(envelope.success, envelope.data.order)
 
 
+def _check_echo(path: str, asked: object, told: object) -> None:
+    """Refuse an answer to another question, such as one left over on a kept connection."""
+    if asked != told:
+        raise DecodeError(path, convert.describe(asked), convert.describe(told))
+
+
 def _page_query(page: int, limit: int) -> tuple[tuple[str, str], ...]:
-    if positive("limit", limit) > MAX_LIMIT:
-        raise ValueError(f"limit must be at most {MAX_LIMIT}, not {limit}")
-    return (("page", str(positive("page", page))), ("limit", str(limit)))
+    rows = positive("limit", limit)
+    if rows > MAX_LIMIT:
+        raise ValueError(f"limit must be at most {MAX_LIMIT}, not {rows}")
+    return (("page", str(positive("page", page))), ("limit", str(rows)))
 
 
 def _word(name: str, value: object, words: type[OpenEnum]) -> str:
     if not isinstance(value, str) or not words(value).known:
         raise ValueError(f"{name} must be one of {', '.join(words)}, not {value!r}")
-    return str(value)
+    return str(words(value))
 
 
 def _day(name: str, value: dt.date | str | None) -> dt.date | None:
-    if value is None or (isinstance(value, dt.date) and not isinstance(value, dt.datetime)):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        return dt.date(value.year, value.month, value.day)
     # strptime alone would take 2026-1-4, and fromisoformat 20260104.
     if isinstance(value, str) and _DAY.fullmatch(value):
         try:

@@ -8,6 +8,7 @@ one waiter and its own order does not matter.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -43,7 +44,8 @@ class Scheduler:
         self._head = asyncio.Lock()
         self._changed = asyncio.Event()
         self._waiting = 0
-        self._paused_until = 0.0
+        self._paused_until = -math.inf
+        self._pause = 0.0
         self._sent = 0
         self._refused = 0
 
@@ -71,15 +73,27 @@ class Scheduler:
             self._window.answered(loop.time())
             self._changed.set()
 
-    def refuse(self, retry_after: float) -> None:
-        """Hold every caller back after a 429.
+    def refuse(self, retry_after: float | None) -> None:
+        """Hold every caller back after a 429; an earlier, longer pause is not shortened.
 
         Args:
-            retry_after: Seconds to wait; an earlier, longer pause is not shortened.
+            retry_after: Seconds to wait. None is as long as `per` / 30 at first, and twice as
+                long each time that it did not help, up to `per`.
         """
         self._refused += 1
-        until = asyncio.get_running_loop().time() + retry_after
-        self._paused_until = max(self._paused_until, until)
+        now = asyncio.get_running_loop().time()
+        if retry_after is None:
+            retry_after = self._grown_pause(now)
+        self._paused_until = max(self._paused_until, now + retry_after)
+
+    def _grown_pause(self, now: float) -> float:
+        per = self._limit.per
+        if now < self._paused_until:
+            return 0.0  # one burst of refusals is one lesson
+        if now > self._paused_until + per:
+            self._pause = per / 60
+        self._pause = min(2 * self._pause, per)
+        return self._pause
 
     def budget(self) -> Budget:
         """Take a snapshot; outside a running event loop there is no time to tell."""

@@ -4,10 +4,13 @@ A request holds a slot from before it is sent until `per` seconds after its answ
 server counted it before it answered, so whatever span of `per` seconds the server looks at, the
 requests it counts there all hold slots at one moment: never more than there are.
 
-The argument. Take any span of `per` seconds at the server and the last request sent for that
-span. Every earlier request that the server counted in the span was counted less than `per`
-seconds ago, so its answer was seen less than `per` seconds ago, or not yet: it still held its
-slot when the last request took one. There are `requests` slots, so the span counts at most as many.
+The argument. Take any span of `per` seconds at the server and the last request counted in it.
+Every other request that the server counted in the span was counted less than `per` seconds before,
+so its answer was seen less than `per` seconds before, or not yet: it still held its slot when the
+last request took one. There are `requests` slots, so the span counts at most as many.
+
+It rests on the answer. A request that was given up (timed out, cancelled, its connection broken)
+keeps its slot from that moment; a server that counts it later still is not covered.
 """
 
 from __future__ import annotations

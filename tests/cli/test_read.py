@@ -83,7 +83,7 @@ def test_revenue_draws_a_bar_for_each_day_oldest_first(devskin: Devskin) -> None
 def test_a_day_that_the_api_leaves_out_is_drawn_as_none_sold(devskin: Devskin) -> None:
     body = revenue_of(b"7d", {"2026-02-13": "20.00", "2026-02-11": "0.00"})
     with in_thread(lambda: answering(body)) as url:
-        ran = devskin("revenue", "--base-url", url, "--api-key", "key")
+        ran = devskin("revenue", "--period", "7d", "--base-url", url, "--api-key", "key")
     assert rows_of(ran.out) == [
         ["2026-02-11", "2", "0.00"],
         ["2026-02-12", "0", "0"],
@@ -100,7 +100,7 @@ def test_revenue_adds_long_periods_up_by_week_or_month(
 ) -> None:
     days = {"2026-02-03": "20.00", "2026-02-02": "20.00", "2026-01-31": "1.00", "2026-01-30": "4"}
     with in_thread(lambda: answering(revenue_of(period, days))) as url:
-        ran = devskin("revenue", "--base-url", url, "--api-key", "key")
+        ran = devskin("revenue", "--period", period.decode(), "--base-url", url, "--api-key", "key")
     assert rows_of(ran.out) == [
         [first, "4", "5.00", "█" * 5],
         [second, "4", "40.00", "█" * 40],
@@ -116,7 +116,7 @@ def test_a_store_that_sold_nothing_has_no_bars(devskin: Devskin) -> None:
 def test_days_without_money_have_no_bars(devskin: Devskin) -> None:
     body = revenue_of(b"7d", {"2026-02-13": "0", "2026-02-12": "-5.00"})
     with in_thread(lambda: answering(body)) as url:
-        ran = devskin("revenue", "--base-url", url, "--api-key", "key")
+        ran = devskin("revenue", "--period", "7d", "--base-url", url, "--api-key", "key")
     assert rows_of(ran.out) == [["2026-02-12", "2", "-5.00"], ["2026-02-13", "2", "0"]]
 
 

@@ -46,6 +46,24 @@ def test_an_order_is_taken_out_of_its_frame() -> None:
 
 
 @pytest.mark.parametrize(
+    ("call", "body", "message"),
+    [
+        (calls.order(2), samples.ORDER, "GET /orders/2: $.data.order.id: expected 2, got 1234"),
+        (calls.orders(3, 10), samples.ORDERS, "GET /orders: $.data.page: expected 3, got 1"),
+        (calls.products(2, 20), samples.PRODUCTS, "$.data.page: expected 2, got 1"),
+        (calls.customers(2, 20), samples.CUSTOMERS, "$.data.page: expected 2, got 1"),
+        (calls.revenue("7d"), samples.REVENUE, '$.data.period: expected "7d", got "30d"'),
+    ],
+)
+def test_an_answer_to_another_question_is_refused(
+    call: Call[Any], body: bytes, message: str
+) -> None:
+    with pytest.raises(errors.DecodeError) as caught:
+        read(call, answer(200, body))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("status", "cls"),
     [
         (400, errors.BadRequestError),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
@@ -41,6 +42,45 @@ def test_a_call_has_the_references_path_and_query(call: calls.Call[Any], target:
     assert call.target == target
 
 
+class Word(str, Enum):
+    PAID = "paid"
+    MONTH = "30d"
+
+
+class Number(IntEnum):
+    SEVEN = 7
+
+
+class Integer:
+    def __index__(self) -> int:
+        return 7
+
+
+class Day(dt.date):
+    def isoformat(self) -> str:
+        return "../../evil"
+
+
+@pytest.mark.parametrize(
+    ("call", "target"),
+    [
+        (calls.orders(1, 10, status=Word.PAID), "/orders?page=1&limit=10&status=paid"),
+        (calls.revenue(Word.MONTH), "/revenue?period=30d"),
+        (calls.order(Number.SEVEN), "/orders/7"),
+        (untyped.order(Integer()), "/orders/7"),
+        (calls.products(Number.SEVEN, Number.SEVEN), "/products?page=7&limit=7"),
+        (
+            calls.orders(1, 10, date_to=Day(2026, 2, 1)),
+            "/orders?page=1&limit=10&date_to=2026-02-01",
+        ),
+    ],
+)
+def test_an_argument_of_a_kindred_type_is_sent_as_its_plain_value(
+    call: calls.Call[Any], target: str
+) -> None:
+    assert call.target == target
+
+
 def test_a_call_prints_as_its_request_without_its_query() -> None:
     assert str(calls.orders(1, 10, status="paid")) == "GET /orders"
 
@@ -57,6 +97,8 @@ def test_a_call_prints_as_its_request_without_its_query() -> None:
         (lambda: calls.customers(-1, 20), "page must be a positive integer, not -1"),
         (lambda: calls.order(0), "order_id must be a positive integer, not 0"),
         (lambda: untyped.order(None), "order_id must be a positive integer, not None"),
+        (lambda: calls.order(2**63), "order_id must be at most 9223372036854775807"),
+        (lambda: calls.order(10**5000), "order_id must be at most 9223372036854775807"),
         (lambda: calls.revenue("2d"), "period must be one of 7d, 30d, 90d, 1y, not '2d'"),
         (lambda: untyped.revenue(None), "period must be one of 7d, 30d, 90d, 1y, not None"),
         (

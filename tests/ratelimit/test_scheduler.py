@@ -138,6 +138,21 @@ async def test_a_refusal_holds_everybody_back_and_a_shorter_one_does_not_shorten
 
 
 @virtual_time
+async def test_a_refusal_that_says_no_time_pauses_for_longer_each_time_up_to_the_window() -> None:
+    scheduler = Scheduler(RateLimit(100, 60))
+    pauses: list[float] = []
+    for _ in range(7):
+        async with scheduler.slot():
+            scheduler.refuse(None)
+            scheduler.refuse(None)  # of the same burst
+        pauses.append(scheduler.budget().paused_for)
+    assert pauses == near([2, 4, 8, 16, 32, 60, 60])
+    await asyncio.sleep(121)
+    scheduler.refuse(None)
+    assert scheduler.budget().paused_for == near(2)
+
+
+@virtual_time
 async def test_a_refusal_that_comes_while_a_caller_waits_for_the_bucket_holds_it_too() -> None:
     scheduler = Scheduler(RateLimit(requests=60, per=60, burst=1))
     start = now()

@@ -1,0 +1,159 @@
+"""One exchange over HTTP: a request goes out, its answer comes in, bounded and without the key."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from typing import TypeVar
+from urllib.parse import quote
+
+import aiohttp
+from attrs import evolve
+from multidict import CIMultiDict
+from yarl import URL
+
+from ._version import __version__
+from .errors import ConfigurationError, DecodeError, DevSkinError, TransportError
+from .protocol import MAX_BODY, MAX_ERROR_BODY, Answer, Call, read, succeeded
+
+T = TypeVar("T")
+
+_REDACTED = "[the API key]"
+
+
+class Exchange:
+    """Sends requests with one API key; no error that leaves it holds the key.
+
+    Args:
+        base_url: The API's address, checked by the caller.
+        api_key: Sent in the `X-API-Key` header and nowhere else.
+        timeout: Seconds from sending a request to the end of its answer.
+        session: A session of the caller's, used and left open; None makes one when needed. Its
+            middlewares are not run: one that sends again would do so outside the budget.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        timeout: float,
+        session: aiohttp.ClientSession | None,
+    ) -> None:
+        self.base_url = base_url
+        self._headers = {
+            "X-API-Key": api_key,
+            "Accept": "application/json",
+            "User-Agent": f"devskin-async/{__version__}",
+        }
+        # How a server may repeat the key: as it is, in a URL, in JSON.
+        self._secrets = {api_key, quote(api_key, safe=""), json.dumps(api_key)[1:-1]}
+        # aiohttp would round a timeout above its threshold up to a whole second.
+        self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
+        self._session = session
+        self._owns_session = session is None
+
+    def check_open(self) -> None:
+        """Make sure that a request can be sent.
+
+        Raises:
+            ConfigurationError: The caller's session is closed.
+        """
+        if self._session is not None and self._session.closed:
+            raise ConfigurationError("the session given to this client is closed: give an open one")
+
+    async def send(self, call: Call[T]) -> Answer:
+        """Send a call once and take its answer.
+
+        Raises:
+            TransportError: No whole answer came.
+            DecodeError: The answer is longer than any that the reference describes.
+            ConfigurationError: The caller's session belongs to another event loop.
+        """
+        url = URL(f"{self.base_url}{call.target}", encoded=True)
+        try:
+            async with self._open_session().get(
+                url,
+                headers=self._headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=True,
+                middlewares=(_send_once,),
+            ) as response:
+                body = await _read_body(response, call)
+                return Answer(response.status, response.headers, body, dt.datetime.now(dt.UTC))
+        except TimeoutError:
+            reason = f"no answer within {self._timeout.total:g} s"
+        except aiohttp.ClientResponseError as error:
+            reason = f"the answer breaks HTTP ({type(error).__name__})"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            reason = self._without_key(str(error) or type(error).__name__)
+        except RuntimeError as error:
+            raise ConfigurationError(f"the session given to this client: {error}") from None
+        # Outside of `except`: aiohttp's errors can hold the request's headers, and so the key.
+        raise TransportError(f"{call}: {reason}")
+
+    def read(self, call: Call[T], answer: Answer) -> T:
+        """Give what an answer holds, as `protocol.read` does, with errors that hold no key."""
+        try:
+            return read(call, answer)
+        except DevSkinError:
+            pass
+        headers = CIMultiDict((n, self._without_key(v)) for n, v in answer.headers.items())
+        body = answer.body
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), _REDACTED.encode())
+        return read(call, evolve(answer, headers=headers, body=body))
+
+    async def aclose(self) -> None:
+        """Close the session, unless it is the caller's."""
+        if self._session is not None and self._owns_session:
+            await self._session.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+    def _without_key(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _REDACTED)
+        return text
+
+
+class _ConnectionLostError(aiohttp.ClientError):
+    """The connection broke before an answer came."""
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a request again by itself when a kept connection breaks.
+
+    It would go out without a slot of the budget, and no option switches it off (aiohttp issue
+    10790); but it happens for these two errors alone.
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _ConnectionLostError(str(error) or type(error).__name__) from None
+
+
+async def _read_body(response: aiohttp.ClientResponse, call: Call[T]) -> bytes:
+    """Read an answer's body, or of an error's as much as tells what it is."""
+    most = MAX_BODY if succeeded(response.status) else MAX_ERROR_BODY
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        chunks.append(chunk)
+        if size > most:
+            response.close()
+            break
+    if size > MAX_BODY:
+        raise DecodeError("$", f"a body of at most {MAX_BODY} bytes", "a longer one", str(call))
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

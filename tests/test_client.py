@@ -359,7 +359,7 @@ async def test_the_key_is_in_no_repr_and_no_log(
 def test_a_client_can_not_be_pickled_or_copied() -> None:
     for take in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="its API key would go along"):
-            take(DevSkinClient(KEY))  # type: ignore[operator]  # any of the three
+            take(DevSkinClient(KEY))
 
 
 async def test_a_view_of_a_subclass_keeps_what_that_has(box: Sandbox) -> None:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -65,9 +66,7 @@ async def serving(
     settings: dict[str, Any] = {"rate_limit": UNLIMITED, "retry": AT_ONCE} | options
     url = f"http://{host}:{port}/api/v1"
     try:
-        async with DevSkinClient(
-            api_key, base_url=f"http://{host}:{port}/api/v1", **settings
-        ) as store:  # type: ignore[arg-type]  # keyword arguments by name
+        async with DevSkinClient(api_key, base_url=url, **settings) as store:
             yield store
     finally:
         await runner.cleanup()

@@ -42,7 +42,7 @@ def test_a_call_has_the_references_path_and_query(call: calls.Call[Any], target:
     assert call.target == target
 
 
-class Word(str, Enum):
+class Word(str, Enum):  # noqa: UP042  # it prints as Word.PAID, which StrEnum does not
     PAID = "paid"
     MONTH = "30d"
 

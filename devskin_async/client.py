@@ -6,7 +6,7 @@ import ipaddress
 import math
 import os
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 
 import aiohttp
 from attrs import evolve
@@ -19,6 +19,8 @@ from .ratelimit import Budget, RateLimit, Scheduler
 from .records import Period, Revenue
 from .resources import Analytics, Customers, Orders, Products, Reader
 from .transport import Retry, Transport
+
+T = TypeVar("T")
 
 DEFAULT_BASE_URL = "https://api-marketplace.devskin.com/api/v1"
 
@@ -43,7 +45,7 @@ class DevSkinClient:
 
     Raises:
         ConfigurationError: The key is missing or unusable, or the address is not acceptable.
-        ValueError: `concurrency` or `timeout` is not positive.
+        ValueError: `concurrency` or `timeout` is not positive, `rate_limit` or `retry` is none.
     """
 
     orders: Orders
@@ -68,7 +70,11 @@ class DevSkinClient:
             timeout=_positive_seconds("timeout", timeout),
             session=session,
         )
-        transport = Transport(exchange, Scheduler(rate_limit), retry)
+        transport = Transport(
+            exchange,
+            Scheduler(_instance("rate_limit", rate_limit, RateLimit)),
+            _instance("retry", retry, Retry),
+        )
         self._set_reader(Reader(transport, calls.positive("concurrency", concurrency)))
 
     def _set_reader(self, reader: Reader) -> None:
@@ -136,7 +142,15 @@ class DevSkinClient:
         raise TypeError("a client can't be copied or pickled: its API key would go along")
 
 
+def _instance(name: str, value: T, cls: type[T]) -> T:
+    if isinstance(value, cls):
+        return value
+    raise ValueError(f"{name} must be a {cls.__name__}(...), not {value!r}")
+
+
 def _checked_key(key: str | None) -> str:
+    if key is not None and not isinstance(key, str):
+        raise ConfigurationError("the API key must be a string")
     key = (key or "").strip()
     if not key:
         raise ConfigurationError("no API key: pass api_key or set DEVSKIN_API_KEY")

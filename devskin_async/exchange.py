@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import math
+import warnings
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -53,6 +55,7 @@ class Exchange:
         self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
         self._session = session
         self._owns_session = session is None
+        self._loop: asyncio.AbstractEventLoop | None = None  # of a session made here
 
     def check_open(self) -> None:
         """Make sure that a request can be sent.
@@ -112,8 +115,16 @@ class Exchange:
         if self._session is not None and self._owns_session:
             await self._session.close()
 
+    def __del__(self) -> None:
+        # aiohttp's own words on an unclosed session do not say which client it was.
+        if self._loop is not None and self._session is not None and not self._session.closed:
+            message = "a DevSkinClient was not closed: use `async with`, or await its aclose()"
+            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
+            self._loop.call_exception_handler({"message": message})
+
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
+            self._loop = asyncio.get_running_loop()
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
             )
@@ -139,8 +150,12 @@ async def _send_once(
     """
     try:
         return await handler(request)
+    except aiohttp.ClientConnectorError as error:
+        reason = error.os_error.strerror or str(error.os_error)
+        text = f"can't connect to {error.host} port {error.port}: {reason}"
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _ConnectionLostError(str(error) or type(error).__name__) from None
+        text = str(error) or type(error).__name__
+    raise _ConnectionLostError(text)
 
 
 async def _read_body(response: aiohttp.ClientResponse, call: Call[T]) -> bytes:

@@ -9,7 +9,13 @@ from typing import Any, TypeVar, cast
 import stamina
 from attrs import define, field, frozen, validators
 
-from .errors import APIError, ConfigurationError, RateLimitedError, TransportError
+from .errors import (
+    APIError,
+    ConfigurationError,
+    DevSkinError,
+    RateLimitedError,
+    TransportError,
+)
 from .exchange import Exchange
 from .protocol import Call, may_retry
 from .ratelimit import Scheduler
@@ -96,14 +102,16 @@ class Transport:
         """
         loop = self._usable_loop()
         if deadline is None:
-            return await self._join(call)
-        if loop.time() < deadline.at:
-            try:
-                async with asyncio.timeout_at(deadline.at):
-                    return await self._join(call)
-            except TimeoutError:
-                pass
-        raise TransportError(f"{call}: no answer within the deadline of {deadline.seconds:g} s")
+            return await self._wait(call, self._share(call))
+        if deadline.at <= loop.time():
+            raise _missed(call, deadline, None)
+        shared = self._share(call)
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                return await self._wait(call, shared)
+        except TimeoutError:
+            pass
+        raise _missed(call, deadline, shared)
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close the session, unless it is the caller's.
@@ -124,7 +132,7 @@ class Transport:
 
     def _usable_loop(self) -> asyncio.AbstractEventLoop:
         if self._closed:
-            raise ConfigurationError("this client is closed: make a new one, or close it later")
+            raise ConfigurationError("this client is closed: make a new one")
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -135,11 +143,15 @@ class Transport:
         self.exchange.check_open()
         return loop
 
-    async def _join(self, call: Call[T]) -> T:
+    def _share(self, call: Call[T]) -> _Shared:
         shared = self._shared.get(call.target)
         if shared is None:
-            shared = self._shared[call.target] = _Shared(asyncio.create_task(self._attempts(call)))
+            shared = self._shared[call.target] = _Shared()
+            shared.task = asyncio.create_task(self._attempts(call, shared))
             shared.task.add_done_callback(lambda _: self._forget(call.target, shared))
+        return shared
+
+    async def _wait(self, call: Call[T], shared: _Shared) -> T:
         shared.waiting += 1
         cancellations = _cancellations()
         try:
@@ -158,7 +170,7 @@ class Transport:
         if self._shared.get(target) is shared:
             del self._shared[target]
 
-    async def _attempts(self, call: Call[T]) -> T:
+    async def _attempts(self, call: Call[T], shared: _Shared) -> T:
         retry = self._retry
         async for attempt in stamina.retry_context(
             on=_wait_or_stop,
@@ -169,25 +181,45 @@ class Transport:
             wait_jitter=retry.wait_jitter,
         ):
             with attempt:
-                return await self._attempt(call)
+                return await self._attempt(call, shared)
         raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
 
-    async def _attempt(self, call: Call[T]) -> T:
-        async with self.scheduler.slot():
-            answer = await self.exchange.send(call)
+    async def _attempt(self, call: Call[T], shared: _Shared) -> T:
         try:
+            async with self.scheduler.slot():
+                shared.sent += 1
+                answer = await self.exchange.send(call)
             return self.exchange.read(call, answer)
-        except RateLimitedError as error:
-            self.scheduler.refuse(error.retry_after)
+        except DevSkinError as error:
+            shared.failure = error
+            if isinstance(error, RateLimitedError):
+                self.scheduler.refuse(error.retry_after)
             raise
 
 
 @define(eq=False)
 class _Shared:
-    """A call under way, and how many callers wait for it; the last to give up cancels it."""
+    """A call under way.
 
-    task: asyncio.Task[Any]
+    Args:
+        task: Its attempts.
+        waiting: How many callers wait for it; the last to give up cancels it.
+        sent: How often it was sent.
+        failure: What the last attempt failed with.
+    """
+
+    task: asyncio.Task[Any] = field(init=False)
     waiting: int = 0
+    sent: int = 0
+    failure: DevSkinError | None = None
+
+
+def _missed(call: Call[T], deadline: Deadline, shared: _Shared | None) -> TransportError:
+    seconds = f"the deadline of {deadline.seconds:g} s"
+    if shared is None or not shared.sent:
+        return TransportError(f"{call}: {seconds} passed before its turn came; nothing was sent")
+    so_far = f" (attempt {shared.sent}; before: {shared.failure})" if shared.failure else ""
+    return TransportError(f"{call}: no answer within {seconds}{so_far}")
 
 
 def _cancellations() -> int:

@@ -280,6 +280,12 @@ def test_no_key_is_a_configuration_error_that_says_what_to_do(key: str | None) -
         DevSkinClient(key)
 
 
+def test_a_key_that_is_no_string_is_told() -> None:
+    untyped: Any = 5
+    with pytest.raises(ConfigurationError, match="the API key must be a string"):
+        DevSkinClient(untyped)
+
+
 @pytest.mark.parametrize("key", ["a\nX-Admin: 1", "ключ", "a\x00b", "two words"])
 def test_a_text_that_is_no_key_is_told_without_showing_it(key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -336,6 +342,8 @@ def test_an_address_that_would_give_the_key_away_is_refused(address: str, messag
         {"timeout": "soon"},
         {"timeout": None},
         {"timeout": 10**400},
+        {"retry": 3},
+        {"rate_limit": 100},
     ],
 )
 def test_settings_that_can_not_be_are_value_errors(values: dict[str, Any]) -> None:

@@ -35,10 +35,14 @@ async def test_an_example_runs_as_it_stands(number: int, monkeypatch: pytest.Mon
     async with Sandbox(limiter="none") as box:
         monkeypatch.setenv("DEVSKIN_API_KEY", box.api_key)
         monkeypatch.setenv("DEVSKIN_BASE_URL", box.base_url)
-        monkeypatch.setenv("OTHER_STORES_KEY", box.create_key("other"))
         await run(EXAMPLES[number])
         elsewhere = re.search(r"web\.Application\(\)|Sandbox\(", EXAMPLES[number])
         assert bool(box.counts.requests) is not bool(elsewhere)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_can_be_pasted_into_a_console(number: int) -> None:
+    assert not re.search(r"^\n +", EXAMPLES[number], re.MULTILINE), "an empty line ends a block"
 
 
 async def test_the_web_apps_example_answers_requests(monkeypatch: pytest.MonkeyPatch) -> None:

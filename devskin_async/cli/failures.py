@@ -70,7 +70,8 @@ def needing_extra(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f'{error.name} is not installed: pip install "devskin-async[{name}]"'
+            f"this needs the extra [{name}], and {error.name} is not installed: "
+            f'pip install "devskin-async[{name}]"'
         ) from None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -92,7 +90,7 @@ def revoke(id_or_name: Annotated[str, Parameter(name="ID-OR-NAME")], /, *, db: D
 def _database(db: Path) -> Iterator[sqlite3.Connection]:
     if not db.is_file():
         # Opening it would make an empty one.
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(db))
+        raise ConfigurationError(f"there is no {db}: make it with devskin sandbox --db {db}")
     with needing_extra("sandbox"):
         from ..sandbox import open_database
     try:

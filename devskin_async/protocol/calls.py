@@ -218,4 +218,4 @@ def _day(name: str, value: dt.date | str | None) -> dt.date | None:
             return dt.date.fromisoformat(value)
         except ValueError:
             pass
-    raise ValueError(f"{name} must be a date or a real day as YYYY-MM-DD, not {value!r}")
+    raise ValueError(f"{name} must be a day, a date without time or YYYY-MM-DD, not {value!r}")

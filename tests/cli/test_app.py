@@ -287,7 +287,10 @@ def test_without_the_sandbox_extra_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "limits", None)
     ran = devskin(*argv)
     assert ran.code == 1
-    assert ran.err == ('devskin: limits is not installed: pip install "devskin-async[sandbox]"\n')
+    assert ran.err == (
+        "devskin: this needs the extra [sandbox], and limits is not installed: "
+        'pip install "devskin-async[sandbox]"\n'
+    )
 
 
 def test_a_bug_is_told_also_where_the_sandbox_extra_is_missing(

@@ -108,14 +108,14 @@ def test_a_call_prints_as_its_request_without_its_query() -> None:
         (lambda: calls.orders(1, 10, status=OrderStatus("x")), "status must be one of pending"),
         (
             lambda: calls.orders(1, 10, date_from="2026-02-30"),
-            "date_from must be a date or a real day as YYYY-MM-DD, not '2026-02-30'",
+            "date_from must be a day, a date without time or YYYY-MM-DD, not '2026-02-30'",
         ),
-        (lambda: calls.orders(1, 10, date_to="20260201"), "date_to must be a date or a real day"),
-        (lambda: calls.orders(1, 10, date_to="2026-W07-5"), "date_to must be a date or a real"),
-        (lambda: untyped.orders(1, 10, date_to=20260201), "date_to must be a date or a real day"),
+        (lambda: calls.orders(1, 10, date_to="20260201"), "date_to must be a day"),
+        (lambda: calls.orders(1, 10, date_to="2026-W07-5"), "date_to must be a day"),
+        (lambda: untyped.orders(1, 10, date_to=20260201), "date_to must be a day"),
         (
             lambda: calls.orders(1, 10, date_from=dt.datetime(2026, 2, 1, tzinfo=dt.UTC)),
-            "date_from must be a date",
+            "date_from must be a day",
         ),
         (
             lambda: calls.orders(1, 10, date_from="2026-02-02", date_to="2026-02-01"),

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import json
 import math
+import os
 import warnings
 from typing import TypeVar
 from urllib.parse import quote
@@ -151,7 +152,8 @@ async def _send_once(
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError as error:
-        reason = error.os_error.strerror or str(error.os_error)
+        number = error.os_error.errno or 0  # a name that is not found has a negative one
+        reason = os.strerror(number) if number > 0 else str(error.os_error)
         text = f"can't connect to {error.host} port {error.port}: {reason}"
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         text = str(error) or type(error).__name__

@@ -6,6 +6,8 @@ import importlib.metadata
 import subprocess
 import sys
 
+import pytest
+
 import devskin_async
 
 EXTRAS = {"cyclopts", "rich", "pyarrow", "limits", "throttled", "mimesis", "faker", "pytest"}
@@ -26,6 +28,21 @@ def test_importing_the_package_loads_no_extra_and_no_outer_part() -> None:
     parts = {name.split(".")[1] for name in loaded if name.startswith("devskin_async.")}
     assert "client" in parts
     assert not parts & {"sandbox", "testing", "cli", "export"}
+
+
+@pytest.mark.parametrize("missing", ["limits", "mimesis", "throttled"])
+def test_the_sandbox_without_its_extra_says_what_to_install(missing: str) -> None:
+    script = f"import sys; sys.modules[{missing!r}] = None; import devskin_async.sandbox"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert f'the sandbox needs {missing}: pip install "devskin-async[sandbox]"' in last
+
+
+def test_a_fault_inside_the_sandbox_is_not_taken_for_a_missing_extra() -> None:
+    script = "import sys; sys.modules['sqlite3'] = None; import devskin_async.sandbox"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "sqlite3" in done.stderr.splitlines()[-1]
+    assert "pip install" not in done.stderr
 
 
 def test_the_version_is_the_installed_one() -> None:

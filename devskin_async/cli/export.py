@@ -15,6 +15,7 @@ from ..export import Exported, Format, Resource
 from ..export import export as export_files
 from .options import DEFAULTS, PATIENT, Connection, open_store
 from .render import Column, number, show, stderr, table
+from .waits import telling_waits
 
 Choice = Literal["all", "orders", "products", "customers", "revenue", "overview"]
 
@@ -52,12 +53,19 @@ async def export(
     names: Sequence[Resource] = get_args(Resource)
     wanted = [name for name in names if not {name, "all"}.isdisjoint(resources)]
     console = stderr()
-    async with open_store(connection, PATIENT) as store:
-        with _Bars(wanted, console) as bars:
-            done = await export_files(
-                store, wanted, out, format=file_format, on_progress=bars.update
-            )
-    show(console, table(_COLUMNS, done), "", *_closing(done, out, sandbox=connection.sandbox))
+    done: list[Exported] = []
+    try:
+        async with open_store(connection, PATIENT) as store:
+            with _Bars(wanted, console) as bars:
+                async with telling_waits(store, bars.say):
+                    for name in wanted:
+                        done += await export_files(
+                            store, [name], out, format=file_format, on_progress=bars.update
+                        )
+    finally:
+        if done:
+            show(console, table(_COLUMNS, done), "")
+    show(console, *_closing(done, out, sandbox=connection.sandbox))
 
 
 def _closing(done: Sequence[Exported], out: Path, *, sandbox: bool) -> tuple[str, ...]:
@@ -86,23 +94,32 @@ class _Bars:
             BarColumn(pulse_style="bar.back"),  # a resource that waits for its turn stands still
             TextColumn("{task.fields[rows]}", justify="right"),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[wait]}"),
             console=console,
         )
         self._drawn = console.is_terminal
+        self._current: Resource | None = None
         self._tasks = {
-            name: self._progress.add_task(name, start=False, rows="") for name in resources
+            name: self._progress.add_task(name, start=False, rows="", wait="") for name in resources
         }
 
     def update(self, resource: Resource, rows: int, total: int) -> None:
         """Draw how far a resource is."""
         task = self._tasks[resource]
+        self._current = resource
         self._progress.start_task(task)
         self._progress.update(
             task,
+            wait="",
             total=total or 1,
             completed=rows if total else 1,
             rows=f"{rows:,} of {total:,} rows",
         )
+
+    def say(self, wait: str) -> None:
+        """Say beside the bar that moved last what it waits for."""
+        if self._current is not None:
+            self._progress.update(self._tasks[self._current], wait=wait)
 
     def __enter__(self) -> Self:
         if self._drawn:

@@ -10,10 +10,12 @@ from typing import TypeAlias, TypeVar
 from attrs import AttrsInstance, evolve
 
 from .. import convert
+from ..client import DevSkinClient
 from ..paging import Ordered
 from ..protocol import MAX_LIMIT, page_count
 from ..records import Page
 from .render import Column, show, stderr, stdout, table, write_bytes
+from .waits import telling_waits
 
 R = TypeVar("R", bound=AttrsInstance)
 ReadPage: TypeAlias = Callable[[int, int], Awaitable[Page[R]]]
@@ -23,6 +25,7 @@ CONCURRENCY = 10
 
 
 async def show_list(
+    store: DevSkinClient,
     noun: str,
     read_page: ReadPage[R],
     columns: Sequence[Column[R]],
@@ -33,6 +36,7 @@ async def show_list(
     """List rows on stdout, as a table or as JSON lines.
 
     Args:
+        store: Where the rows come from.
         noun: What the rows are.
         read_page: Reads the page of a number, with so many rows a page.
         columns: The table's.
@@ -48,7 +52,7 @@ async def show_list(
         await _write_json(read_page, max_rows or sys.maxsize)
     else:
         wanted = TABLE_ROWS if max_rows is None else max_rows or sys.maxsize
-        await _show_table(noun, read_page, columns, wanted)
+        await _show_table(store, noun, read_page, columns, wanted)
 
 
 async def _write_json(read_page: ReadPage[R], wanted: int) -> None:
@@ -58,17 +62,26 @@ async def _write_json(read_page: ReadPage[R], wanted: int) -> None:
 
 
 async def _show_table(
-    noun: str, read_page: ReadPage[R], columns: Sequence[Column[R]], wanted: int
+    store: DevSkinClient,
+    noun: str,
+    read_page: ReadPage[R],
+    columns: Sequence[Column[R]],
+    wanted: int,
 ) -> None:
     rows: list[R] = []
     total = 0
     console = stderr()
     with console.status(f"Reading {noun}") as status:
-        async with aclosing(_pages(read_page, wanted)) as pages:
+
+        def say(wait: str) -> None:
+            so_far = f": {len(rows):,} of {min(wanted, total):,}" if rows else ""
+            status.update(f"Reading {noun}{so_far} {wait}".rstrip())
+
+        async with telling_waits(store, say), aclosing(_pages(read_page, wanted)) as pages:
             async for page in pages:
                 rows += page.items
                 total = page.total
-                status.update(f"Reading {noun}: {len(rows):,} of {min(wanted, total):,}")
+                say("")
     show(stdout(), table(columns, rows))
     if len(rows) < total:
         note = f"{len(rows):,} of {total:,} {noun}; --max N shows N of them, --max 0 all"

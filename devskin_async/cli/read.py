@@ -105,6 +105,7 @@ async def orders(
     """
     async with open_store(connection) as store:
         await show_list(
+            store,
             "orders",
             lambda page, limit: store.orders.page(
                 page, limit=limit, status=status, date_from=date_from, date_to=date_to
@@ -129,6 +130,7 @@ async def products(
     """
     async with open_store(connection) as store:
         await show_list(
+            store,
             "products",
             lambda page, limit: store.products.page(page, limit=limit),
             views.PRODUCTS,
@@ -151,6 +153,7 @@ async def customers(
     """
     async with open_store(connection) as store:
         await show_list(
+            store,
             "customers",
             lambda page, limit: store.customers.page(page, limit=limit),
             views.CUSTOMERS,

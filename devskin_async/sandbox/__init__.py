@@ -1,19 +1,27 @@
 """A local DevSkin store with the API's own rules: data, keys, limits and faults, offline."""
 
-from .database import StoreInfo, list_stores, open_database
-from .faults import Faults
-from .generate import create_store
-from .keys import KeyInfo
-from .records import (
-    DateTo,
-    FaultKind,
-    LimiterKind,
-    ListOrder,
-    QuotaHeaders,
-    SandboxError,
-)
-from .sandbox import Sandbox
-from .server import Counts, SeenRequest
+try:
+    from .database import StoreInfo, list_stores, open_database
+    from .faults import Faults
+    from .generate import create_store
+    from .keys import KeyInfo
+    from .records import (
+        DateTo,
+        FaultKind,
+        LimiterKind,
+        ListOrder,
+        QuotaHeaders,
+        SandboxError,
+    )
+    from .sandbox import Sandbox
+    from .server import Counts, SeenRequest
+except ModuleNotFoundError as missing:
+    if missing.name not in ("limits", "mimesis", "throttled"):
+        raise
+    raise ModuleNotFoundError(
+        f'the sandbox needs {missing.name}: pip install "devskin-async[sandbox]"',
+        name=missing.name,
+    ) from None
 
 __all__ = [
     "Counts",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from devskin_async.sandbox import Sandbox
+from devskin_async.sandbox import Faults, Sandbox
 
-from .support import Devskin, store_options
+from .support import Devskin, in_thread, store_options
 
 ALL = ("orders", "products", "customers", "revenue", "overview")
 
@@ -55,6 +55,18 @@ def test_export_without_a_resource_is_a_wrong_use(devskin: Devskin) -> None:
     assert ran.code == 2
     assert ran.err.startswith("devskin: export what? all, orders, ")
     assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_an_export_that_fails_says_what_it_has_finished(devskin: Devskin, tmp_path: Path) -> None:
+    faults = Faults(script=("ok", *("500",) * 10))
+    with in_thread(lambda: Sandbox(orders=9, limiter="none", faults=faults)) as box:
+        ran = devskin("export", "all", "--out", str(tmp_path), *store_options(box))
+    head, orders, blank, error = ran.err.splitlines()
+    assert (ran.code, head.split()[0], blank) == (1, "resource", "")
+    assert orders.endswith("orders.jsonl")
+    assert "GET /products: 500" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["orders.jsonl"]
 
 
 def test_an_unwritable_folder_is_one_line(devskin: Devskin, box: Sandbox, tmp_path: Path) -> None:

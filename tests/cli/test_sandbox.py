@@ -193,11 +193,8 @@ def test_a_key_that_can_not_be_is_one_line(
 def test_a_file_that_is_not_there_is_not_made(devskin: Devskin, tmp_path: Path) -> None:
     path = tmp_path / "typo.db"
     ran = devskin("sandbox", "keys", "list", "--db", str(path))
-    assert ran == (
-        1,
-        "",
-        f"devskin: there is no {path}: make it with devskin sandbox --db {path}\n",
-    )
+    told = f"devskin: there is no {path}: make it with devskin sandbox --db {path}\n"
+    assert ran == (1, "", told)
     assert not path.exists()
 
 

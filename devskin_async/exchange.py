@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import math
 import os
+import ssl
 import warnings
 from typing import TypeVar
 from urllib.parse import quote
@@ -151,13 +152,20 @@ async def _send_once(
     """
     try:
         return await handler(request)
+    except aiohttp.ClientConnectorCertificateError as error:
+        text = f"can't trust {error.host} port {error.port}: {error.certificate_error}"
     except aiohttp.ClientConnectorError as error:
-        number = error.os_error.errno or 0  # a name that is not found has a negative one
-        reason = os.strerror(number) if number > 0 else str(error.os_error)
-        text = f"can't connect to {error.host} port {error.port}: {reason}"
+        text = f"can't connect to {error.host} port {error.port}: {_reason(error.os_error)}"
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         text = str(error) or type(error).__name__
     raise _ConnectionLostError(text)
+
+
+def _reason(error: OSError) -> str:
+    # asyncio's text of a refused connection repeats the address; only the system's own errors
+    # have a number with a text of its own.
+    own_number = error.errno is not None and error.errno > 0 and not isinstance(error, ssl.SSLError)
+    return os.strerror(error.errno) if own_number else str(error)
 
 
 async def _read_body(response: aiohttp.ClientResponse, call: Call[T]) -> bytes:

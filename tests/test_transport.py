@@ -17,6 +17,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.client_reqrep import ConnectionKey
 from aioresponses import CallbackResult, aioresponses
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -34,6 +35,7 @@ from devskin_async import (
     ServerError,
     TransportError,
 )
+from devskin_async.exchange import _send_once
 from devskin_async.protocol import calls
 from devskin_async.sandbox import Sandbox
 from devskin_async.transport import Deadline
@@ -377,6 +379,24 @@ async def test_a_server_that_does_not_speak_http_is_a_transport_error() -> None:
         with pytest.raises(TransportError) as caught:
             await store.analytics.overview()
     assert KEY not in whole_text(caught.value)
+
+
+async def test_a_server_without_tls_at_an_https_address_is_a_transport_error() -> None:
+    async with serving(answering(samples.OVERVIEW)) as plain:
+        address = plain._reader.transport.exchange.base_url.replace("http:", "https:")
+        async with DevSkinClient(KEY, base_url=address, retry=AT_ONCE) as store:
+            with pytest.raises(TransportError, match=r"can't connect to 127\.0\.0\.1 .*SSL"):
+                await store.analytics.overview()
+
+
+async def test_a_certificate_that_is_not_trusted_is_a_transport_error() -> None:
+    key = ConnectionKey("api.test", 443, True, True, None, None, None)
+
+    async def refuse(_: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
+        raise aiohttp.ClientConnectorCertificateError(key, ssl.CertificateError("self-signed"))
+
+    with pytest.raises(aiohttp.ClientError, match=r"can't trust api\.test port 443: .*self-signed"):
+        await _send_once(None, refuse)  # type: ignore[arg-type]  # the request is not looked at
 
 
 async def test_nobody_listening_is_a_transport_error(unused_port: int) -> None:

@@ -15,12 +15,12 @@ try:
     )
     from .sandbox import Sandbox
     from .server import Counts, SeenRequest
-except ModuleNotFoundError as missing:
-    if missing.name not in ("limits", "mimesis", "throttled"):
+except ModuleNotFoundError as _missing:
+    _package = (_missing.name or "").partition(".")[0]
+    if _package not in ("limits", "mimesis", "throttled"):
         raise
     raise ModuleNotFoundError(
-        f'the sandbox needs {missing.name}: pip install "devskin-async[sandbox]"',
-        name=missing.name,
+        f'the sandbox needs {_package}: pip install "devskin-async[sandbox]"', name=_package
     ) from None
 
 __all__ = [

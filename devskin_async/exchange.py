@@ -162,10 +162,11 @@ async def _send_once(
 
 
 def _reason(error: OSError) -> str:
-    # asyncio's text of a refused connection repeats the address; only the system's own errors
-    # have a number with a text of its own.
-    own_number = error.errno is not None and error.errno > 0 and not isinstance(error, ssl.SSLError)
-    return os.strerror(error.errno) if own_number else str(error)
+    # asyncio's own text of a refused connection repeats the address. A name that is not found has
+    # a negative number, and TLS numbers its errors in its own way.
+    number = error.errno or 0
+    plain = number > 0 and not isinstance(error, ssl.SSLError)
+    return os.strerror(number) if plain else str(error)
 
 
 async def _read_body(response: aiohttp.ClientResponse, call: Call[T]) -> bytes:

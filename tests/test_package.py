@@ -30,26 +30,24 @@ def test_importing_the_package_loads_no_extra_and_no_outer_part() -> None:
     assert not parts & {"sandbox", "testing", "cli", "export"}
 
 
+def last_word(script: str) -> str:
+    """What a script that fails says last."""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("missing", ["limits", "mimesis", "throttled.rate_limiter"])
 def test_the_sandbox_without_its_extra_says_what_to_install(missing: str) -> None:
     script = f"import sys; sys.modules[{missing!r}] = None; import devskin_async.sandbox"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-    last = done.stderr.splitlines()[-1]
-    assert (
-        f'the sandbox needs {missing.partition(".")[0]}: pip install "devskin-async[sandbox]"'
-        in last
-    )
+    package = missing.partition(".")[0]
+    assert f'the sandbox needs {package}: pip install "devskin-async[sandbox]"' in last_word(script)
 
 
 def test_a_fault_inside_the_sandbox_is_not_taken_for_a_missing_extra() -> None:
     script = "import sys; sys.modules['sqlite3'] = None; import devskin_async.sandbox"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-    assert "sqlite3" in done.stderr.splitlines()[-1]
-    assert "pip install" not in done.stderr
+    assert "sqlite3" in last_word(script)
+    assert "pip install" not in last_word(script)
 
 
 def test_the_version_is_the_installed_one() -> None:

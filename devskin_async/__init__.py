@@ -21,7 +21,7 @@ from .errors import (
     WebhookError,
 )
 from .paging import Listing, Rows
-from .ratelimit import Budget, RateLimit
+from .ratelimit import Budget, Lane, RateLimit
 from .records import (
     Customer,
     DailyRevenue,
@@ -51,6 +51,7 @@ __all__ = [
     "DevSkinClient",
     "DevSkinError",
     "InvalidSignatureError",
+    "Lane",
     "Listing",
     "MalformedEventError",
     "NotFoundError",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+from enum import Enum
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
@@ -15,7 +16,7 @@ from yarl import URL
 from .errors import ConfigurationError
 from .exchange import Exchange
 from .protocol import calls
-from .ratelimit import Budget, RateLimit, Scheduler
+from .ratelimit import Budget, Lane, RateLimit, Scheduler
 from .records import Period, Revenue
 from .resources import Analytics, Customers, Orders, Products, Reader
 from .transport import Retry, Transport
@@ -23,6 +24,12 @@ from .transport import Retry, Transport
 T = TypeVar("T")
 
 DEFAULT_BASE_URL = "https://api-marketplace.devskin.com/api/v1"
+
+
+class Keep(Enum):
+    """The value of an option that is not named: it stays as it is."""
+
+    KEEP = "keep"
 
 
 class DevSkinClient:
@@ -100,21 +107,41 @@ class DevSkinClient:
         """The key's budget as it stands; asked for inside the running event loop."""
         return self._reader.transport.scheduler.budget()
 
-    def with_options(self, *, deadline: float | None = None) -> Self:
+    def with_options(
+        self,
+        *,
+        deadline: float | Keep | None = Keep.KEEP,
+        max_wait: float | Keep | None = Keep.KEEP,
+        lane: Lane | Keep | None = Keep.KEEP,
+    ) -> Self:
         """Make a view of this client with other options, over the same session and budget.
 
         Args:
             deadline: Seconds for a whole call, queue and retries included; for a listing, from
                 its start to its last page. None sets no bound.
+            max_wait: Seconds that a request may be predicted to wait for the rate limit, judged
+                before it queues. None sets no bound.
+            lane: Which lane requests wait in. None is `Lane.INTERACTIVE` for single calls and
+                `Lane.BULK` for listings and `get_many`.
+
+        Returns:
+            The view; what is not named stays as it is here.
 
         Raises:
-            ValueError: `deadline` is not positive.
+            ValueError: `deadline` or `max_wait` is no number of seconds, or `lane` is none.
         """
-        if deadline is not None:
-            deadline = _positive_seconds("deadline", deadline)
+        reader = self._reader
+        if deadline is not Keep.KEEP:
+            bound = None if deadline is None else _positive_seconds("deadline", deadline)
+            reader = evolve(reader, deadline=bound)
+        if max_wait is not Keep.KEEP:
+            bound = None if max_wait is None else _seconds("max_wait", max_wait)
+            reader = evolve(reader, max_wait=bound)
+        if lane is not Keep.KEEP:
+            reader = evolve(reader, lane=None if lane is None else _instance("lane", lane, Lane))
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
-        view._set_reader(evolve(self._reader, deadline=deadline))
+        view._set_reader(reader)
         return view
 
     async def aclose(self) -> None:
@@ -186,10 +213,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def _positive_seconds(name: str, value: float) -> float:
+    if seconds := _seconds(name, value):
+        return seconds
+    raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
+
+
+def _seconds(name: str, value: float) -> float:
     try:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
-    return seconds
+    if 0 <= seconds < math.inf:
+        return seconds
+    raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")

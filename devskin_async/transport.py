@@ -11,6 +11,7 @@ from attrs import define, field, frozen, validators
 
 from .errors import (
     APIError,
+    BudgetExceededError,
     ConfigurationError,
     DevSkinError,
     RateLimitedError,
@@ -18,7 +19,7 @@ from .errors import (
 )
 from .exchange import Exchange
 from .protocol import Call, may_retry
-from .ratelimit import Scheduler
+from .ratelimit import Job, Lane, Scheduler, SlotJob
 
 T = TypeVar("T")
 
@@ -70,6 +71,23 @@ class Deadline:
         return cls(seconds, asyncio.get_running_loop().time() + seconds)
 
 
+@frozen
+class Queueing:
+    """How a call waits for its turn.
+
+    Args:
+        lane: The lane to wait in.
+        job: What the call is part of; jobs take turns.
+        deadline: When the call must be over; None sets no bound.
+        max_wait: Seconds that it may be predicted to wait for the rate limit; None is any time.
+    """
+
+    lane: Lane = Lane.INTERACTIVE
+    job: SlotJob = field(factory=Job)
+    deadline: Deadline | None = None
+    max_wait: float | None = None
+
+
 class Transport:
     """Sends calls for one API key, each attempt through the scheduler.
 
@@ -85,27 +103,30 @@ class Transport:
         self._retry = retry
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._shared: dict[str, _Shared] = {}
+        self._shared: dict[tuple[str, Lane], _Shared] = {}
 
-    async def send(self, call: Call[T], deadline: Deadline | None = None) -> T:
+    async def send(self, call: Call[T], queueing: Queueing) -> T:
         """Send a call and give what it was answered with.
 
         Args:
             call: What to read.
-            deadline: Until when, the queue, the attempts and the waits between them included.
+            queueing: How it waits for its turn, and for how long.
 
         Raises:
             APIError: The API answered with an error, also after the retries.
+            BudgetExceededError: The rate limit would make it wait longer than it may.
             TransportError: No whole answer came, or not before the deadline.
             DecodeError: The answer is not what the reference describes.
             ConfigurationError: The client is closed, or belongs to another event loop.
         """
         loop = self._usable_loop()
-        if deadline is None:
-            return await self._wait(call, self._share(call))
-        if deadline.at <= loop.time():
+        deadline = queueing.deadline
+        if deadline is not None and deadline.at <= loop.time():
             raise _missed(call, deadline, None)
-        shared = self._share(call)
+        self._check_wait(call, queueing, loop.time())
+        shared = self._share(call, queueing)
+        if deadline is None:
+            return await self._wait(call, shared)
         try:
             async with asyncio.timeout_at(deadline.at):
                 return await self._wait(call, shared)
@@ -143,12 +164,31 @@ class Transport:
         self.exchange.check_open()
         return loop
 
-    def _share(self, call: Call[T]) -> _Shared:
-        shared = self._shared.get(call.target)
+    def _check_wait(self, call: Call[T], queueing: Queueing, now: float) -> None:
+        """Refuse at once what would wait too long; what is under way waits no more."""
+        deadline, max_wait = queueing.deadline, queueing.max_wait
+        if deadline is None and max_wait is None:
+            return
+        shared = self._shared.get((call.target, queueing.lane))
+        if shared is not None and shared.sent:
+            return
+        wait = self.scheduler.forecast(1, queueing.lane)
+        if max_wait is not None and wait > max_wait:
+            bound = f"max_wait of {max_wait:g} s"
+        elif deadline is not None and now + wait > deadline.at:
+            bound = f"deadline of {deadline.seconds:g} s"
+        else:
+            return
+        told = f"{call}: would wait {wait:.1f} s for the rate limit, over the {bound}"
+        raise BudgetExceededError(f"{told}; nothing was sent", wait)
+
+    def _share(self, call: Call[T], queueing: Queueing) -> _Shared:
+        key = (call.target, queueing.lane)
+        shared = self._shared.get(key)
         if shared is None:
-            shared = self._shared[call.target] = _Shared()
-            shared.task = asyncio.create_task(self._attempts(call, shared))
-            shared.task.add_done_callback(lambda _: self._forget(call.target, shared))
+            shared = self._shared[key] = _Shared(key)
+            shared.task = asyncio.create_task(self._attempts(call, shared, queueing))
+            shared.task.add_done_callback(lambda _: self._forget(shared))
         return shared
 
     async def _wait(self, call: Call[T], shared: _Shared) -> T:
@@ -163,14 +203,14 @@ class Transport:
         finally:
             shared.waiting -= 1
             if not shared.waiting:
-                self._forget(call.target, shared)
+                self._forget(shared)
                 shared.task.cancel()
 
-    def _forget(self, target: str, shared: _Shared) -> None:
-        if self._shared.get(target) is shared:
-            del self._shared[target]
+    def _forget(self, shared: _Shared) -> None:
+        if self._shared.get(shared.key) is shared:
+            del self._shared[shared.key]
 
-    async def _attempts(self, call: Call[T], shared: _Shared) -> T:
+    async def _attempts(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
         retry = self._retry
         async for attempt in stamina.retry_context(
             on=_wait_or_stop,
@@ -181,12 +221,12 @@ class Transport:
             wait_jitter=retry.wait_jitter,
         ):
             with attempt:
-                return await self._attempt(call, shared)
+                return await self._attempt(call, shared, queueing)
         raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
 
-    async def _attempt(self, call: Call[T], shared: _Shared) -> T:
+    async def _attempt(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
         try:
-            async with self.scheduler.slot():
+            async with self.scheduler.slot(queueing.lane, queueing.job):
                 shared.sent += 1
                 answer = await self.exchange.send(call)
             return self.exchange.read(call, answer)
@@ -202,12 +242,14 @@ class _Shared:
     """A call under way.
 
     Args:
+        key: What is read, and in which lane: an interactive call does not wait for bulk work.
         task: Its attempts.
         waiting: How many callers wait for it; the last to give up cancels it.
         sent: How often it was sent.
         failure: What the last attempt failed with.
     """
 
+    key: tuple[str, Lane]
     task: asyncio.Task[Any] = field(init=False)
     waiting: int = 0
     sent: int = 0

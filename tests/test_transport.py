@@ -25,10 +25,12 @@ from yarl import URL
 from devskin_async import (
     APIError,
     AuthenticationError,
+    BudgetExceededError,
     ConfigurationError,
     DecodeError,
     DevSkinClient,
     DevSkinError,
+    Lane,
     RateLimit,
     RateLimitedError,
     Retry,
@@ -38,7 +40,7 @@ from devskin_async import (
 from devskin_async.exchange import _send_once
 from devskin_async.protocol import calls
 from devskin_async.sandbox import Sandbox
-from devskin_async.transport import Deadline
+from devskin_async.transport import Deadline, Queueing
 
 from . import samples
 from .conftest import AT_ONCE, UNLIMITED
@@ -301,16 +303,71 @@ async def test_the_deadline_covers_attempts_and_the_waits_between_them() -> None
 
 
 @virtual_time
-async def test_the_deadline_covers_the_queue() -> None:
+async def test_a_deadline_that_the_queue_can_not_keep_fails_at_once() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
         async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
             await store.analytics.overview()
             start = now()
-            with pytest.raises(TransportError, match="passed before its turn came; nothing was"):
+            with pytest.raises(BudgetExceededError) as caught:
                 await store.with_options(deadline=5).analytics.overview()
+            assert now() - start == pytest.approx(0, abs=0.01)
+            assert str(caught.value) == (
+                "GET /analytics/overview: would wait 60.0 s for the rate limit, "
+                "over the deadline of 5 s; nothing was sent"
+            )
+            assert caught.value.retry_after == pytest.approx(60, abs=0.01)
+            assert store.budget.sent == 1
+
+
+@virtual_time
+async def test_a_deadline_covers_a_queue_that_turned_out_longer_than_predicted() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
+        async with DevSkinClient(KEY, rate_limit=RateLimit(1, 4)) as store:
+            await store.analytics.overview()
+            start = now()
+            late = asyncio.create_task(store.with_options(deadline=5).analytics.overview())
+            await asyncio.sleep(1)
+            store._reader.transport.scheduler.refuse(100)
+            with pytest.raises(TransportError, match="passed before its turn came; nothing was"):
+                await late
             assert now() - start == pytest.approx(5, abs=0.01)
             assert store.budget.sent == 1
+
+
+@virtual_time
+async def test_max_wait_is_judged_before_queueing() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
+        mocked.get(f"{API}/revenue?period=30d", body=samples.REVENUE)
+        async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
+            await store.with_options(max_wait=0).analytics.overview()
+            await asyncio.sleep(20)
+            with pytest.raises(
+                BudgetExceededError, match=r"would wait 40\.0 s .* max_wait of 39 s"
+            ):
+                await store.with_options(max_wait=39).revenue()
+            assert store.budget.waiting == 0
+            start = now()
+            await store.with_options(max_wait=41).revenue()
+            assert now() - start == pytest.approx(40, abs=0.01)
+
+
+@virtual_time
+async def test_an_interactive_call_does_not_wait_for_the_same_read_in_the_bulk_lane() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
+        limit = RateLimit(2, 60, reserve=1)
+        async with DevSkinClient(KEY, rate_limit=limit) as store:
+            bulk = store.with_options(lane=Lane.BULK)
+            await bulk.analytics.overview()
+            waiting = asyncio.create_task(bulk.analytics.overview())
+            await asyncio.sleep(1)
+            start = now()
+            await store.analytics.overview()
+            assert now() - start == pytest.approx(0, abs=0.01)
+            await waiting
 
 
 @virtual_time
@@ -652,7 +709,7 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
 
 
 async def test_a_deadline_that_has_passed_sends_nothing(store: DevSkinClient) -> None:
-    passed = Deadline(5, now() - 1)
+    passed = Queueing(deadline=Deadline(5, now() - 1))
     with pytest.raises(TransportError, match="deadline of 5 s"):
         await store._reader.transport.send(calls.overview(), passed)
     assert store.budget.sent == 0

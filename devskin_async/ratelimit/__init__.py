@@ -1,7 +1,22 @@
-"""The budget of requests: `policy` values, `window` decisions, the `scheduler` that runs them."""
+"""The budget of requests.
 
-from .policy import Budget, RateLimit
-from .scheduler import Scheduler, Slot
+`policy` holds values, `window`, `fairness` and `forecast` decide from the time alone, the
+`scheduler` runs them in an event loop.
+"""
+
+from .fairness import FairQueue, Job
+from .policy import Budget, Lane, RateLimit
+from .scheduler import Scheduler, Slot, SlotJob
 from .window import Window
 
-__all__ = ["Budget", "RateLimit", "Scheduler", "Slot", "Window"]
+__all__ = [
+    "Budget",
+    "FairQueue",
+    "Job",
+    "Lane",
+    "RateLimit",
+    "Scheduler",
+    "Slot",
+    "SlotJob",
+    "Window",
+]

@@ -1,10 +1,19 @@
-"""What the budget is: the limit to keep, and a snapshot of how it stands."""
+"""What the budget is: the limit to keep, the lanes it is shared by, a snapshot of how it stands."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from enum import Enum
 
 from attrs import field, frozen, validators
+
+
+class Lane(Enum):
+    """Who a request is for: `INTERACTIVE` calls go before `BULK` work."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
 
 
 def _finite(_: object, attribute: object, value: float) -> None:
@@ -22,14 +31,30 @@ class RateLimit:
         per: The span in seconds; the reference says a minute.
         burst: Size of the token bucket beneath the window, in requests: how many may be sent at
             once after a pause. The bucket refills at `requests` / `per`.
+        reserve: How many slots of the window bulk work leaves to interactive calls, and
+            interactive calls leave to bulk work that waits. At most `requests` - 1 are left.
 
     Raises:
-        ValueError: A number is not positive or not finite.
+        ValueError: A number is not positive (`reserve`: is negative) or not finite.
     """
 
     requests: int = field(default=100, validator=[validators.instance_of(int), validators.ge(1)])
     per: float = field(default=60.0, converter=float, validator=[_finite, validators.gt(0)])
     burst: int = field(default=100, validator=[validators.instance_of(int), validators.ge(1)])
+    reserve: int = field(default=10, validator=[validators.instance_of(int), validators.ge(0)])
+
+    def most(self, lane: Lane, *, contested: bool) -> int:
+        """Count the slots of the window that a lane may hold.
+
+        Args:
+            lane: The lane.
+            contested: Whether the other lane has requests waiting.
+        """
+        reserve = min(self.reserve, self.requests - 1)
+        bulk = self.requests - reserve
+        if lane is Lane.BULK:
+            return bulk
+        return self.requests - min(reserve, bulk) if contested else self.requests
 
 
 @frozen(kw_only=True)
@@ -55,3 +80,21 @@ class Budget:
     paused_for: float
     sent: int
     refused: int
+    _forecast: Callable[[int, Lane], float] = field(repr=False, eq=False, alias="forecast")
+
+    def forecast(self, requests: int = 1, *, lane: Lane = Lane.BULK) -> float:
+        """Predict how long further requests would wait.
+
+        Args:
+            requests: How many requests, of one job.
+            lane: Which lane they would wait in.
+
+        Returns:
+            Seconds from now until the last of them would have been sent, if nothing else comes.
+
+        Raises:
+            ValueError: `requests` is not positive.
+        """
+        if requests < 1:
+            raise ValueError(f"requests must be a positive integer, not {requests!r}")
+        return self._forecast(requests, lane)

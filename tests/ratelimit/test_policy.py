@@ -10,7 +10,7 @@ from devskin_async import RateLimit
 
 
 def test_the_default_is_the_references_100_a_minute() -> None:
-    assert RateLimit() == RateLimit(requests=100, per=60.0, burst=100)
+    assert RateLimit() == RateLimit(requests=100, per=60.0, burst=100, reserve=10)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ def test_the_default_is_the_references_100_a_minute() -> None:
         ({"per": float("inf")}, "per"),
         ({"per": float("nan")}, "per"),
         ({"burst": 0}, "burst"),
+        ({"reserve": -1}, "reserve"),
     ],
 )
 def test_a_limit_that_can_not_be_kept_is_a_value_error_that_names_it(

@@ -1,0 +1,73 @@
+"""How long requests would wait: the window is played on, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
+
+from attrs import frozen
+
+from .policy import Lane, RateLimit
+from .window import Window
+
+
+@frozen(kw_only=True)
+class Outlook:
+    """What a prediction starts from.
+
+    Args:
+        limit: The budget.
+        window: A copy of the window, used up by the prediction.
+        now: The present, in seconds.
+        paused_until: Nothing goes before this.
+        tokens: Whole tokens in the bucket now.
+        round_trip: Seconds from a request to its answer, as seen lately.
+    """
+
+    limit: RateLimit
+    window: Window
+    now: float
+    paused_until: float
+    tokens: int
+    round_trip: float
+
+
+def forecast(outlook: Outlook, requests: Iterable[tuple[Lane, bool]]) -> float:
+    """Predict when the last of some requests is sent.
+
+    Args:
+        outlook: The present.
+        requests: Of each request in turn, its lane and whether the other lane waits too.
+
+    Returns:
+        Seconds from the present.
+    """
+    limit, window = outlook.limit, outlook.window
+    rate = limit.requests / limit.per
+    tokens, filled_at = float(outlook.tokens), outlook.now
+    now = max(outlook.now, outlook.paused_until)
+    answers = [
+        (outlook.now + outlook.round_trip, lane.value, lane)
+        for lane in Lane
+        for _ in range(window.in_flight_of(lane))
+    ]
+    heapify(answers)
+    for lane, contested in requests:
+        while True:
+            while answers and answers[0][0] <= now:
+                at, _, answered = heappop(answers)
+                window.answered(answered, at)
+            opens = window.next_room(lane, now, contested=contested)
+            if opens is not None and opens <= now:
+                break
+            chances = ([] if opens is None else [opens]) + [at for at, _, _ in answers[:1]]
+            now = min(chances)
+        tokens = min(limit.burst, tokens + (now - filled_at) * rate)
+        filled_at = now
+        if tokens < 1:
+            now += (1 - tokens) / rate
+            tokens, filled_at = 1.0, now
+        tokens -= 1
+        window.take(lane, now)
+        heappush(answers, (now + outlook.round_trip, lane.value, lane))
+    return now - outlook.now

@@ -14,11 +14,10 @@ from .errors import (
     BudgetExceededError,
     ConfigurationError,
     DevSkinError,
-    RateLimitedError,
     TransportError,
 )
 from .exchange import Exchange
-from .protocol import Call, may_retry
+from .protocol import Call, may_retry, told
 from .ratelimit import Job, Lane, Scheduler, SlotJob
 
 T = TypeVar("T")
@@ -226,14 +225,13 @@ class Transport:
 
     async def _attempt(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
         try:
-            async with self.scheduler.slot(queueing.lane, queueing.job):
+            async with self.scheduler.slot(queueing.lane, queueing.job) as slot:
                 shared.sent += 1
                 answer = await self.exchange.send(call)
+                slot.answered(told(answer))
             return self.exchange.read(call, answer)
         except DevSkinError as error:
             shared.failure = error
-            if isinstance(error, RateLimitedError):
-                self.scheduler.refuse(error.retry_after)
             raise
 
 

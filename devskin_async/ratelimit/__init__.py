@@ -1,22 +1,38 @@
 """The budget of requests.
 
-`policy` holds values, `window`, `fairness` and `forecast` decide from the time alone, the
-`scheduler` runs them in an event loop.
+`policy` holds values; `window`, `fairness`, `forecast`, `shaping` and `quota` decide from the time
+alone; `store` keeps the slots; the `scheduler` runs them in an event loop and tells `events`.
 """
 
+from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried, tell
 from .fairness import FairQueue, Job
 from .policy import Budget, Lane, RateLimit
+from .quota import Told, quota_told
 from .scheduler import Scheduler, Slot, SlotJob
+from .store import MemoryStore, SlotStore
 from .window import Window
 
 __all__ = [
+    "Adapted",
     "Budget",
+    "Event",
     "FairQueue",
+    "Granted",
     "Job",
     "Lane",
+    "MemoryStore",
+    "OnEvent",
+    "Paused",
+    "Queued",
     "RateLimit",
+    "Refused",
+    "Retried",
     "Scheduler",
     "Slot",
     "SlotJob",
+    "SlotStore",
+    "Told",
     "Window",
+    "quota_told",
+    "tell",
 ]

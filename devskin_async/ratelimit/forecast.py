@@ -7,7 +7,8 @@ from heapq import heapify, heappop, heappush
 
 from attrs import frozen
 
-from .policy import Lane, RateLimit
+from .policy import Lane
+from .shaping import Shape
 from .window import Window
 
 
@@ -16,18 +17,18 @@ class Outlook:
     """What a prediction starts from.
 
     Args:
-        limit: The budget.
         window: A copy of the window, used up by the prediction.
+        shape: The token bucket's size and refill.
         now: The present, in seconds.
-        paused_until: Nothing goes before this.
+        opens: Nothing goes before this.
         tokens: Whole tokens in the bucket now.
         round_trip: Seconds from a request to its answer, as seen lately.
     """
 
-    limit: RateLimit
     window: Window
+    shape: Shape
     now: float
-    paused_until: float
+    opens: float
     tokens: int
     round_trip: float
 
@@ -42,10 +43,9 @@ def forecast(outlook: Outlook, requests: Iterable[tuple[Lane, bool]]) -> float:
     Returns:
         Seconds from the present.
     """
-    limit, window = outlook.limit, outlook.window
-    rate = limit.requests / limit.per
+    window, shape = outlook.window, outlook.shape
     tokens, filled_at = float(outlook.tokens), outlook.now
-    now = max(outlook.now, outlook.paused_until)
+    now = max(outlook.now, outlook.opens)
     answers = [
         (outlook.now + outlook.round_trip, lane.value, lane)
         for lane in Lane
@@ -62,10 +62,10 @@ def forecast(outlook: Outlook, requests: Iterable[tuple[Lane, bool]]) -> float:
                 break
             chances = ([] if opens is None else [opens]) + [at for at, _, _ in answers[:1]]
             now = min(chances)
-        tokens = min(limit.burst, tokens + (now - filled_at) * rate)
+        tokens = min(shape.burst, tokens + (now - filled_at) * shape.rate)
         filled_at = now
         if tokens < 1:
-            now += (1 - tokens) / rate
+            now += (1 - tokens) / shape.rate
             tokens, filled_at = 1.0, now
         tokens -= 1
         window.take(lane, now)

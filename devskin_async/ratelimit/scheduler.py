@@ -1,30 +1,34 @@
 """The budget's asyncio shell: callers queue here, and one dispatcher lets them go.
 
-The window decides whether a lane may go (`window`), fairness whose turn it is (`fairness`), the
-token bucket beneath shapes how fast free slots are used. The dispatcher alone draws from the
-bucket, so aiolimiter's own order of waiters does not matter. It runs while somebody waits, and
-sleeps until the next moment at which something can change.
+The store's window decides whether a lane may go, fairness whose turn it is, the token bucket
+beneath shapes how fast free slots are used, and the shaper makes it smaller where the server
+refuses. The dispatcher alone draws from the bucket, so aiolimiter's own order of waiters does not
+matter. It runs while somebody waits, and sleeps until something can change.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
+from collections.abc import Awaitable
 from itertools import chain, repeat
 from types import TracebackType
 from typing import Self, TypeAlias
 
 from aiolimiter import AsyncLimiter
 
+from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, tell
 from .fairness import FairQueue, Job
 from .forecast import Outlook, forecast
 from .policy import Budget, Lane, RateLimit
-from .window import Window
+from .quota import QuotaLeft, Told
+from .shaping import Shape, Shaper
+from .store import MemoryStore, SlotStore
 
-Turn: TypeAlias = "asyncio.Future[None]"
+Turn: TypeAlias = "asyncio.Future[bool]"  # whether it is a probe
 SlotJob: TypeAlias = Job[Turn]
 
-_NEVER = math.inf
 _SMOOTHING = 0.2
 
 
@@ -32,24 +36,32 @@ class Slot:
     """A caller's turn to send one request, as `async with`.
 
     Attributes:
+        lane: The lane it waited in.
+        probe: Whether it goes alone after a pause, to see whether the server accepts again.
+        granted_at: When the turn came, on the loop's clock.
         queued: Seconds that the caller waited for it.
     """
 
-    __slots__ = ("_job", "_lane", "_scheduler", "_sent_at", "queued")
+    __slots__ = ("_job", "_scheduler", "granted_at", "lane", "probe", "queued")
 
     def __init__(self, scheduler: Scheduler, lane: Lane, job: SlotJob | None) -> None:
         self._scheduler = scheduler
-        self._lane = lane
         self._job = job
-        self._sent_at = 0.0
+        self.lane: Lane = lane
+        self.probe: bool = False
+        self.granted_at: float = 0.0
         self.queued: float = 0.0
+
+    def answered(self, told: Told) -> None:
+        """Say what the request was answered with, before the block ends."""
+        self._scheduler.learn(self, told)
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        await self._scheduler.acquire(self._lane, self._job)
-        self._sent_at = loop.time()
-        self.queued = self._sent_at - asked
+        self.probe = await self._scheduler.acquire(self.lane, self._job)
+        self.granted_at = loop.time()
+        self.queued = self.granted_at - asked
         return self
 
     async def __aexit__(
@@ -58,7 +70,7 @@ class Slot:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._scheduler.release(self._lane, self._sent_at)
+        await self._scheduler.release(self)
 
 
 class Scheduler:
@@ -66,19 +78,28 @@ class Scheduler:
 
     Args:
         limit: The budget to keep.
+        on_event: Called with what happens.
+        store: Where the slots are kept; None keeps them in memory.
     """
 
-    def __init__(self, limit: RateLimit) -> None:
+    def __init__(
+        self, limit: RateLimit, *, on_event: OnEvent | None = None, store: SlotStore | None = None
+    ) -> None:
         self._limit = limit
-        self._window = Window(limit)
-        self._bucket = AsyncLimiter(limit.burst, limit.burst * limit.per / limit.requests)
+        self._on_event = on_event
+        self._store: SlotStore = MemoryStore(limit) if store is None else store
+        self._shaper = Shaper(limit)
+        self._quota = QuotaLeft()
+        self._shape = self._shaper.shape
+        self._bucket = _bucket(self._shape)
         self._spare = 0
         self._queues: dict[Lane, FairQueue[Turn]] = {lane: FairQueue() for lane in Lane}
         self._waiting = dict.fromkeys(Lane, 0)
         self._changed = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
-        self._paused_until = -math.inf
-        self._pause = 0.0
+        self._under_way: set[asyncio.Future[None]] = set()
+        self._in_flight = 0
+        self._probe_out = False
         self._round_trip = 0.0
         self._sent = 0
         self._refused = 0
@@ -96,60 +117,76 @@ class Scheduler:
         """
         return Slot(self, lane, job)
 
-    async def acquire(self, lane: Lane, job: SlotJob | None = None) -> None:
+    async def acquire(self, lane: Lane, job: SlotJob | None = None) -> bool:
         """Take a slot, as soon as it is this caller's turn; `slot` does it and gives it back.
 
         Args:
             lane: The lane to wait in.
             job: What the request is part of; None is a job of its own.
+
+        Returns:
+            Whether it is a probe, which goes alone until it is answered.
         """
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        if not any(self._waiting.values()) and self._lane_may_go(lane, now) and self._has_token():
-            self._window.take(lane, now)
-            await self._draw()
+        asked = loop.time()
+        if (
+            any(self._waiting.values())
+            or not self._may_go()
+            or not self._has_token()
+            or await self._take(lane) > 0
+        ):
+            probe = await self._queue(lane, Job() if job is None else job)
         else:
-            await self._queue(loop, lane, Job() if job is None else job)
+            await self._draw()
+            probe = self._go()
         self._sent += 1
+        self._tell(Granted(lane=lane, queued=loop.time() - asked))
+        return probe
 
-    def release(self, lane: Lane, sent_at: float) -> None:
-        """Give a slot back: its request is over, and it is free again after `per` seconds.
-
-        Args:
-            lane: The lane it was taken in.
-            sent_at: When it was taken, on the loop's clock.
-        """
+    async def release(self, slot: Slot) -> None:
+        """Give a slot back: its request is over, and it is free again after `per` seconds."""
         now = asyncio.get_running_loop().time()
-        self._window.answered(lane, now)
-        self._round_trip += _SMOOTHING * (now - sent_at - self._round_trip)
+        self._in_flight -= 1
+        self._probe_out = self._probe_out and not slot.probe
+        self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
         self._changed.set()
+        await _settled(self._store.answered(slot.lane))
 
-    def refuse(self, retry_after: float | None) -> None:
-        """Hold every caller back after a 429; an earlier, longer pause is not shortened.
+    def learn(self, slot: Slot, told: Told) -> None:
+        """Take in what a request was answered with.
 
         Args:
-            retry_after: Seconds to wait. None is as long as `per` / 30 at first, and twice as
-                long each time that it did not help, up to `per`.
+            slot: The request's.
+            told: Whether it was refused, and what the headers say.
         """
-        self._refused += 1
         now = asyncio.get_running_loop().time()
-        if retry_after is None:
-            retry_after = self._grown_pause(now)
-        self._paused_until = max(self._paused_until, now + retry_after)
+        if told.remaining is not None and told.reset_after is not None:
+            self._quota.told(now, told.remaining, told.reset_after, self._in_flight - 1)
+        if told.refused:
+            self._refused += 1
+            self._tell(Refused(lane=slot.lane, retry_after=told.retry_after))
+            pause = self._shaper.refused(now, slot.granted_at)
+            # "At once" is no answer to a refusal.
+            if seconds := told.retry_after or pause:
+                self._pause(seconds)
+        else:
+            self._shaper.accepted(now, slot.granted_at)
+        if self._shaper.shape != self._shape:
+            self._tell(Adapted(burst=self._shaper.shape.burst, rate=self._shaper.shape.rate))
+        self._changed.set()
 
     def forecast(self, requests: int, lane: Lane) -> float:
         """Predict how long the last of a new job's requests would wait, in seconds."""
         now = asyncio.get_running_loop().time()
-        other = Lane.BULK if lane is Lane.INTERACTIVE else Lane.INTERACTIVE
-        contested = self._waiting[other] > 0
+        contested = self._is_contested(lane)
         ahead = self._queues[lane].ahead_of_new_job(requests)
         before = self._waiting[Lane.INTERACTIVE] if lane is Lane.BULK else 0
         return forecast(
             Outlook(
-                limit=self._limit,
-                window=self._window.copy(),
+                window=self._store.snapshot(),
+                shape=self._shaper.shape,
                 now=now,
-                paused_until=self._paused_until,
+                opens=now + max(self._store.paused_for(), self._quota.wait(now)),
                 tokens=self._tokens(),
                 round_trip=self._round_trip,
             ),
@@ -161,100 +198,117 @@ class Scheduler:
 
     def budget(self) -> Budget:
         """Take a snapshot; outside a running event loop there is no time to tell."""
-        now = asyncio.get_running_loop().time()
+        window = self._store.snapshot()
         return Budget(
             limit=self._limit.requests,
             per=self._limit.per,
-            available=self._window.available(now),
-            in_flight=self._window.in_flight,
+            available=window.available(asyncio.get_running_loop().time()),
+            in_flight=window.in_flight,
             waiting=sum(self._waiting.values()),
-            paused_for=max(0.0, self._paused_until - now),
+            paused_for=self._store.paused_for(),
             sent=self._sent,
             refused=self._refused,
             forecast=self.forecast,
         )
 
-    async def _queue(self, loop: asyncio.AbstractEventLoop, lane: Lane, job: SlotJob) -> None:
+    async def _queue(self, lane: Lane, job: SlotJob) -> bool:
+        loop = asyncio.get_running_loop()
         turn: Turn = loop.create_future()
         self._queues[lane].push(job, turn)
         self._waiting[lane] += 1
-        self._wake(loop)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                self._waiting[lane] -= 1
-            else:
-                # The turn had come, and the caller was cancelled before it could go.
-                self._window.unused(lane)
-                self._spare += 1
-            self._changed.set()
-            raise
-
-    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._tell(Queued(lane=lane, waiting=sum(self._waiting.values())))
         self._changed.set()
         if self._dispatcher is None or self._dispatcher.done():
             self._dispatcher = loop.create_task(self._dispatch(loop))
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            self._changed.set()
+            if turn.cancelled():
+                self._waiting[lane] -= 1
+            else:  # the turn had come, and the caller was cancelled before it could go
+                self._in_flight -= 1
+                self._spare += 1
+                self._probe_out = self._probe_out and not turn.result()
+                await _settled(self._store.unused(lane))
+            raise
 
     async def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
         while any(self._waiting.values()):
-            lane = self._next_lane(loop.time())
-            if lane is None:
-                await self._until(self._next_chance(loop.time()))
+            if not self._may_go():
+                await self._until_changed(self._quota.wait(loop.time()) or math.inf)
                 continue
             if not self._has_token():
                 await self._draw()
                 self._spare += 1  # the world may have changed meanwhile: decide again
                 continue
-            await self._draw()
-            self._window.take(lane, loop.time())
-            self._waiting[lane] -= 1
-            self._queues[lane].pop().set_result(None)
+            lane, wait = await self._take_for_somebody()
+            if lane is None:
+                await self._until_changed(wait)
+            elif self._waiting[lane]:
+                await self._draw()
+                self._waiting[lane] -= 1
+                self._queues[lane].pop().set_result(self._go())
+            else:
+                await _settled(self._store.unused(lane))
 
-    def _next_lane(self, now: float) -> Lane | None:
+    async def _take_for_somebody(self) -> tuple[Lane | None, float]:
+        """Take a slot for the lane that goes first; else say how long none is to be had."""
+        soonest = math.inf
         for lane in (Lane.INTERACTIVE, Lane.BULK):
-            if self._waiting[lane] and self._lane_may_go(lane, now):
-                return lane
-        return None
+            if self._waiting[lane]:
+                wait = await self._take(lane)
+                if wait <= 0:
+                    return lane, 0.0
+                soonest = min(soonest, wait)
+        return None, soonest
 
-    def _lane_may_go(self, lane: Lane, now: float) -> bool:
-        if now < self._paused_until:
+    async def _take(self, lane: Lane) -> float:
+        wait = self._store.take(lane, contested=self._is_contested(lane))
+        return wait if isinstance(wait, float) else await wait
+
+    def _go(self) -> bool:
+        self._in_flight += 1
+        self._quota.spend()
+        self._probe_out = self._shaper.probing
+        return self._probe_out
+
+    def _may_go(self) -> bool:
+        """Say whether anything may go, the window aside: one probe at a time, and quota left."""
+        if self._probe_out:
             return False
-        return self._window.room(lane, now, contested=self._is_contested(lane)) > 0
-
-    def _next_chance(self, now: float) -> float:
-        """Say when a lane that waits may go; infinity where an answer must come first."""
-        chances = (
-            self._window.next_room(lane, now, contested=self._is_contested(lane))
-            for lane in Lane
-            if self._waiting[lane]
-        )
-        soonest = min((at for at in chances if at is not None), default=_NEVER)
-        return max(soonest, self._paused_until)
+        return self._quota.wait(asyncio.get_running_loop().time()) <= 0
 
     def _is_contested(self, lane: Lane) -> bool:
         return any(count for other, count in self._waiting.items() if other is not lane)
 
-    async def _until(self, when: float) -> None:
+    async def _until_changed(self, seconds: float) -> None:
         self._changed.clear()
         try:
-            async with asyncio.timeout_at(None if when == _NEVER else when):
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self._changed.wait()
         except TimeoutError:
             pass
 
     def _has_token(self) -> bool:
+        if self._shape != self._shaper.shape:
+            return False
         return self._spare > 0 or self._bucket.has_capacity()
 
     async def _draw(self) -> None:
         """Take a token; where `_has_token`, without giving way to anyone."""
+        if self._shape != self._shaper.shape:
+            self._shape = self._shaper.shape
+            self._bucket = _bucket(self._shape)
+            self._spare = 0
+            await self._bucket.acquire(self._shape.burst)  # it begins empty, at once
         if self._spare:
             self._spare -= 1
         else:
             await self._bucket.acquire()
 
     def _tokens(self) -> int:
-        low, high = 0, self._limit.burst
+        low, high = 0, self._shape.burst
         while low < high:
             middle = (low + high + 1) // 2
             if self._bucket.has_capacity(middle):
@@ -263,11 +317,28 @@ class Scheduler:
                 high = middle - 1
         return low + self._spare
 
-    def _grown_pause(self, now: float) -> float:
-        per = self._limit.per
-        if now < self._paused_until:
-            return 0.0  # one burst of refusals is one lesson
-        if now > self._paused_until + per:
-            self._pause = per / 60
-        self._pause = min(2 * self._pause, per)
-        return self._pause
+    def _pause(self, seconds: float) -> None:
+        before = self._store.paused_for()
+        self._later(self._store.refused(seconds))
+        if seconds > before:
+            self._tell(Paused(seconds=seconds))
+
+    def _later(self, work: Awaitable[None] | None) -> None:
+        """Let a store do something while nobody waits for it."""
+        if work is not None:
+            task = asyncio.ensure_future(work)
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    def _tell(self, event: Event) -> None:
+        tell(event, self._on_event)
+
+
+def _bucket(shape: Shape) -> AsyncLimiter:
+    return AsyncLimiter(shape.burst, shape.burst / shape.rate)
+
+
+async def _settled(result: Awaitable[None] | None) -> None:
+    """Wait for what a store does, also when the caller is cancelled meanwhile."""
+    if inspect.isawaitable(result):
+        await asyncio.shield(asyncio.ensure_future(result))

@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from devskin_async import RateLimit
-from devskin_async.ratelimit import Scheduler
-from tests.virtual_time import virtual_time
+from devskin_async.ratelimit import Scheduler, Told
+from devskin_async.testing import virtual_time
 
 # A turn of the virtual clock is a nanosecond.
 near = partial(pytest.approx, abs=1e-6)
@@ -129,9 +129,9 @@ async def test_a_slot_tells_how_long_its_caller_queued() -> None:
 async def test_a_refusal_holds_everybody_back_and_a_shorter_one_does_not_shorten_it() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     start = now()
-    async with scheduler.slot():
-        scheduler.refuse(30)
-        scheduler.refuse(5)
+    async with scheduler.slot() as one, scheduler.slot() as another:
+        one.answered(Told(refused=True, retry_after=30))
+        another.answered(Told(refused=True, retry_after=5))
     assert scheduler.budget().paused_for == near(30)
     assert await gather(scheduler, 2) == near([start + 30] * 2)
     assert scheduler.budget().paused_for == 0
@@ -142,13 +142,15 @@ async def test_a_refusal_that_says_no_time_pauses_for_longer_each_time_up_to_the
     scheduler = Scheduler(RateLimit(100, 60))
     pauses: list[float] = []
     for _ in range(7):
-        async with scheduler.slot():
-            scheduler.refuse(None)
-            scheduler.refuse(None)  # of the same burst
+        async with scheduler.slot() as slot:
+            slot.answered(Told(refused=True))
+            slot.answered(Told(refused=True))  # of the same burst
         pauses.append(scheduler.budget().paused_for)
     assert pauses == near([2, 4, 8, 16, 32, 60, 60])
-    await asyncio.sleep(121)
-    scheduler.refuse(None)
+    async with scheduler.slot() as slot:
+        slot.answered(Told())
+    async with scheduler.slot() as slot:
+        slot.answered(Told(refused=True))
     assert scheduler.budget().paused_for == near(2)
 
 
@@ -160,7 +162,7 @@ async def test_a_refusal_that_comes_while_a_caller_waits_for_the_bucket_holds_it
     await request(scheduler, sent)
     waiting = asyncio.create_task(request(scheduler, sent))
     await asyncio.sleep(0.5)
-    scheduler.refuse(10)
+    scheduler._pause(10)
     await waiting
     assert sent == near([start, start + 10.5])
 
@@ -171,11 +173,10 @@ async def test_the_budget_counts_what_is_free_in_flight_waiting_sent_and_refused
     sent: list[float] = []
     tasks = [asyncio.create_task(request(scheduler, sent, seconds=10)) for _ in range(3)]
     await asyncio.sleep(1)
-    scheduler.refuse(0)
     budget = scheduler.budget()
     assert (budget.limit, budget.per) == (2, 60)
     assert (budget.available, budget.in_flight, budget.waiting) == (0, 2, 1)
-    assert (budget.sent, budget.refused) == (2, 1)
+    assert (budget.sent, budget.refused) == (2, 0)
     await asyncio.gather(*tasks)
     budget = scheduler.budget()
     assert (budget.available, budget.in_flight, budget.waiting, budget.sent) == (1, 0, 0, 3)

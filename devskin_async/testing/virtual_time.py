@@ -37,6 +37,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(self._selector_clock)
 
     def time(self) -> float:
+        """Give the seconds that have passed."""
         return self._selector_clock.now
 
 

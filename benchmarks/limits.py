@@ -110,7 +110,7 @@ CASES = (
     Case("token bucket of 100", lambda r: Bucket(100), 0, 1.01, 540),
     Case("weighted sliding counter", lambda r: SlidingCounter(r.uniform(0, PER)), 16, 1.05),
     Case("bucket of 20", lambda r: Bucket(20), 16, 1.05),
-    Case("sliding log, another user at 50/min", lambda r: SlidingLog(others=50), 30, 1.10),
+    Case("sliding log, another user at 50/min", lambda r: SlidingLog(others=50), 30, 1.10, 1140),
     Case("restart, Retry-After sent", lambda r: SlidingLog(100, says=True), 16, 1.05),
     Case("restart, Retry-After not sent", lambda r: SlidingLog(100), 30, 1.05),
 )

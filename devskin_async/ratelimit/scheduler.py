@@ -40,20 +40,23 @@ class Slot:
         probe: Whether it goes alone after a pause, to see whether the server accepts again.
         granted_at: When the turn came, on the loop's clock.
         queued: Seconds that the caller waited for it.
+        refused: Whether the server refused it, and so did not count it.
     """
 
-    __slots__ = ("_job", "_scheduler", "granted_at", "lane", "probe", "queued")
+    __slots__ = ("_job", "_scheduler", "granted_at", "lane", "probe", "queued", "refused")
 
     def __init__(self, scheduler: Scheduler, lane: Lane, job: SlotJob | None) -> None:
         self._scheduler = scheduler
         self._job = job
         self.lane: Lane = lane
         self.probe: bool = False
+        self.refused: bool = False
         self.granted_at: float = 0.0
         self.queued: float = 0.0
 
     def answered(self, told: Told) -> None:
         """Say what the request was answered with, before the block ends."""
+        self.refused = told.refused
         self._scheduler.learn(self, told)
 
     async def __aenter__(self) -> Self:
@@ -91,6 +94,7 @@ class Scheduler:
         self._shaper = Shaper(limit)
         self._quota = QuotaLeft()
         self._shape = self._shaper.shape
+        self._emptied = self._shaper.emptied
         self._bucket = _bucket(self._shape)
         self._spare = 0
         self._queues: dict[Lane, FairQueue[Turn]] = {lane: FairQueue() for lane in Lane}
@@ -150,7 +154,8 @@ class Scheduler:
         self._probe_out = self._probe_out and not slot.probe
         self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
         self._changed.set()
-        await _settled(self._store.answered(slot.lane))
+        give_back = self._store.unused if slot.refused else self._store.answered
+        await _settled(give_back(slot.lane))
 
     def learn(self, slot: Slot, told: Told) -> None:
         """Take in what a request was answered with.
@@ -160,6 +165,7 @@ class Scheduler:
             told: Whether it was refused, and what the headers say.
         """
         now = asyncio.get_running_loop().time()
+        before = self._shaper.shape
         if told.remaining is not None and told.reset_after is not None:
             self._quota.told(now, told.remaining, told.reset_after, self._in_flight - 1)
         if told.refused:
@@ -171,7 +177,7 @@ class Scheduler:
                 self._pause(seconds)
         else:
             self._shaper.accepted(now, slot.granted_at)
-        if self._shaper.shape != self._shape:
+        if self._shaper.shape != before:
             self._tell(Adapted(burst=self._shaper.shape.burst, rate=self._shaper.shape.rate))
         self._changed.set()
 
@@ -291,14 +297,14 @@ class Scheduler:
             pass
 
     def _has_token(self) -> bool:
-        if self._shape != self._shaper.shape:
+        if self._must_renew():
             return False
         return self._spare > 0 or self._bucket.has_capacity()
 
     async def _draw(self) -> None:
         """Take a token; where `_has_token`, without giving way to anyone."""
-        if self._shape != self._shaper.shape:
-            self._shape = self._shaper.shape
+        if self._must_renew():
+            self._shape, self._emptied = self._shaper.shape, self._shaper.emptied
             self._bucket = _bucket(self._shape)
             self._spare = 0
             await self._bucket.acquire(self._shape.burst)  # it begins empty, at once
@@ -306,6 +312,9 @@ class Scheduler:
             self._spare -= 1
         else:
             await self._bucket.acquire()
+
+    def _must_renew(self) -> bool:
+        return (self._shape, self._emptied) != (self._shaper.shape, self._shaper.emptied)
 
     def _tokens(self) -> int:
         low, high = 0, self._shape.burst

@@ -52,6 +52,7 @@ class Shaper:
         )
         self.shape: Shape = self._usual
         self.probing: bool = False
+        self.emptied: int = 0
         self._accepted: deque[float] = deque()
         self._lesson_at = -math.inf
         self._pause = 0.0
@@ -70,6 +71,8 @@ class Shaper:
         while self._accepted[0] <= now - 2 * self._per:
             self._accepted.popleft()
         if granted_at >= self._lesson_at:
+            if self.probing and self.shape != self._usual:
+                self.emptied += 1
             self.probing = False
             self._pause = 0.0
             self._accepted_since_lesson = True

@@ -21,7 +21,18 @@ from .errors import (
     WebhookError,
 )
 from .paging import Listing, Rows
-from .ratelimit import Budget, Lane, RateLimit
+from .ratelimit import (
+    Adapted,
+    Budget,
+    Event,
+    Granted,
+    Lane,
+    Paused,
+    Queued,
+    RateLimit,
+    Refused,
+    Retried,
+)
 from .records import (
     Customer,
     DailyRevenue,
@@ -36,10 +47,12 @@ from .records import (
     Revenue,
     ShippingAddress,
 )
+from .timing import Timing, timing
 from .transport import Retry
 
 __all__ = [
     "APIError",
+    "Adapted",
     "AuthenticationError",
     "BadRequestError",
     "Budget",
@@ -50,6 +63,8 @@ __all__ = [
     "DecodeError",
     "DevSkinClient",
     "DevSkinError",
+    "Event",
+    "Granted",
     "InvalidSignatureError",
     "Lane",
     "Listing",
@@ -61,18 +76,24 @@ __all__ = [
     "OrderSummary",
     "Overview",
     "Page",
+    "Paused",
     "Period",
     "PermissionDeniedError",
     "Product",
+    "Queued",
     "RateLimit",
     "RateLimitedError",
+    "Refused",
+    "Retried",
     "Retry",
     "Revenue",
     "Rows",
     "ServerError",
     "ShippingAddress",
     "StaleEventError",
+    "Timing",
     "TransportError",
     "WebhookError",
     "__version__",
+    "timing",
 ]

@@ -16,7 +16,7 @@ from yarl import URL
 from .errors import ConfigurationError
 from .exchange import Exchange
 from .protocol import calls
-from .ratelimit import Budget, Lane, RateLimit, Scheduler
+from .ratelimit import Budget, Lane, OnEvent, RateLimit
 from .records import Period, Revenue
 from .resources import Analytics, Customers, Orders, Products, Reader
 from .transport import Retry, Transport
@@ -42,13 +42,15 @@ class DevSkinClient:
         api_key: The store's API key; None takes the environment's `DEVSKIN_API_KEY`.
         base_url: The API's address; None takes `DEVSKIN_BASE_URL`, or else the real API's. Plain
             http is accepted for a loopback host only.
-        rate_limit: The budget to keep.
+        rate_limit: The budget to keep. All clients of the same key and host in one event loop
+            share it, so they must be given the same.
         concurrency: How many requests of one listing, or of one `get_many`, are in flight or
             held at the most.
         timeout: Seconds for one attempt on the wire.
         retry: How a request that failed in passing is sent again.
         session: An aiohttp session of the caller's, used and left open; None makes one. Its
             middlewares are not run: one that sends again would do so outside the budget.
+        on_event: Called with what happens to requests, such as `Refused`; it must not wait.
 
     Raises:
         ConfigurationError: The key is missing or unusable, or the address is not acceptable.
@@ -70,6 +72,7 @@ class DevSkinClient:
         timeout: float = 30.0,
         retry: Retry = Retry(),
         session: aiohttp.ClientSession | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         exchange = Exchange(
             _checked_base_url(base_url or os.environ.get("DEVSKIN_BASE_URL") or DEFAULT_BASE_URL),
@@ -79,8 +82,9 @@ class DevSkinClient:
         )
         transport = Transport(
             exchange,
-            Scheduler(_instance("rate_limit", rate_limit, RateLimit)),
+            _instance("rate_limit", rate_limit, RateLimit),
             _instance("retry", retry, Retry),
+            on_event,
         )
         self._set_reader(Reader(transport, calls.positive("concurrency", concurrency)))
 

@@ -18,7 +18,17 @@ from .errors import (
 )
 from .exchange import Exchange
 from .protocol import Call, may_retry, told
-from .ratelimit import Job, Lane, Scheduler, SlotJob
+from .ratelimit import (
+    Job,
+    Lane,
+    OnEvent,
+    RateLimit,
+    Retried,
+    Scheduler,
+    SlotJob,
+    shared_scheduler,
+)
+from .timing import Timing, remember
 
 T = TypeVar("T")
 
@@ -92,17 +102,35 @@ class Transport:
 
     Args:
         exchange: Sends one request.
-        scheduler: The budget that every attempt goes through.
+        limit: The budget that every attempt keeps, shared with other clients of the key.
         retry: How a failed attempt is repeated.
+        on_event: Called with what happens to requests; None listens to nothing.
     """
 
-    def __init__(self, exchange: Exchange, scheduler: Scheduler, retry: Retry) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        limit: RateLimit,
+        retry: Retry,
+        on_event: OnEvent | None = None,
+    ) -> None:
         self.exchange = exchange
-        self.scheduler = scheduler
+        self._limit = limit
         self._retry = retry
+        self._on_event = on_event
+        self._scheduler: Scheduler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._shared: dict[tuple[str, Lane], _Shared] = {}
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The budget, which belongs to the event loop in which it is first asked for."""
+        if self._scheduler is None:
+            self._scheduler = shared_scheduler(self.exchange.budget, self._limit)
+            if self._on_event is not None:
+                self._scheduler.listeners.add(self._on_event)
+        return self._scheduler
 
     async def send(self, call: Call[T], queueing: Queueing) -> T:
         """Send a call and give what it was answered with.
@@ -148,6 +176,8 @@ class Transport:
         try:
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
+            if self._scheduler is not None and self._on_event is not None:
+                self._scheduler.listeners.discard(self._on_event)
             await self.exchange.aclose()
 
     def _usable_loop(self) -> asyncio.AbstractEventLoop:
@@ -227,12 +257,20 @@ class Transport:
         try:
             async with self.scheduler.slot(queueing.lane, queueing.job) as slot:
                 shared.sent += 1
+                shared.queued += slot.queued
                 answer = await self.exchange.send(call)
                 slot.answered(told(answer))
-            return self.exchange.read(call, answer)
+            result = self.exchange.read(call, answer)
         except DevSkinError as error:
             shared.failure = error
+            remember(error, Timing(shared.queued, shared.sent))
+            if may_retry(error) and shared.sent < self._retry.attempts:
+                self.scheduler.tell(
+                    Retried(request=str(call), attempt=shared.sent, reason=str(error))
+                )
             raise
+        remember(result, Timing(shared.queued, shared.sent))
+        return result
 
 
 @define(eq=False)
@@ -244,6 +282,7 @@ class _Shared:
         task: Its attempts.
         waiting: How many callers wait for it; the last to give up cancels it.
         sent: How often it was sent.
+        queued: Seconds that it waited for the rate limit.
         failure: What the last attempt failed with.
     """
 
@@ -251,6 +290,7 @@ class _Shared:
     task: asyncio.Task[Any] = field(init=False)
     waiting: int = 0
     sent: int = 0
+    queued: float = 0.0
     failure: DevSkinError | None = None
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(devskin_async.__file__).parent
 NAME = devskin_async.__name__
 
 LAYERS = (
-    ("_version", "errors", "records"),
+    ("_version", "errors", "records", "timing"),
     ("convert", "ratelimit"),
     ("protocol", "webhooks"),
     ("exchange", "sandbox"),

@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 
 from ..client import DevSkinClient
 from ..errors import ConfigurationError
+from ..ratelimit import RateLimit
 from ..transport import Retry
 from .failures import ended_by_sigterm, needing_extra
 
@@ -76,5 +77,11 @@ async def open_store(
             raise ConfigurationError(
                 "no API key: set DEVSKIN_API_KEY, or try it without one: --sandbox"
             )
-        client = DevSkinClient(api_key, base_url=base_url, timeout=connection.timeout, retry=retry)
+        client = DevSkinClient(
+            api_key,
+            base_url=base_url,
+            timeout=connection.timeout,
+            retry=retry,
+            rate_limit=RateLimit(reserve=0),  # nothing else runs in this process
+        )
         yield await stack.enter_async_context(client)

@@ -4,11 +4,12 @@
 alone; `store` keeps the slots; the `scheduler` runs them in an event loop and tells `events`.
 """
 
-from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried, tell
+from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried
 from .fairness import FairQueue, Job
 from .policy import Budget, Lane, RateLimit
 from .quota import Told, quota_told
 from .scheduler import Scheduler, Slot, SlotJob
+from .sharing import shared_scheduler
 from .store import MemoryStore, SlotStore
 from .window import Window
 
@@ -34,5 +35,5 @@ __all__ = [
     "Told",
     "Window",
     "quota_told",
-    "tell",
+    "shared_scheduler",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from attrs import frozen
@@ -95,19 +95,18 @@ Event: TypeAlias = Queued | Granted | Refused | Paused | Adapted | Retried
 OnEvent: TypeAlias = Callable[[Event], object]
 
 
-def tell(event: Event, on_event: OnEvent | None) -> None:
+def tell(event: Event, listeners: Iterable[OnEvent]) -> None:
     """Log an event, and hand it to whoever listens.
 
     Args:
         event: What happened.
-        on_event: Called with it. What it raises is logged and goes no further.
+        listeners: Called with it. What one raises is logged and goes no further.
     """
     level = logging.DEBUG if isinstance(event, Queued | Granted) else logging.INFO
     if log.isEnabledFor(level):
         log.log(level, "%s", event)
-    if on_event is None:
-        return
-    try:
-        on_event(event)
-    except Exception:
-        log.exception("on_event failed on %s", event)
+    for listener in tuple(listeners):
+        try:
+            listener(event)
+        except Exception:
+            log.exception("on_event failed on %s", event)

@@ -81,15 +81,16 @@ class Scheduler:
 
     Args:
         limit: The budget to keep.
-        on_event: Called with what happens.
         store: Where the slots are kept; None keeps them in memory.
+
+    Attributes:
+        limit: The budget that is kept.
+        listeners: Called with what happens.
     """
 
-    def __init__(
-        self, limit: RateLimit, *, on_event: OnEvent | None = None, store: SlotStore | None = None
-    ) -> None:
-        self._limit = limit
-        self._on_event = on_event
+    def __init__(self, limit: RateLimit, *, store: SlotStore | None = None) -> None:
+        self.limit = limit
+        self.listeners: set[OnEvent] = set()
         self._store: SlotStore = MemoryStore(limit) if store is None else store
         self._shaper = Shaper(limit)
         self._quota = QuotaLeft()
@@ -144,7 +145,7 @@ class Scheduler:
             await self._draw()
             probe = self._go()
         self._sent += 1
-        self._tell(Granted(lane=lane, queued=loop.time() - asked))
+        self.tell(Granted(lane=lane, queued=loop.time() - asked))
         return probe
 
     async def release(self, slot: Slot) -> None:
@@ -170,7 +171,7 @@ class Scheduler:
             self._quota.told(now, told.remaining, told.reset_after, self._in_flight - 1)
         if told.refused:
             self._refused += 1
-            self._tell(Refused(lane=slot.lane, retry_after=told.retry_after))
+            self.tell(Refused(lane=slot.lane, retry_after=told.retry_after))
             pause = self._shaper.refused(now, slot.granted_at)
             # "At once" is no answer to a refusal.
             if seconds := told.retry_after or pause:
@@ -178,7 +179,7 @@ class Scheduler:
         else:
             self._shaper.accepted(now, slot.granted_at)
         if self._shaper.shape != before:
-            self._tell(Adapted(burst=self._shaper.shape.burst, rate=self._shaper.shape.rate))
+            self.tell(Adapted(burst=self._shaper.shape.burst, rate=self._shaper.shape.rate))
         self._changed.set()
 
     def forecast(self, requests: int, lane: Lane) -> float:
@@ -206,8 +207,8 @@ class Scheduler:
         """Take a snapshot; outside a running event loop there is no time to tell."""
         window = self._store.snapshot()
         return Budget(
-            limit=self._limit.requests,
-            per=self._limit.per,
+            limit=self.limit.requests,
+            per=self.limit.per,
             available=window.available(asyncio.get_running_loop().time()),
             in_flight=window.in_flight,
             waiting=sum(self._waiting.values()),
@@ -222,7 +223,7 @@ class Scheduler:
         turn: Turn = loop.create_future()
         self._queues[lane].push(job, turn)
         self._waiting[lane] += 1
-        self._tell(Queued(lane=lane, waiting=sum(self._waiting.values())))
+        self.tell(Queued(lane=lane, waiting=sum(self._waiting.values())))
         self._changed.set()
         if self._dispatcher is None or self._dispatcher.done():
             self._dispatcher = loop.create_task(self._dispatch(loop))
@@ -330,7 +331,7 @@ class Scheduler:
         before = self._store.paused_for()
         self._later(self._store.refused(seconds))
         if seconds > before:
-            self._tell(Paused(seconds=seconds))
+            self.tell(Paused(seconds=seconds))
 
     def _later(self, work: Awaitable[None] | None) -> None:
         """Let a store do something while nobody waits for it."""
@@ -339,8 +340,9 @@ class Scheduler:
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
-    def _tell(self, event: Event) -> None:
-        tell(event, self._on_event)
+    def tell(self, event: Event) -> None:
+        """Log an event, and hand it to whoever listens."""
+        tell(event, self.listeners)
 
 
 def _bucket(shape: Shape) -> AsyncLimiter:

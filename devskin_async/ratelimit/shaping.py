@@ -48,7 +48,7 @@ class Shaper:
         self._per = limit.per
         self._usual = Shape(limit.burst, limit.requests / limit.per)
         self._cautious = Shape(
-            max(1, min(limit.burst, limit.requests // 20)), self._usual.rate * _MARGIN
+            max(1, min(limit.burst, limit.requests // 10)), self._usual.rate * _MARGIN
         )
         self.shape: Shape = self._usual
         self.probing: bool = False

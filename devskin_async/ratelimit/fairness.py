@@ -29,9 +29,10 @@ W = TypeVar("W", bound=Waiter)
 class Job(Generic[W]):
     """A piece of work that shares a lane with others: one listing, one call."""
 
-    __slots__ = ("turn", "waiters")
+    __slots__ = ("queue", "turn", "waiters")
 
     def __init__(self) -> None:
+        self.queue: FairQueue[W] | None = None
         self.turn: int = 0
         self.waiters: deque[W] = deque()
 
@@ -45,7 +46,15 @@ class FairQueue(Generic[W]):
         self._now = 0
 
     def push(self, job: Job[W], waiter: W) -> None:
-        """Let a waiter queue, as the last of its job."""
+        """Let a waiter queue, as the last of its job.
+
+        Raises:
+            ValueError: The job queues in another lane.
+        """
+        if job.queue is None:
+            job.queue = self
+        elif job.queue is not self:
+            raise ValueError("a job waits in one lane only")
         if not job.waiters:
             job.turn = max(job.turn, self._now)
             heappush(self._turns, (job.turn, next(self._order), job))

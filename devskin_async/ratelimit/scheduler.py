@@ -134,16 +134,12 @@ class Scheduler:
         """
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        if (
-            any(self._waiting.values())
-            or not self._may_go()
-            or not self._has_token()
-            or await self._take(lane) > 0
-        ):
-            probe = await self._queue(lane, Job() if job is None else job)
-        else:
+        free = not self._anybody_waits() and self._may_go() and self._has_token()
+        if free and await self._take(lane) <= 0:
             await self._draw()
             probe = self._go()
+        else:
+            probe = await self._queue(lane, Job() if job is None else job)
         self._sent += 1
         self.tell(Granted(lane=lane, queued=loop.time() - asked))
         return probe
@@ -241,7 +237,7 @@ class Scheduler:
             raise
 
     async def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        while any(self._waiting.values()):
+        while self._anybody_waits():
             if not self._may_go():
                 await self._until_changed(self._quota.wait(loop.time()) or math.inf)
                 continue
@@ -252,18 +248,18 @@ class Scheduler:
             lane, wait = await self._take_for_somebody()
             if lane is None:
                 await self._until_changed(wait)
-            elif self._waiting[lane]:
+            elif self._waits(lane):
                 await self._draw()
                 self._waiting[lane] -= 1
                 self._queues[lane].pop().set_result(self._go())
-            else:
+            else:  # gone while a store was asked
                 await _settled(self._store.unused(lane))
 
     async def _take_for_somebody(self) -> tuple[Lane | None, float]:
         """Take a slot for the lane that goes first; else say how long none is to be had."""
         soonest = math.inf
         for lane in (Lane.INTERACTIVE, Lane.BULK):
-            if self._waiting[lane]:
+            if self._waits(lane):
                 wait = await self._take(lane)
                 if wait <= 0:
                     return lane, 0.0
@@ -287,7 +283,14 @@ class Scheduler:
         return self._quota.wait(asyncio.get_running_loop().time()) <= 0
 
     def _is_contested(self, lane: Lane) -> bool:
-        return any(count for other, count in self._waiting.items() if other is not lane)
+        return any(self._waits(other) for other in Lane if other is not lane)
+
+    def _waits(self, lane: Lane) -> bool:
+        # The queue knows of a caller that was cancelled before the caller itself does.
+        return self._queues[lane].first() is not None
+
+    def _anybody_waits(self) -> bool:
+        return any(map(self._waits, Lane))
 
     async def _until_changed(self, seconds: float) -> None:
         self._changed.clear()

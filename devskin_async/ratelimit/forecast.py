@@ -21,7 +21,7 @@ class Outlook:
         shape: The token bucket's size and refill.
         now: The present, in seconds.
         opens: Nothing goes before this.
-        tokens: Whole tokens in the bucket now.
+        tokens: Tokens in the bucket now.
         round_trip: Seconds from a request to its answer, as seen lately.
     """
 
@@ -29,7 +29,7 @@ class Outlook:
     shape: Shape
     now: float
     opens: float
-    tokens: int
+    tokens: float
     round_trip: float
 
 
@@ -44,7 +44,7 @@ def forecast(outlook: Outlook, requests: Iterable[tuple[Lane, bool]]) -> float:
         Seconds from the present.
     """
     window, shape = outlook.window, outlook.shape
-    tokens, filled_at = float(outlook.tokens), outlook.now
+    tokens, filled_at = outlook.tokens, outlook.now
     now = max(outlook.now, outlook.opens)
     answers = [
         (outlook.now + outlook.round_trip, lane.value, lane)

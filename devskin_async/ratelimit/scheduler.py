@@ -30,6 +30,7 @@ Turn: TypeAlias = "asyncio.Future[bool]"  # whether it is a probe
 SlotJob: TypeAlias = Job[Turn]
 
 _SMOOTHING = 0.2
+_HALVINGS = 24
 
 
 class Slot:
@@ -241,19 +242,18 @@ class Scheduler:
             if not self._may_go():
                 await self._until_changed(self._quota.wait(loop.time()) or math.inf)
                 continue
-            if not self._has_token():
-                await self._draw()
-                self._spare += 1  # the world may have changed meanwhile: decide again
-                continue
             lane, wait = await self._take_for_somebody()
             if lane is None:
                 await self._until_changed(wait)
-            elif self._waits(lane):
+            elif self._has_token() and self._waits(lane):
                 await self._draw()
                 self._waiting[lane] -= 1
                 self._queues[lane].pop().set_result(self._go())
-            else:  # gone while a store was asked
+            else:
                 await _settled(self._store.unused(lane))
+                if not self._has_token():
+                    await self._draw()
+                    self._spare += 1  # the world may have changed meanwhile: decide again
 
     async def _take_for_somebody(self) -> tuple[Lane | None, float]:
         """Take a slot for the lane that goes first; else say how long none is to be had."""
@@ -320,14 +320,17 @@ class Scheduler:
     def _must_renew(self) -> bool:
         return (self._shape, self._emptied) != (self._shaper.shape, self._shaper.emptied)
 
-    def _tokens(self) -> int:
-        low, high = 0, self._shape.burst
-        while low < high:
-            middle = (low + high + 1) // 2
+    def _tokens(self) -> float:
+        """Find how many tokens there are, which the bucket tells by yes and no only."""
+        low, high = 0.0, float(self._shape.burst)
+        if self._bucket.has_capacity(high):
+            return high + self._spare
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
             if self._bucket.has_capacity(middle):
                 low = middle
             else:
-                high = middle - 1
+                high = middle
         return low + self._spare
 
     def _pause(self, seconds: float) -> None:

@@ -2,35 +2,31 @@
 
 The store's window decides whether a lane may go, fairness whose turn it is, the token bucket
 beneath shapes how fast free slots are used, and the shaper makes it smaller where the server
-refuses. The dispatcher alone draws from the bucket, so aiolimiter's own order of waiters does not
-matter. It runs while somebody waits, and sleeps until something can change.
+refuses. The dispatcher runs while somebody waits, and sleeps until something can change.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 from collections.abc import Awaitable
 from itertools import chain, repeat
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from aiolimiter import AsyncLimiter
-
+from .bucket import Bucket
 from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, tell
 from .fairness import FairQueue, Job
 from .forecast import Outlook, forecast
 from .policy import Budget, Lane, RateLimit
 from .quota import QuotaLeft, Told
-from .shaping import Shape, Shaper
+from .shaping import Shaper
 from .store import MemoryStore, SlotStore
 
 Turn: TypeAlias = "asyncio.Future[bool]"  # whether it is a probe
 SlotJob: TypeAlias = Job[Turn]
 
 _SMOOTHING = 0.2
-_HALVINGS = 24
 
 
 class Slot:
@@ -95,10 +91,7 @@ class Scheduler:
         self._store: SlotStore = MemoryStore(limit) if store is None else store
         self._shaper = Shaper(limit)
         self._quota = QuotaLeft()
-        self._shape = self._shaper.shape
-        self._emptied = self._shaper.emptied
-        self._bucket = _bucket(self._shape)
-        self._spare = 0
+        self._bucket = Bucket(self._shaper)
         self._queues: dict[Lane, FairQueue[Turn]] = {lane: FairQueue() for lane in Lane}
         self._waiting = dict.fromkeys(Lane, 0)
         self._changed = asyncio.Event()
@@ -135,9 +128,9 @@ class Scheduler:
         """
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        free = not self._anybody_waits() and self._may_go() and self._has_token()
+        free = not self._anybody_waits() and self._may_go() and self._bucket.has_token()
         if free and await self._take(lane) <= 0:
-            await self._draw()
+            await self._bucket.draw()
             probe = self._go()
         else:
             probe = await self._queue(lane, Job() if job is None else job)
@@ -151,9 +144,8 @@ class Scheduler:
         self._in_flight -= 1
         self._probe_out = self._probe_out and not slot.probe
         self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
-        self._changed.set()
         give_back = self._store.unused if slot.refused else self._store.answered
-        await _settled(give_back(slot.lane))
+        await self._settle(give_back(slot.lane))
 
     def learn(self, slot: Slot, told: Told) -> None:
         """Take in what a request was answered with.
@@ -191,7 +183,7 @@ class Scheduler:
                 shape=self._shaper.shape,
                 now=now,
                 opens=now + max(self._store.paused_for(), self._quota.wait(now)),
-                tokens=self._tokens(),
+                tokens=self._bucket.tokens(),
                 round_trip=self._round_trip,
             ),
             chain(
@@ -232,9 +224,9 @@ class Scheduler:
                 self._waiting[lane] -= 1
             else:  # the turn had come, and the caller was cancelled before it could go
                 self._in_flight -= 1
-                self._spare += 1
+                self._bucket.put_back()
                 self._probe_out = self._probe_out and not turn.result()
-                await _settled(self._store.unused(lane))
+                await self._settle(self._store.unused(lane))
             raise
 
     async def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -245,15 +237,15 @@ class Scheduler:
             lane, wait = await self._take_for_somebody()
             if lane is None:
                 await self._until_changed(wait)
-            elif self._has_token() and self._waits(lane):
-                await self._draw()
+            elif self._bucket.has_token() and self._waits(lane):
+                await self._bucket.draw()
                 self._waiting[lane] -= 1
                 self._queues[lane].pop().set_result(self._go())
             else:
-                await _settled(self._store.unused(lane))
-                if not self._has_token():
-                    await self._draw()
-                    self._spare += 1  # the world may have changed meanwhile: decide again
+                await self._settle(self._store.unused(lane))
+                if not self._bucket.has_token():
+                    await self._bucket.draw()
+                    self._bucket.put_back()  # the world may have changed meanwhile: decide again
 
     async def _take_for_somebody(self) -> tuple[Lane | None, float]:
         """Take a slot for the lane that goes first; else say how long none is to be had."""
@@ -300,62 +292,30 @@ class Scheduler:
         except TimeoutError:
             pass
 
-    def _has_token(self) -> bool:
-        if self._must_renew():
-            return False
-        return self._spare > 0 or self._bucket.has_capacity()
-
-    async def _draw(self) -> None:
-        """Take a token; where `_has_token`, without giving way to anyone."""
-        if self._must_renew():
-            self._shape, self._emptied = self._shaper.shape, self._shaper.emptied
-            self._bucket = _bucket(self._shape)
-            self._spare = 0
-            await self._bucket.acquire(self._shape.burst)  # it begins empty, at once
-        if self._spare:
-            self._spare -= 1
-        else:
-            await self._bucket.acquire()
-
-    def _must_renew(self) -> bool:
-        return (self._shape, self._emptied) != (self._shaper.shape, self._shaper.emptied)
-
-    def _tokens(self) -> float:
-        """Find how many tokens there are, which the bucket tells by yes and no only."""
-        low, high = 0.0, float(self._shape.burst)
-        if self._bucket.has_capacity(high):
-            return high + self._spare
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            if self._bucket.has_capacity(middle):
-                low = middle
-            else:
-                high = middle
-        return low + self._spare
-
     def _pause(self, seconds: float) -> None:
         before = self._store.paused_for()
-        self._later(self._store.refused(seconds))
+        if (pause := self._store.refused(seconds)) is not None:
+            self._later(pause)
         if seconds > before:
             self.tell(Paused(seconds=seconds))
 
-    def _later(self, work: Awaitable[None] | None) -> None:
-        """Let a store do something while nobody waits for it."""
+    async def _settle(self, work: Awaitable[None] | None) -> None:
+        """Wait for what a store does, though the caller be cancelled, and look at it anew."""
         if work is not None:
-            task = asyncio.ensure_future(work)
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            await asyncio.shield(self._later(work))
+        self._changed.set()
+
+    def _later(self, work: Awaitable[None]) -> asyncio.Future[None]:
+        """Let a store do something, whoever waits for it."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Future[None]) -> None:
+        self._under_way.discard(task)
+        self._changed.set()
 
     def tell(self, event: Event) -> None:
         """Log an event, and hand it to whoever listens."""
         tell(event, self.listeners)
-
-
-def _bucket(shape: Shape) -> AsyncLimiter:
-    return AsyncLimiter(shape.burst, shape.burst / shape.rate)
-
-
-async def _settled(result: Awaitable[None] | None) -> None:
-    """Wait for what a store does, also when the caller is cancelled meanwhile."""
-    if inspect.isawaitable(result):
-        await asyncio.shield(asyncio.ensure_future(result))

@@ -231,6 +231,7 @@ class Scheduler:
 
     async def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._anybody_waits():
+            self._changed.clear()  # what changes while a store is asked must not be missed
             if not self._may_go():
                 await self._until_changed(self._quota.wait(loop.time()) or math.inf)
                 continue
@@ -285,7 +286,6 @@ class Scheduler:
         return any(map(self._waits, Lane))
 
     async def _until_changed(self, seconds: float) -> None:
-        self._changed.clear()
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self._changed.wait()

@@ -30,6 +30,8 @@ def main() -> None:
     low, ratio, high = statistics.quantiles([b / a for a, b in pairs], n=4)
     print(f"dependencies {alone * 1e3:.1f} ms, devskin_async {package * 1e3:.1f} ms")
     print(f"ratio {ratio:.3f} (quartiles {low:.3f} to {high:.3f}); target {TARGET}")
+    if low > TARGET:
+        sys.exit("importing the package costs too much")
 
 
 if __name__ == "__main__":

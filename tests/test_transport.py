@@ -618,6 +618,58 @@ async def test_when_all_who_share_a_request_give_up_a_new_read_is_a_new_request(
             assert store.budget.waiting == 0
 
 
+async def test_the_last_to_give_up_cancels_the_request(store: DevSkinClient, box: Sandbox) -> None:
+    box.fail_next("slow", "slow")
+    callers = [asyncio.create_task(store.orders.get(1)) for _ in range(2)]
+    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
+        await asyncio.sleep(0)
+    callers[0].cancel()
+    await asyncio.wait([callers[0]])
+    assert store.budget.in_flight == 1
+    callers[1].cancel()
+    await asyncio.wait(callers)
+    while store.budget.in_flight:  # noqa: ASYNC110  # the request ends in its own task
+        await asyncio.sleep(0)
+    assert store.budget.in_flight == 0
+
+
+async def test_a_listing_that_is_left_early_cancels_its_requests() -> None:
+    async with (
+        Sandbox(orders=1000, limiter="none") as box,
+        DevSkinClient(box.api_key, base_url=box.base_url, concurrency=4) as store,
+    ):
+        box.fail_next("ok", "ok", "slow", "slow", "slow", "slow", "slow", "slow")
+        async for row in store.orders.list():
+            if row.id == 950:
+                break
+        while store.budget.in_flight:  # noqa: ASYNC110  # the generator is closed by the loop
+            await asyncio.sleep(0)
+        assert box.counts.requests <= 6
+
+
+async def test_cookies_are_not_kept() -> None:
+    seen: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Cookie"))
+        return web.Response(body=samples.OVERVIEW, headers={"Set-Cookie": "session=1"})
+
+    async with serving(answer) as store:
+        await store.analytics.overview()
+        await store.analytics.overview()
+    assert seen == [None, None]
+
+
+async def test_a_short_key_is_taken_out_of_errors_as_a_word_only() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"success": False, "error": "a key that a shop lacks"}, status=401)
+
+    async with serving(answer, api_key="a") as store:
+        with pytest.raises(AuthenticationError) as caught:
+            await store.analytics.overview()
+    assert caught.value.message == "[the API key] key that [the API key] shop lacks"
+
+
 async def test_a_client_may_be_closed_twice(store: DevSkinClient) -> None:
     await store.analytics.overview()
     await store.aclose()

@@ -1,28 +1,30 @@
 """Refusals and makespan under every kind of server, in virtual time: `python -m benchmarks.limits`.
 
 1,000 requests from 16 callers; one way takes 20 ms and an exponential of mean 40 ms. The real
-scheduler runs on a clock that jumps; nothing sleeps.
+scheduler runs on a clock that jumps; nothing sleeps. Names of clients as arguments measure only
+these, and keep nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import platform
 import random
 import statistics
 import sys
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from aiolimiter import AsyncLimiter
-from attrs import frozen
+from attrs import asdict, frozen
 
+from benchmarks import latency
+from benchmarks.clients import CLIENTS, OURS, Turn
 from benchmarks.servers import (
     PER,
-    REQUESTS,
     Bucket,
     FirstRequest,
     FixedWindow,
@@ -30,71 +32,25 @@ from benchmarks.servers import (
     SlidingCounter,
     SlidingLog,
 )
-from devskin_async import RateLimit
-from devskin_async.ratelimit import Scheduler, Told
-from devskin_async.testing import VirtualTimeLoop
+from benchmarks.simulation import simulate, work
 
-TOTAL, CALLERS, SEEDS = 1000, 16, 20
+TOTAL, CALLERS = 1000, 16
+SEEDS, SEEDS_OF_PEERS, SEEDS_OF_LATENCY = 20, 5, 10
 RESULTS = Path(__file__).parent / "results" / "limits.json"
-
-Answered = Callable[[bool, float | None], None]
-Turn = Callable[[], AbstractAsyncContextManager[Answered]]
-
-
-def ours() -> Turn:
-    scheduler = Scheduler(RateLimit())
-
-    @asynccontextmanager
-    async def turn() -> AsyncIterator[Answered]:
-        async with scheduler.slot() as slot:
-            yield lambda refused, wait: slot.answered(Told(refused=refused, retry_after=wait))
-
-    return turn
-
-
-def limiter(rate: float, per: float) -> Callable[[], Turn]:
-    def make() -> Turn:
-        bucket = AsyncLimiter(rate, per)
-
-        @asynccontextmanager
-        async def turn() -> AsyncIterator[Answered]:
-            await bucket.acquire()
-            yield lambda refused, wait: None
-
-        return turn
-
-    return make
-
-
-def window_from_the_send() -> Turn:
-    sent: deque[float] = deque()
-    head = asyncio.Lock()
-
-    @asynccontextmanager
-    async def turn() -> AsyncIterator[Answered]:
-        loop = asyncio.get_running_loop()
-        async with head:
-            while len(sent) == REQUESTS and sent[0] + PER > loop.time():
-                await asyncio.sleep(sent[0] + PER - loop.time())
-            sent.append(loop.time())
-            if len(sent) > REQUESTS:
-                sent.popleft()
-        yield lambda refused, wait: None
-
-    return turn
-
-
-CLIENTS: dict[str, Callable[[], Turn]] = {
-    "this scheduler": ours,
-    "AsyncLimiter(100, 60)": limiter(100, 60),
-    "AsyncLimiter(1, 0.6)": limiter(1, 0.6),
-    "window from the send": window_from_the_send,
-}
+LIBRARIES = ("devskin-async", "aiolimiter", "pyrate-limiter")
 
 
 @frozen
 class Case:
-    """A server, and how to make one; `best` is the makespan that no client can beat."""
+    """A server, how to make one, and what the scheduler should reach.
+
+    Args:
+        name: What it is called in the table.
+        make: Makes one.
+        refusals: How many there may be in the mean.
+        ratio: How many times the best possible makespan may take.
+        best: That makespan in seconds; None takes that of the greedy sender.
+    """
 
     name: str
     make: Callable[[random.Random], Server]
@@ -103,21 +59,33 @@ class Case:
     best: float | None = None
 
 
+@frozen
+class Figures:
+    """The means over the seeds, and the most refusals that any seed had."""
+
+    refusals: float
+    most_refusals: int
+    ratio: float
+
+
+# 100 at once and 100 more after each minute end after 9 minutes. No client can know at which
+# second the server's window turns, so that is the best for a window of any kind, and as much for a
+# bucket that refills at 100 a minute. Beside another user who takes 50 a minute, 50 are left.
 CASES = (
-    Case("fixed window", lambda r: FixedWindow(r.uniform(0, PER)), 0, 1.01, 540),
-    Case("window from the first request", lambda r: FirstRequest(), 0, 1.01, 540),
-    Case("sliding log", lambda r: SlidingLog(), 0, 1.01, 540),
-    Case("token bucket of 100", lambda r: Bucket(100), 0, 1.01, 540),
-    Case("weighted sliding counter", lambda r: SlidingCounter(r.uniform(0, PER)), 16, 1.05),
-    Case("bucket of 20", lambda r: Bucket(20), 16, 1.05),
-    Case("sliding log, another user at 50/min", lambda r: SlidingLog(others=50), 30, 1.10, 1140),
-    Case("restart, Retry-After sent", lambda r: SlidingLog(100, says=True), 16, 1.05),
-    Case("restart, Retry-After not sent", lambda r: SlidingLog(100), 30, 1.05),
+    Case("fixed window", lambda rng: FixedWindow(rng.uniform(0, PER)), 0, 1.01, 540),
+    Case("window from the first request", lambda _: FirstRequest(), 0, 1.01, 540),
+    Case("sliding log", lambda _: SlidingLog(), 0, 1.01, 540),
+    Case("token bucket of 100", lambda _: Bucket(100), 0, 1.01, 540),
+    Case("weighted sliding counter", lambda rng: SlidingCounter(rng.uniform(0, PER)), 16, 1.05),
+    Case("bucket of 20", lambda _: Bucket(20), 16, 1.05),
+    Case("sliding log, another user at 50/min", lambda _: SlidingLog(others=50), 30, 1.10, 1140),
+    Case("restart, Retry-After sent", lambda _: SlidingLog(100, says=True), 16, 1.05),
+    Case("restart, Retry-After not sent", lambda _: SlidingLog(100), 30, 1.05),
 )
 
 
 def best_possible(server: Server) -> float:
-    """Send whenever the server accepts, without a network in between."""
+    """Send whenever the server accepts, without a network in between: the greedy sender."""
     now, accepted = 0.0, 0
     while accepted < TOTAL:
         if server.hit(now):
@@ -129,67 +97,112 @@ def best_possible(server: Server) -> float:
 
 async def run(server: Server, turn: Turn, rng: random.Random) -> tuple[int, float]:
     """Send all requests and give the refusals and the makespan in seconds."""
-    loop = asyncio.get_running_loop()
-    left, refusals = TOTAL, 0
-
-    def way() -> float:
-        return 0.02 + rng.expovariate(1 / 0.04)
-
-    async def caller() -> None:
-        nonlocal left, refusals
-        while left:
-            left -= 1
-            tries = 0
-            while True:
-                async with turn() as answered:
-                    await asyncio.sleep(way())
-                    accepted = server.hit(loop.time())
-                    wait = None if accepted else server.retry_after(loop.time())
-                    await asyncio.sleep(way())
-                    answered(not accepted, wait)
-                if accepted:
-                    break
-                refusals += 1
-                await asyncio.sleep(wait or min(30, 0.5 * 2**tries) + rng.uniform(0, 1))
-                tries += 1
-
-    await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    return refusals, loop.time()
+    refusals = await work(server, turn, rng, total=TOTAL, callers=CALLERS)
+    return refusals, asyncio.get_running_loop().time()
 
 
-def measure(case: Case, make: Callable[[], Turn], seeds: int) -> tuple[float, float]:
-    """Give the mean refusals and the mean ratio of the makespan to the best possible."""
+def measure(case: Case, make: Callable[[], Turn], best: list[float]) -> Figures:
+    """Measure a client once for each seed, for which the best possible is given."""
     refusals, ratios = [], []
-    for seed in range(seeds):
+    for seed, shortest in enumerate(best):
 
         async def one(seed: int = seed) -> tuple[int, float]:
             rng = random.Random(seed)
             return await run(case.make(rng), make(), rng)
 
-        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            refused, makespan = runner.run(one())
-        best = case.best or best_possible(case.make(random.Random(seed)))
+        refused, makespan = simulate(one)
         refusals.append(refused)
-        ratios.append(makespan / best)
-    return statistics.mean(refusals), statistics.mean(ratios)
+        ratios.append(makespan / shortest)
+    return Figures(statistics.mean(refusals), max(refusals), statistics.mean(ratios))
+
+
+def yes_or_no(met: bool | None) -> str:
+    """Say whether a target is met; nothing where there is none."""
+    return "" if met is None else "yes" if met else "NO"
+
+
+def limits(names: list[str]) -> list[dict[str, Any]]:
+    """Measure clients under every server and print a line for each."""
+    print(
+        f"{TOTAL:,} requests from {CALLERS} callers; means of {SEEDS} seeds for {OURS}, "
+        f"of {SEEDS_OF_PEERS} for the others"
+    )
+    heads = f"{'refusals':>9} {'target':>7} {'time/best':>10} {'target':>7}  met"
+    print(f"{'server':36} {'client':22} {heads}")
+    rows = []
+    for case in CASES:
+        best = [case.best or best_possible(case.make(random.Random(seed))) for seed in range(SEEDS)]
+        for name in names:
+            ours = name == OURS
+            seeds = SEEDS if ours else SEEDS_OF_PEERS
+            found = measure(case, CLIENTS[name], best[:seeds])
+            met = found.refusals <= case.refusals and found.ratio <= case.ratio if ours else None
+            targets = (f"{case.refusals:.0f}", f"{case.ratio:.2f}") if ours else ("", "")
+            print(
+                f"{case.name if name == names[0] else '':36} {name:22} {found.refusals:9.1f} "
+                f"{targets[0]:>7} {found.ratio:10.3f} {targets[1]:>7}  {yes_or_no(met)}".rstrip(),
+                flush=True,
+            )
+            row = {"server": case.name, "client": name, "seeds": seeds, **asdict(found)}
+            row["best_seconds"] = statistics.mean(best[:seeds])
+            if ours:
+                row["targets"] = {"refusals": case.refusals, "ratio": case.ratio}
+            rows.append({**row, "met": met})
+    return rows
+
+
+def queue_times() -> list[dict[str, Any]]:
+    """Measure how long interactive calls queue beside a listing, and print a line for each way."""
+    print(
+        f"\nqueue time in seconds of one call every {latency.EVERY:.0f} s beside a listing of "
+        f"{latency.PAGES:,} pages, sliding log, {SEEDS_OF_LATENCY} seeds"
+    )
+    heads = f"{'p99':>8} {'target':>7} {'longest':>8} {'refusals':>9}  met"
+    print(f"{'how they share the budget':42} {'calls':>6} {'median':>8} {heads}")
+    rows = []
+    for setting in latency.SETTINGS:
+        found = latency.measure(setting, SEEDS_OF_LATENCY)
+        met = None if setting.target is None else found.p99 <= setting.target
+        target = "" if setting.target is None else f"{setting.target:.2f}"
+        print(
+            f"{setting.name:42} {found.calls:6} {found.median:8.3f} {found.p99:8.3f} {target:>7} "
+            f"{found.longest:8.3f} {found.refusals:9.1f}  {yes_or_no(met)}".rstrip(),
+            flush=True,
+        )
+        row = {"setting": setting.name, "seeds": SEEDS_OF_LATENCY, **asdict(found)}
+        rows.append({**row, "target_p99": setting.target, "met": met})
+    return rows
+
+
+def rounded(value: object) -> object:
+    """Round the numbers in plain data to what is worth keeping."""
+    match value:
+        case float():
+            return round(value, 4)
+        case dict():
+            return {key: rounded(item) for key, item in value.items()}
+        case list():
+            return [rounded(item) for item in value]
+    return value
 
 
 def main() -> None:
-    """Measure every client under every server, print the table and keep it."""
+    """Measure every client under every server, print the tables and keep them."""
     start = time.perf_counter()
     only = sys.argv[1:]
-    rows = []
-    for case in CASES:
-        for name, make in CLIENTS.items():
-            if only and name not in only:
-                continue
-            refusals, ratio = measure(case, make, SEEDS if name == "this scheduler" else 3)
-            rows.append({"server": case.name, "client": name, "refusals": refusals, "ratio": ratio})
-            print(f"{case.name:36} {name:24} {refusals:8.1f} {ratio:8.3f}", flush=True)
+    if unknown := set(only) - set(CLIENTS):
+        sys.exit(f"no such client: {', '.join(sorted(unknown))}; there are {', '.join(CLIENTS)}")
+    found: dict[str, object] = {"limits": limits(only or list(CLIENTS))}
     if not only:
+        found["queue_times"] = queue_times()
+        how = {
+            "command": "python -m benchmarks.limits",
+            "python": platform.python_version(),
+            "versions": {library: version(library) for library in LIBRARIES},
+        }
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-    print(f"{time.perf_counter() - start:.1f} s")
+        RESULTS.write_text(json.dumps(rounded(how | found), indent=1) + "\n")
+    print(f"\n{time.perf_counter() - start:.1f} s in all")
 
 
 if __name__ == "__main__":

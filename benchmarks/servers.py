@@ -15,7 +15,7 @@ class Server:
     def hit(self, now: float) -> bool:
         raise NotImplementedError
 
-    def retry_after(self, now: float) -> float | None:
+    def retry_after(self, now: float) -> float | None:  # noqa: ARG002
         """Seconds that a 429 asks for; None where it does not say."""
         return None
 

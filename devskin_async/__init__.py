@@ -20,6 +20,7 @@ from .errors import (
     TransportError,
     WebhookError,
 )
+from .options import Retry
 from .paging import Listing, Rows
 from .ratelimit import (
     Adapted,
@@ -48,7 +49,6 @@ from .records import (
     ShippingAddress,
 )
 from .timing import Timing, timing
-from .transport import Retry
 
 __all__ = [
     "APIError",

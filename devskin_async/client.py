@@ -15,11 +15,12 @@ from yarl import URL
 
 from .errors import ConfigurationError
 from .exchange import Exchange
+from .options import Retry
 from .protocol import calls
 from .ratelimit import Budget, Lane, OnEvent, RateLimit
 from .records import Period, Revenue
 from .resources import Analytics, Customers, Orders, Products, Reader
-from .transport import Retry, Transport
+from .transport import Transport
 
 T = TypeVar("T")
 

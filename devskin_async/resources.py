@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from .options import Deadline, Queueing
 from .paging import Listing, Ordered, Pages, Rows
 from .protocol import DEFAULT_LIMIT, MAX_LIMIT, Call, calls
 from .ratelimit import Lane
 from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
-from .transport import Deadline, Queueing, Transport
+from .transport import Transport
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ LAYERS = (
     ("_version", "errors", "records", "timing"),
     ("convert", "ratelimit"),
     ("protocol", "webhooks"),
-    ("exchange", "sandbox"),
+    ("exchange", "options", "sandbox"),
     ("transport",),
     ("paging",),
     ("resources",),

@@ -38,10 +38,10 @@ from devskin_async import (
     TransportError,
 )
 from devskin_async.exchange import _send_once
+from devskin_async.options import Deadline, Queueing
 from devskin_async.protocol import calls
 from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
-from devskin_async.transport import Deadline, Queueing
 
 from . import samples
 from .conftest import AT_ONCE, UNLIMITED

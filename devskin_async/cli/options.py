@@ -13,8 +13,8 @@ from cyclopts import Group, Parameter, Token
 
 from ..client import DevSkinClient
 from ..errors import ConfigurationError
+from ..options import Retry
 from ..ratelimit import RateLimit
-from ..transport import Retry
 from .failures import ended_by_signals, needing_extra
 
 STORE = Group("Which store", sort_key=10)

@@ -61,7 +61,7 @@ class Bucket:
         return low + self._spare
 
     def _is_outdated(self) -> bool:
-        return (self._shape, self._emptied) != (self._shaper.shape, self._shaper.emptied)
+        return self._shape is not self._shaper.shape or self._emptied != self._shaper.emptied
 
 
 def _limiter(shape: Shape) -> AsyncLimiter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeAlias
 
 from attrs import frozen
@@ -93,6 +93,11 @@ class Retried:
 
 Event: TypeAlias = Queued | Granted | Refused | Paused | Adapted | Retried
 OnEvent: TypeAlias = Callable[[Event], object]
+
+
+def is_heard(listeners: Collection[OnEvent]) -> bool:
+    """Say whether anybody listens to every single request; most often nobody does."""
+    return bool(listeners) or log.isEnabledFor(logging.DEBUG)
 
 
 def tell(event: Event, listeners: Iterable[OnEvent]) -> None:

@@ -15,6 +15,9 @@ class Lane(Enum):
     INTERACTIVE = "interactive"
     BULK = "bulk"
 
+    # Enum's own is Python code, and a lane is looked up several times for each request.
+    __hash__ = object.__hash__
+
 
 def _finite(_: object, attribute: object, value: float) -> None:
     if not math.isfinite(value):

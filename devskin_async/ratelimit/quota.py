@@ -101,4 +101,4 @@ class QuotaLeft:
 
     def wait(self, now: float) -> float:
         """Say how many seconds nothing may go: 0 where something is left, or nothing is known."""
-        return max(0.0, self._until - now) if self._left <= 0 else 0.0
+        return 0.0 if self._left > 0 else max(0.0, self._until - now)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from .bucket import Bucket
-from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, tell
+from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, is_heard, tell
 from .fairness import FairQueue, Job
 from .forecast import Outlook, forecast
 from .policy import Budget, Lane, RateLimit
@@ -62,6 +62,8 @@ class Slot:
         self.probe = await self._scheduler.acquire(self.lane, self._job)
         self.granted_at = loop.time()
         self.queued = self.granted_at - asked
+        if is_heard(self._scheduler.listeners):
+            self._scheduler.tell(Granted(lane=self.lane, queued=self.queued))
         return self
 
     async def __aexit__(
@@ -89,6 +91,9 @@ class Scheduler:
         self.limit = limit
         self.listeners: set[OnEvent] = set()
         self._store: SlotStore = MemoryStore(limit) if store is None else store
+        # A store that must be awaited is asked by the dispatcher alone: a caller that is cancelled
+        # meanwhile must not take a slot along, nor several go as one probe.
+        self._answers_at_once = store is None
         self._shaper = Shaper(limit)
         self._quota = QuotaLeft()
         self._bucket = Bucket(self._shaper)
@@ -126,16 +131,13 @@ class Scheduler:
         Returns:
             Whether it is a probe, which goes alone until it is answered.
         """
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
-        free = not self._anybody_waits() and self._may_go() and self._bucket.has_token()
-        if free and await self._take(lane) <= 0:
+        free = self._answers_at_once and self._may_go() and not self._anybody_waits()
+        if free and self._bucket.has_token() and self._store.take(lane, contested=False) == 0:
             await self._bucket.draw()
             probe = self._go()
         else:
             probe = await self._queue(lane, Job() if job is None else job)
         self._sent += 1
-        self.tell(Granted(lane=lane, queued=loop.time() - asked))
         return probe
 
     async def release(self, slot: Slot) -> None:
@@ -145,7 +147,10 @@ class Scheduler:
         self._probe_out = self._probe_out and not slot.probe
         self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
         give_back = self._store.unused if slot.refused else self._store.answered
-        await self._settle(give_back(slot.lane))
+        if (work := give_back(slot.lane)) is None:
+            self._changed.set()
+        else:
+            await self._settle(work)
 
     def learn(self, slot: Slot, told: Told) -> None:
         """Take in what a request was answered with.
@@ -212,7 +217,8 @@ class Scheduler:
         turn: Turn = loop.create_future()
         self._queues[lane].push(job, turn)
         self._waiting[lane] += 1
-        self.tell(Queued(lane=lane, waiting=sum(self._waiting.values())))
+        if is_heard(self.listeners):
+            self.tell(Queued(lane=lane, waiting=sum(self._waiting.values())))
         self._changed.set()
         if self._dispatcher is None or self._dispatcher.done():
             self._dispatcher = loop.create_task(self._dispatch(loop))
@@ -253,15 +259,12 @@ class Scheduler:
         soonest = math.inf
         for lane in (Lane.INTERACTIVE, Lane.BULK):
             if self._waits(lane):
-                wait = await self._take(lane)
+                taken = self._store.take(lane, contested=self._is_contested(lane))
+                wait = taken if isinstance(taken, float) else await taken
                 if wait <= 0:
                     return lane, 0.0
                 soonest = min(soonest, wait)
         return None, soonest
-
-    async def _take(self, lane: Lane) -> float:
-        wait = self._store.take(lane, contested=self._is_contested(lane))
-        return wait if isinstance(wait, float) else await wait
 
     def _go(self) -> bool:
         self._in_flight += 1
@@ -276,14 +279,14 @@ class Scheduler:
         return self._quota.wait(asyncio.get_running_loop().time()) <= 0
 
     def _is_contested(self, lane: Lane) -> bool:
-        return any(self._waits(other) for other in Lane if other is not lane)
+        return self._waits(Lane.BULK if lane is Lane.INTERACTIVE else Lane.INTERACTIVE)
 
     def _waits(self, lane: Lane) -> bool:
         # The queue knows of a caller that was cancelled before the caller itself does.
         return self._queues[lane].first() is not None
 
     def _anybody_waits(self) -> bool:
-        return any(map(self._waits, Lane))
+        return self._waits(Lane.INTERACTIVE) or self._waits(Lane.BULK)
 
     async def _until_changed(self, seconds: float) -> None:
         try:

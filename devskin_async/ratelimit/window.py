@@ -47,6 +47,11 @@ class Window:
     def __init__(self, limit: RateLimit) -> None:
         self._limit = limit
         self._uses = {lane: _Use() for lane in Lane}
+        self._most = {
+            (lane, contested): limit.most(lane, contested=contested)
+            for lane in Lane
+            for contested in (False, True)
+        }
 
     @property
     def in_flight(self) -> int:
@@ -59,8 +64,12 @@ class Window:
 
     def available(self, now: float) -> int:
         """Count the free slots at `now`."""
-        self._expire(now)
-        return self._limit.requests - sum(use.held for use in self._uses.values())
+        held = 0
+        for use in self._uses.values():
+            while use.frees_at and use.frees_at[0] <= now:
+                use.frees_at.popleft()
+            held += use.held
+        return self._limit.requests - held
 
     def room(self, lane: Lane, now: float, *, contested: bool) -> int:
         """Count the slots that a lane may take at `now`.
@@ -71,7 +80,7 @@ class Window:
             contested: Whether the other lane has requests waiting.
         """
         free = self.available(now)
-        return min(free, self._limit.most(lane, contested=contested) - self._uses[lane].held)
+        return min(free, self._most[lane, contested] - self._uses[lane].held)
 
     def next_room(self, lane: Lane, now: float, *, contested: bool) -> float | None:
         """Say when a lane may take a slot: `now` or later, or None where an answer must come first.
@@ -84,7 +93,7 @@ class Window:
         if self.room(lane, now, contested=contested) > 0:
             return now
         own = self._uses[lane]
-        capped = own.held >= self._limit.most(lane, contested=contested)
+        capped = own.held >= self._most[lane, contested]
         uses = (own,) if capped else self._uses.values()
         heads = [use.frees_at[0] for use in uses if use.frees_at]
         return min(heads) if heads else None
@@ -112,8 +121,3 @@ class Window:
         for lane, use in self._uses.items():
             twin._uses[lane] = _Use(use.in_flight, deque(use.frees_at))
         return twin
-
-    def _expire(self, now: float) -> None:
-        for use in self._uses.values():
-            while use.frees_at and use.frees_at[0] <= now:
-                use.frees_at.popleft()

@@ -379,6 +379,32 @@ async def test_a_store_may_take_its_time() -> None:
 
 
 @virtual_time
+async def test_callers_cancelled_while_a_slow_store_is_asked_leave_no_slot_taken() -> None:
+    limit = RateLimit(5, 60)
+    scheduler = Scheduler(limit, store=SlowStore(limit))
+    tasks = [asyncio.create_task(request(scheduler, [])) for _ in range(3)]
+    await asyncio.sleep(0.005)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await asyncio.sleep(1)
+    budget = scheduler.budget()
+    assert (budget.available, budget.in_flight, budget.waiting) == (5, 0, 0)
+
+
+@virtual_time
+async def test_a_slow_store_lets_one_probe_go_alone_too() -> None:
+    limit = RateLimit(100, 60)
+    scheduler = Scheduler(limit, store=SlowStore(limit))
+    async with scheduler.slot() as slot:
+        slot.answered(Told(refused=True, retry_after=10))
+    await asyncio.sleep(20)
+    sent: list[float] = []
+    await asyncio.gather(*(answered(scheduler, sent, after=5) for _ in range(4)))
+    assert min(at - sent[0] for at in sent[1:]) >= 5
+
+
+@virtual_time
 async def test_a_caller_cancelled_in_the_moment_its_turn_comes_costs_nothing() -> None:
     scheduler = Scheduler(RateLimit(1, 60))
     sent: list[float] = []

@@ -15,7 +15,6 @@ from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
-from attrs import evolve
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -118,7 +117,7 @@ class Exchange:
         headers = CIMultiDict((n, self._without_key(v)) for n, v in answer.headers.items())
         # Latin-1 gives every byte back as it was.
         body = self._without_key(answer.body.decode("latin-1")).encode("latin-1")
-        return read(call, evolve(answer, headers=headers, body=body))
+        return read(call, answer._replace(headers=headers, body=body))
 
     async def aclose(self) -> None:
         """Close the session, unless it is the caller's."""

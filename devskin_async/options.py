@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
+from typing import NamedTuple
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
-from .ratelimit import Job, Lane, SlotJob
-
-_WAIT = [validators.ge(0.0), validators.lt(math.inf)]
+from .ratelimit import Job, Lane, SlotJob, check_seconds, check_whole
 
 
 @frozen
@@ -30,14 +28,18 @@ class Retry:
         ValueError: A number is negative, or `attempts` is below 1.
     """
 
-    attempts: int = field(default=6, validator=[validators.instance_of(int), validators.ge(1)])
-    wait_initial: float = field(default=0.5, converter=float, validator=_WAIT)
-    wait_max: float = field(default=30.0, converter=float, validator=_WAIT)
-    wait_jitter: float = field(default=1.0, converter=float, validator=_WAIT)
+    attempts: int = 6
+    wait_initial: float = 0.5
+    wait_max: float = 30.0
+    wait_jitter: float = 1.0
+
+    def __attrs_post_init__(self) -> None:
+        check_whole("attempts", self.attempts, least=1)
+        for name in ("wait_initial", "wait_max", "wait_jitter"):
+            check_seconds(name, getattr(self, name), positive=False)
 
 
-@frozen
-class Deadline:
+class Deadline(NamedTuple):
     """A moment by which a call must be over.
 
     Args:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from typing import NamedTuple
 
-from attrs import frozen
 
-
-@frozen
-class Timing:
+class Timing(NamedTuple):
     """What a call took.
 
     Args:

@@ -7,9 +7,7 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TypeVar
-
-from attrs import frozen
+from typing import NamedTuple, TypeVar
 
 from .. import convert
 from ..errors import (
@@ -45,8 +43,7 @@ _MARKUP = re.compile(r"<(script|style).*?</\1\s*>|<[^>]*>", re.ASCII | re.DOTALL
 _SHOWN = 200
 
 
-@frozen
-class Answer:
+class Answer(NamedTuple):
     """What came back.
 
     Args:

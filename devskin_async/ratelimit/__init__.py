@@ -6,7 +6,7 @@ alone; `store` keeps the slots; the `scheduler` runs them in an event loop and t
 
 from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried
 from .fairness import FairQueue, Job
-from .policy import Budget, Lane, RateLimit
+from .policy import Budget, Lane, RateLimit, check_seconds, check_whole
 from .quota import Told, quota_told
 from .scheduler import Scheduler, Slot, SlotJob
 from .sharing import shared_scheduler
@@ -34,6 +34,8 @@ __all__ = [
     "SlotStore",
     "Told",
     "Window",
+    "check_seconds",
+    "check_whole",
     "quota_told",
     "shared_scheduler",
 ]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
-
-from attrs import frozen
+from typing import NamedTuple
 
 from .policy import Lane
 from .shaping import Shape
 from .window import Window
 
 
-@frozen(kw_only=True)
-class Outlook:
+class Outlook(NamedTuple):
     """What a prediction starts from.
 
     Args:

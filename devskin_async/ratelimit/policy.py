@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from enum import Enum
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
 
 class Lane(Enum):
@@ -19,10 +19,27 @@ class Lane(Enum):
     __hash__ = object.__hash__
 
 
-def _finite(_: object, attribute: object, value: float) -> None:
-    if not math.isfinite(value):
-        name = getattr(attribute, "name", "value")
-        raise ValueError(f"{name} must be a finite number, not {value}")
+def check_whole(name: str, value: object, *, least: int) -> None:
+    """Check an argument that must be a whole number.
+
+    Raises:
+        ValueError: It is not, or it is less than `least`.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return
+    raise ValueError(f"{name} must be a whole number of {least} or more, not {value!r}")
+
+
+def check_seconds(name: str, value: object, *, positive: bool) -> None:
+    """Check an argument that must be a number of seconds.
+
+    Raises:
+        ValueError: It is not finite, or negative, or 0 where it must be positive.
+    """
+    if isinstance(value, int | float) and 0 <= value < math.inf and (value or not positive):
+        return
+    kind = "positive " if positive else ""
+    raise ValueError(f"{name} must be a {kind}number of seconds, not {value!r}")
 
 
 @frozen
@@ -41,10 +58,17 @@ class RateLimit:
         ValueError: A number is not positive (`reserve`: is negative) or not finite.
     """
 
-    requests: int = field(default=100, validator=[validators.instance_of(int), validators.ge(1)])
-    per: float = field(default=60.0, converter=float, validator=[_finite, validators.gt(0)])
-    burst: int = field(default=100, validator=[validators.instance_of(int), validators.ge(1)])
-    reserve: int = field(default=10, validator=[validators.instance_of(int), validators.ge(0)])
+    requests: int = 100
+    per: float = 60.0
+    burst: int = 100
+    reserve: int = 10
+
+    def __attrs_post_init__(self) -> None:
+        # Not attrs' validators: they make importing the package dearer.
+        check_whole("requests", self.requests, least=1)
+        check_whole("burst", self.burst, least=1)
+        check_whole("reserve", self.reserve, least=0)
+        check_seconds("per", self.per, positive=True)
 
     def most(self, lane: Lane, *, contested: bool) -> int:
         """Count the slots of the window that a lane may hold.

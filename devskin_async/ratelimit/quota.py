@@ -11,8 +11,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Mapping
-
-from attrs import frozen
+from typing import NamedTuple
 
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,6})?", re.ASCII)
 _PARAMETER = re.compile(r";\s*([rt])=(\d{1,15})", re.ASCII)
@@ -22,8 +21,7 @@ _UNIX_MILLISECONDS = 1e11
 _LONGEST = 86_400.0
 
 
-@frozen(kw_only=True)
-class Told:
+class Told(NamedTuple):
     """What an answer tells.
 
     Args:

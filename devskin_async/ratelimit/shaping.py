@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-
-from attrs import frozen
+from typing import NamedTuple
 
 from .policy import RateLimit
 
@@ -24,8 +23,7 @@ _RECOVERY = 3
 _STEP = 1.02
 
 
-@frozen
-class Shape:
+class Shape(NamedTuple):
     """How the token bucket shapes the flow.
 
     Args:

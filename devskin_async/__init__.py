@@ -20,8 +20,20 @@ from .errors import (
     TransportError,
     WebhookError,
 )
+from .options import Retry
 from .paging import Listing, Rows
-from .ratelimit import Budget, RateLimit
+from .ratelimit import (
+    Adapted,
+    Budget,
+    Event,
+    Granted,
+    Lane,
+    Paused,
+    Queued,
+    RateLimit,
+    Refused,
+    Retried,
+)
 from .records import (
     Customer,
     DailyRevenue,
@@ -36,10 +48,11 @@ from .records import (
     Revenue,
     ShippingAddress,
 )
-from .transport import Retry
+from .timing import Timing, timing
 
 __all__ = [
     "APIError",
+    "Adapted",
     "AuthenticationError",
     "BadRequestError",
     "Budget",
@@ -50,7 +63,10 @@ __all__ = [
     "DecodeError",
     "DevSkinClient",
     "DevSkinError",
+    "Event",
+    "Granted",
     "InvalidSignatureError",
+    "Lane",
     "Listing",
     "MalformedEventError",
     "NotFoundError",
@@ -60,18 +76,24 @@ __all__ = [
     "OrderSummary",
     "Overview",
     "Page",
+    "Paused",
     "Period",
     "PermissionDeniedError",
     "Product",
+    "Queued",
     "RateLimit",
     "RateLimitedError",
+    "Refused",
+    "Retried",
     "Retry",
     "Revenue",
     "Rows",
     "ServerError",
     "ShippingAddress",
     "StaleEventError",
+    "Timing",
     "TransportError",
     "WebhookError",
     "__version__",
+    "timing",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+from enum import Enum
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
@@ -14,15 +15,22 @@ from yarl import URL
 
 from .errors import ConfigurationError
 from .exchange import Exchange
+from .options import Retry
 from .protocol import calls
-from .ratelimit import Budget, RateLimit, Scheduler
+from .ratelimit import Budget, Lane, OnEvent, RateLimit
 from .records import Period, Revenue
 from .resources import Analytics, Customers, Orders, Products, Reader
-from .transport import Retry, Transport
+from .transport import Transport
 
 T = TypeVar("T")
 
 DEFAULT_BASE_URL = "https://api-marketplace.devskin.com/api/v1"
+
+
+class Keep(Enum):
+    """The value of an option that is not named: it stays as it is."""
+
+    KEEP = "keep"
 
 
 class DevSkinClient:
@@ -35,13 +43,15 @@ class DevSkinClient:
         api_key: The store's API key; None takes the environment's `DEVSKIN_API_KEY`.
         base_url: The API's address; None takes `DEVSKIN_BASE_URL`, or else the real API's. Plain
             http is accepted for a loopback host only.
-        rate_limit: The budget to keep.
+        rate_limit: The budget to keep. All clients of the same key and host in one event loop
+            share it, so they must be given the same.
         concurrency: How many requests of one listing, or of one `get_many`, are in flight or
             held at the most.
         timeout: Seconds for one attempt on the wire.
         retry: How a request that failed in passing is sent again.
         session: An aiohttp session of the caller's, used and left open; None makes one. Its
             middlewares are not run: one that sends again would do so outside the budget.
+        on_event: Called with what happens to requests, such as `Refused`; it must not wait.
 
     Raises:
         ConfigurationError: The key is missing or unusable, or the address is not acceptable.
@@ -63,6 +73,7 @@ class DevSkinClient:
         timeout: float = 30.0,
         retry: Retry = Retry(),
         session: aiohttp.ClientSession | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         exchange = Exchange(
             _checked_base_url(base_url or os.environ.get("DEVSKIN_BASE_URL") or DEFAULT_BASE_URL),
@@ -72,8 +83,9 @@ class DevSkinClient:
         )
         transport = Transport(
             exchange,
-            Scheduler(_instance("rate_limit", rate_limit, RateLimit)),
+            _instance("rate_limit", rate_limit, RateLimit),
             _instance("retry", retry, Retry),
+            on_event,
         )
         self._set_reader(Reader(transport, calls.positive("concurrency", concurrency)))
 
@@ -100,21 +112,41 @@ class DevSkinClient:
         """The key's budget as it stands; asked for inside the running event loop."""
         return self._reader.transport.scheduler.budget()
 
-    def with_options(self, *, deadline: float | None = None) -> Self:
+    def with_options(
+        self,
+        *,
+        deadline: float | Keep | None = Keep.KEEP,
+        max_wait: float | Keep | None = Keep.KEEP,
+        lane: Lane | Keep | None = Keep.KEEP,
+    ) -> Self:
         """Make a view of this client with other options, over the same session and budget.
 
         Args:
             deadline: Seconds for a whole call, queue and retries included; for a listing, from
                 its start to its last page. None sets no bound.
+            max_wait: Seconds that a request may be predicted to wait for the rate limit, judged
+                before it queues. None sets no bound.
+            lane: Which lane requests wait in. None is `Lane.INTERACTIVE` for single calls and
+                `Lane.BULK` for listings and `get_many`.
+
+        Returns:
+            The view; what is not named stays as it is here.
 
         Raises:
-            ValueError: `deadline` is not positive.
+            ValueError: `deadline` or `max_wait` is no number of seconds, or `lane` is none.
         """
-        if deadline is not None:
-            deadline = _positive_seconds("deadline", deadline)
+        reader = self._reader
+        if deadline is not Keep.KEEP:
+            bound = None if deadline is None else _positive_seconds("deadline", deadline)
+            reader = evolve(reader, deadline=bound)
+        if max_wait is not Keep.KEEP:
+            bound = None if max_wait is None else _seconds("max_wait", max_wait)
+            reader = evolve(reader, max_wait=bound)
+        if lane is not Keep.KEEP:
+            reader = evolve(reader, lane=None if lane is None else _instance("lane", lane, Lane))
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
-        view._set_reader(evolve(self._reader, deadline=deadline))
+        view._set_reader(reader)
         return view
 
     async def aclose(self) -> None:
@@ -186,10 +218,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def _positive_seconds(name: str, value: float) -> float:
+    if seconds := _seconds(name, value):
+        return seconds
+    raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
+
+
+def _seconds(name: str, value: float) -> float:
     try:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
-    return seconds
+    if 0 <= seconds < math.inf:
+        return seconds
+    raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import json
 import math
 import os
+import re
 import ssl
 import warnings
 from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
-from attrs import evolve
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -24,6 +25,7 @@ from .protocol import MAX_BODY, MAX_ERROR_BODY, Answer, Call, read, succeeded
 T = TypeVar("T")
 
 _REDACTED = "[the API key]"
+_SHORT = 8
 
 
 class Exchange:
@@ -46,13 +48,19 @@ class Exchange:
         session: aiohttp.ClientSession | None,
     ) -> None:
         self.base_url = base_url
+        # Budgets are told apart by the host and the key, which a digest does not tell.
+        digest = hashlib.sha256(api_key.encode()).hexdigest()
+        self.budget = f"{URL(base_url).authority} {digest}"
         self._headers = {
             "X-API-Key": api_key,
             "Accept": "application/json",
             "User-Agent": f"devskin-async/{__version__}",
         }
-        # How a server may repeat the key: as it is, in a URL, in JSON.
-        self._secrets = {api_key, quote(api_key, safe=""), json.dumps(api_key)[1:-1]}
+        # How a server may repeat the key: as it is, in a URL, in JSON. A very short one is part
+        # of many a word.
+        forms = {api_key, quote(api_key, safe=""), json.dumps(api_key)[1:-1]}
+        edge = r"\b" if len(api_key) < _SHORT else ""
+        self._secret = re.compile("|".join(f"{edge}{re.escape(form)}{edge}" for form in forms))
         # aiohttp would round a timeout above its threshold up to a whole second.
         self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
         self._session = session
@@ -107,10 +115,9 @@ class Exchange:
         except DevSkinError:
             pass
         headers = CIMultiDict((n, self._without_key(v)) for n, v in answer.headers.items())
-        body = answer.body
-        for secret in self._secrets:
-            body = body.replace(secret.encode(), _REDACTED.encode())
-        return read(call, evolve(answer, headers=headers, body=body))
+        # Latin-1 gives every byte back as it was.
+        body = self._without_key(answer.body.decode("latin-1")).encode("latin-1")
+        return read(call, answer._replace(headers=headers, body=body))
 
     async def aclose(self) -> None:
         """Close the session, unless it is the caller's."""
@@ -133,9 +140,7 @@ class Exchange:
         return self._session
 
     def _without_key(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, _REDACTED)
-        return text
+        return self._secret.sub(_REDACTED, text)
 
 
 class _ConnectionLostError(aiohttp.ClientError):

@@ -8,10 +8,12 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from .options import Deadline, Queueing
 from .paging import Listing, Ordered, Pages, Rows
 from .protocol import DEFAULT_LIMIT, MAX_LIMIT, Call, calls
+from .ratelimit import Lane
 from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
-from .transport import Deadline, Transport
+from .transport import Transport
 
 T = TypeVar("T")
 
@@ -24,15 +26,19 @@ class Reader:
         transport: What sends them.
         concurrency: How many of one listing are in flight or held at the most.
         deadline: Seconds for a whole call or listing; None sets no bound.
+        max_wait: Seconds that a request may be predicted to wait; None sets no bound.
+        lane: The lane of every request; None is interactive for single calls, bulk for others.
     """
 
     transport: Transport
     concurrency: int
     deadline: float | None = None
+    max_wait: float | None = None
+    lane: Lane | None = None
 
     async def one(self, call: Call[T]) -> T:
         """Read one call's answer."""
-        return await self.transport.send(call, Deadline.after(self.deadline))
+        return await self.transport.send(call, self._queueing(Lane.INTERACTIVE))
 
     def listing(self, call_of: Callable[[int], Call[Page[T]]]) -> Listing[T]:
         """Read the pages that `call_of` makes the calls for, by their numbers from 1."""
@@ -40,9 +46,9 @@ class Reader:
         call_of(1)
 
         def start() -> Pages[T]:
-            deadline = Deadline.after(self.deadline)
+            queueing = self._queueing(Lane.BULK)
             return Pages(
-                lambda number: self.transport.send(call_of(number), deadline), self.concurrency
+                lambda number: self.transport.send(call_of(number), queueing), self.concurrency
             )
 
         return Listing(start)
@@ -52,12 +58,20 @@ class Reader:
         reads = tuple(wanted)
 
         def start() -> Ordered[Call[T], T]:
-            deadline = Deadline.after(self.deadline)
+            queueing = self._queueing(Lane.BULK)
             return Ordered(
-                lambda call: self.transport.send(call, deadline), reads, self.concurrency
+                lambda call: self.transport.send(call, queueing), reads, self.concurrency
             )
 
         return Rows(start)
+
+    def _queueing(self, usual: Lane) -> Queueing:
+        """Start a job: a call, or one reading of a listing."""
+        return Queueing(
+            lane=self.lane or usual,
+            deadline=Deadline.after(self.deadline),
+            max_wait=self.max_wait,
+        )
 
 
 class Orders:

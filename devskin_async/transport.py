@@ -3,71 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Any, TypeVar, cast
 
 import stamina
-from attrs import define, field, frozen, validators
+from attrs import define, field
 
 from .errors import (
     APIError,
+    BudgetExceededError,
     ConfigurationError,
     DevSkinError,
-    RateLimitedError,
     TransportError,
 )
 from .exchange import Exchange
-from .protocol import Call, may_retry
-from .ratelimit import Scheduler
+from .options import Deadline, Queueing, Retry
+from .protocol import Call, may_retry, told
+from .ratelimit import (
+    Lane,
+    OnEvent,
+    RateLimit,
+    Retried,
+    Scheduler,
+    shared_scheduler,
+)
+from .timing import Timing, remember
 
 T = TypeVar("T")
-
-
-_WAIT = [validators.ge(0.0), validators.lt(math.inf)]
-
-
-@frozen
-class Retry:
-    """How a request that failed in passing is sent again.
-
-    That is: connection errors, timeouts, broken bodies, and the statuses 429, 500, 502, 503 and
-    504. The wait before attempt n + 1 is `wait_initial` * 2**(n - 1) and a random part of up to
-    `wait_jitter`, at most `wait_max`; a `Retry-After` goes before it.
-
-    Args:
-        attempts: How often one call is sent at the most; 1 switches retries off.
-        wait_initial: Seconds before the second attempt.
-        wait_max: Seconds before any attempt, at the most.
-        wait_jitter: Seconds of the random part, at the most.
-
-    Raises:
-        ValueError: A number is negative, or `attempts` is below 1.
-    """
-
-    attempts: int = field(default=6, validator=[validators.instance_of(int), validators.ge(1)])
-    wait_initial: float = field(default=0.5, converter=float, validator=_WAIT)
-    wait_max: float = field(default=30.0, converter=float, validator=_WAIT)
-    wait_jitter: float = field(default=1.0, converter=float, validator=_WAIT)
-
-
-@frozen
-class Deadline:
-    """A moment by which a call must be over.
-
-    Args:
-        seconds: How long after the call's start that is.
-        at: The moment on the running loop's clock.
-    """
-
-    seconds: float
-    at: float
-
-    @classmethod
-    def after(cls, seconds: float | None) -> Deadline | None:
-        """Start a deadline now; None where there is none."""
-        if seconds is None:
-            return None
-        return cls(seconds, asyncio.get_running_loop().time() + seconds)
 
 
 class Transport:
@@ -75,37 +36,58 @@ class Transport:
 
     Args:
         exchange: Sends one request.
-        scheduler: The budget that every attempt goes through.
+        limit: The budget that every attempt keeps, shared with other clients of the key.
         retry: How a failed attempt is repeated.
+        on_event: Called with what happens to requests; None listens to nothing.
     """
 
-    def __init__(self, exchange: Exchange, scheduler: Scheduler, retry: Retry) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        limit: RateLimit,
+        retry: Retry,
+        on_event: OnEvent | None = None,
+    ) -> None:
         self.exchange = exchange
-        self.scheduler = scheduler
+        self._limit = limit
         self._retry = retry
+        self._on_event = on_event
+        self._scheduler: Scheduler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._shared: dict[str, _Shared] = {}
+        self._shared: dict[tuple[str, Lane], _Shared] = {}
 
-    async def send(self, call: Call[T], deadline: Deadline | None = None) -> T:
+    @property
+    def scheduler(self) -> Scheduler:
+        """The budget, which belongs to the event loop in which it is first asked for."""
+        if self._scheduler is None:
+            self._scheduler = shared_scheduler(self.exchange.budget, self._limit)
+            if self._on_event is not None:
+                self._scheduler.listeners.add(self._on_event)
+        return self._scheduler
+
+    async def send(self, call: Call[T], queueing: Queueing) -> T:
         """Send a call and give what it was answered with.
 
         Args:
             call: What to read.
-            deadline: Until when, the queue, the attempts and the waits between them included.
+            queueing: How it waits for its turn, and for how long.
 
         Raises:
             APIError: The API answered with an error, also after the retries.
+            BudgetExceededError: The rate limit would make it wait longer than it may.
             TransportError: No whole answer came, or not before the deadline.
             DecodeError: The answer is not what the reference describes.
             ConfigurationError: The client is closed, or belongs to another event loop.
         """
         loop = self._usable_loop()
-        if deadline is None:
-            return await self._wait(call, self._share(call))
-        if deadline.at <= loop.time():
+        deadline = queueing.deadline
+        if deadline is not None and deadline.at <= loop.time():
             raise _missed(call, deadline, None)
-        shared = self._share(call)
+        self._check_wait(call, queueing, loop.time())
+        shared = self._share(call, queueing)
+        if deadline is None:
+            return await self._wait(call, shared)
         try:
             async with asyncio.timeout_at(deadline.at):
                 return await self._wait(call, shared)
@@ -128,6 +110,8 @@ class Transport:
         try:
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
+            if self._scheduler is not None and self._on_event is not None:
+                self._scheduler.listeners.discard(self._on_event)
             await self.exchange.aclose()
 
     def _usable_loop(self) -> asyncio.AbstractEventLoop:
@@ -143,12 +127,31 @@ class Transport:
         self.exchange.check_open()
         return loop
 
-    def _share(self, call: Call[T]) -> _Shared:
-        shared = self._shared.get(call.target)
+    def _check_wait(self, call: Call[T], queueing: Queueing, now: float) -> None:
+        """Refuse at once what would wait too long; what is under way waits no more."""
+        deadline, max_wait = queueing.deadline, queueing.max_wait
+        if deadline is None and max_wait is None:
+            return
+        shared = self._shared.get((call.target, queueing.lane))
+        if shared is not None and shared.sent:
+            return
+        wait = self.scheduler.forecast(1, queueing.lane)
+        if max_wait is not None and wait > max_wait:
+            bound = f"max_wait of {max_wait:g} s"
+        elif deadline is not None and now + wait > deadline.at:
+            bound = f"deadline of {deadline.seconds:g} s"
+        else:
+            return
+        told = f"{call}: would wait {wait:.1f} s for the rate limit, over the {bound}"
+        raise BudgetExceededError(f"{told}; nothing was sent", wait)
+
+    def _share(self, call: Call[T], queueing: Queueing) -> _Shared:
+        key = (call.target, queueing.lane)
+        shared = self._shared.get(key)
         if shared is None:
-            shared = self._shared[call.target] = _Shared()
-            shared.task = asyncio.create_task(self._attempts(call, shared))
-            shared.task.add_done_callback(lambda _: self._forget(call.target, shared))
+            shared = self._shared[key] = _Shared(key)
+            shared.task = asyncio.create_task(self._attempts(call, shared, queueing))
+            shared.task.add_done_callback(lambda _: self._forget(shared))
         return shared
 
     async def _wait(self, call: Call[T], shared: _Shared) -> T:
@@ -163,14 +166,14 @@ class Transport:
         finally:
             shared.waiting -= 1
             if not shared.waiting:
-                self._forget(call.target, shared)
+                self._forget(shared)
                 shared.task.cancel()
 
-    def _forget(self, target: str, shared: _Shared) -> None:
-        if self._shared.get(target) is shared:
-            del self._shared[target]
+    def _forget(self, shared: _Shared) -> None:
+        if self._shared.get(shared.key) is shared:
+            del self._shared[shared.key]
 
-    async def _attempts(self, call: Call[T], shared: _Shared) -> T:
+    async def _attempts(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
         retry = self._retry
         async for attempt in stamina.retry_context(
             on=_wait_or_stop,
@@ -181,20 +184,27 @@ class Transport:
             wait_jitter=retry.wait_jitter,
         ):
             with attempt:
-                return await self._attempt(call, shared)
+                return await self._attempt(call, shared, queueing)
         raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
 
-    async def _attempt(self, call: Call[T], shared: _Shared) -> T:
+    async def _attempt(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
         try:
-            async with self.scheduler.slot():
+            async with self.scheduler.slot(queueing.lane, queueing.job) as slot:
                 shared.sent += 1
+                shared.queued += slot.queued
                 answer = await self.exchange.send(call)
-            return self.exchange.read(call, answer)
+                slot.answered(told(answer))
+            result = self.exchange.read(call, answer)
         except DevSkinError as error:
             shared.failure = error
-            if isinstance(error, RateLimitedError):
-                self.scheduler.refuse(error.retry_after)
+            remember(error, Timing(shared.queued, shared.sent))
+            if may_retry(error) and shared.sent < self._retry.attempts:
+                self.scheduler.tell(
+                    Retried(request=str(call), attempt=shared.sent, reason=str(error))
+                )
             raise
+        remember(result, Timing(shared.queued, shared.sent))
+        return result
 
 
 @define(eq=False)
@@ -202,15 +212,19 @@ class _Shared:
     """A call under way.
 
     Args:
+        key: What is read, and in which lane: an interactive call does not wait for bulk work.
         task: Its attempts.
         waiting: How many callers wait for it; the last to give up cancels it.
         sent: How often it was sent.
+        queued: Seconds that it waited for the rate limit.
         failure: What the last attempt failed with.
     """
 
+    key: tuple[str, Lane]
     task: asyncio.Task[Any] = field(init=False)
     waiting: int = 0
     sent: int = 0
+    queued: float = 0.0
     failure: DevSkinError | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +13,8 @@ from devskin_async.sandbox import Sandbox
 
 # A noisy machine is no failure.
 settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+settings.register_profile("thorough", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 
 AT_ONCE = Retry(wait_initial=0, wait_jitter=0)
 UNLIMITED = RateLimit(1_000_000, 1, burst=1_000_000)

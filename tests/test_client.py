@@ -19,6 +19,9 @@ from devskin_async import (
     ConfigurationError,
     Customer,
     DevSkinClient,
+    Event,
+    Granted,
+    Lane,
     NotFoundError,
     OrderStatus,
     Overview,
@@ -157,6 +160,8 @@ async def test_wrong_arguments_are_told_before_anything_is_sent(
         lambda store: store.orders.list(date_from="2026-13-01"),
         lambda store: store.orders.get_many([1, 0]),
         lambda store: store.with_options(deadline=0),
+        lambda store: store.with_options(max_wait=-1),
+        lambda store: store.with_options(lane="bulk"),
         lambda store: store.with_options(deadline=float("nan")),
     ],
 )
@@ -235,6 +240,33 @@ async def test_a_view_shares_session_and_budget(box: Sandbox, store: DevSkinClie
     assert view.budget == store.budget
     assert store.budget.sent == 1
     assert isinstance(view, DevSkinClient)
+
+
+def test_a_view_keeps_what_it_does_not_name() -> None:
+    store = DevSkinClient(KEY)
+    view = store.with_options(max_wait=0, lane=Lane.BULK).with_options(deadline=5)
+    reader = view._reader
+    assert (reader.max_wait, reader.lane, reader.deadline) == (0, Lane.BULK, 5)
+    reader = view.with_options(max_wait=None, lane=None, deadline=None)._reader
+    assert reader == store._reader
+
+
+async def test_single_calls_are_interactive_and_listings_are_bulk_work(box: Sandbox) -> None:
+    lanes: list[Lane] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Granted):
+            lanes.append(event.lane)
+
+    async with DevSkinClient(box.api_key, base_url=box.base_url, on_event=note) as store:
+        await store.orders.get(1)
+        await store.products.page()
+        await store.products.list()
+        await store.orders.get_many([1])
+        await store.with_options(lane=Lane.BULK).orders.get(1)
+        await store.with_options(lane=Lane.INTERACTIVE).customers.list()
+    interactive, bulk = [Lane.INTERACTIVE], [Lane.BULK]
+    assert lanes == interactive * 2 + bulk * 4 + interactive
 
 
 async def test_a_view_may_lift_the_deadline_of_another(store: DevSkinClient) -> None:

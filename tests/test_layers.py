@@ -14,10 +14,10 @@ PACKAGE = Path(devskin_async.__file__).parent
 NAME = devskin_async.__name__
 
 LAYERS = (
-    ("_version", "errors", "records"),
+    ("_version", "errors", "records", "timing"),
     ("convert", "ratelimit"),
     ("protocol", "webhooks"),
-    ("exchange", "sandbox"),
+    ("exchange", "options", "sandbox"),
     ("transport",),
     ("paging",),
     ("resources",),

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from devskin_async import Page
 from devskin_async.paging import Listing, Ordered, Pages, Rows
-
-from .virtual_time import VirtualTimeLoop, virtual_time
+from devskin_async.testing import VirtualTimeLoop, virtual_time
 
 
 class Store:

@@ -25,10 +25,12 @@ from yarl import URL
 from devskin_async import (
     APIError,
     AuthenticationError,
+    BudgetExceededError,
     ConfigurationError,
     DecodeError,
     DevSkinClient,
     DevSkinError,
+    Lane,
     RateLimit,
     RateLimitedError,
     Retry,
@@ -36,13 +38,13 @@ from devskin_async import (
     TransportError,
 )
 from devskin_async.exchange import _send_once
+from devskin_async.options import Deadline, Queueing
 from devskin_async.protocol import calls
 from devskin_async.sandbox import Sandbox
-from devskin_async.transport import Deadline
+from devskin_async.testing import virtual_time
 
 from . import samples
 from .conftest import AT_ONCE, UNLIMITED
-from .virtual_time import virtual_time
 
 KEY = "dsk_secret_key"
 API = "https://api-marketplace.devskin.com/api/v1"
@@ -224,7 +226,8 @@ async def test_a_retry_after_of_nothing_still_leaves_the_growing_wait(
             start = now()
             with pytest.raises(APIError):
                 await store.analytics.overview()
-            assert now() - start == pytest.approx(0.5 + 1 + 2, abs=0.01)
+            waits = 2 + 4 + 8 if status == 429 else 0.5 + 1 + 2
+            assert now() - start == pytest.approx(waits, abs=0.01)
 
 
 @virtual_time
@@ -301,16 +304,71 @@ async def test_the_deadline_covers_attempts_and_the_waits_between_them() -> None
 
 
 @virtual_time
-async def test_the_deadline_covers_the_queue() -> None:
+async def test_a_deadline_that_the_queue_can_not_keep_fails_at_once() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
         async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
             await store.analytics.overview()
             start = now()
-            with pytest.raises(TransportError, match="passed before its turn came; nothing was"):
+            with pytest.raises(BudgetExceededError) as caught:
                 await store.with_options(deadline=5).analytics.overview()
+            assert now() - start == pytest.approx(0, abs=0.01)
+            assert str(caught.value) == (
+                "GET /analytics/overview: would wait 60.0 s for the rate limit, "
+                "over the deadline of 5 s; nothing was sent"
+            )
+            assert caught.value.retry_after == pytest.approx(60, abs=0.01)
+            assert store.budget.sent == 1
+
+
+@virtual_time
+async def test_a_deadline_covers_a_queue_that_turned_out_longer_than_predicted() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
+        async with DevSkinClient(KEY, rate_limit=RateLimit(1, 4)) as store:
+            await store.analytics.overview()
+            start = now()
+            late = asyncio.create_task(store.with_options(deadline=5).analytics.overview())
+            await asyncio.sleep(1)
+            store._reader.transport.scheduler._pause(100)
+            with pytest.raises(TransportError, match="passed before its turn came; nothing was"):
+                await late
             assert now() - start == pytest.approx(5, abs=0.01)
             assert store.budget.sent == 1
+
+
+@virtual_time
+async def test_max_wait_is_judged_before_queueing() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
+        mocked.get(f"{API}/revenue?period=30d", body=samples.REVENUE)
+        async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
+            await store.with_options(max_wait=0).analytics.overview()
+            await asyncio.sleep(20)
+            with pytest.raises(
+                BudgetExceededError, match=r"would wait 40\.0 s .* max_wait of 39 s"
+            ):
+                await store.with_options(max_wait=39).revenue()
+            assert store.budget.waiting == 0
+            start = now()
+            await store.with_options(max_wait=41).revenue()
+            assert now() - start == pytest.approx(40, abs=0.01)
+
+
+@virtual_time
+async def test_an_interactive_call_does_not_wait_for_the_same_read_in_the_bulk_lane() -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
+        limit = RateLimit(2, 60, reserve=1)
+        async with DevSkinClient(KEY, rate_limit=limit) as store:
+            bulk = store.with_options(lane=Lane.BULK)
+            await bulk.analytics.overview()
+            waiting = asyncio.create_task(bulk.analytics.overview())
+            await asyncio.sleep(1)
+            start = now()
+            await store.analytics.overview()
+            assert now() - start == pytest.approx(0, abs=0.01)
+            await waiting
 
 
 @virtual_time
@@ -560,6 +618,58 @@ async def test_when_all_who_share_a_request_give_up_a_new_read_is_a_new_request(
             assert store.budget.waiting == 0
 
 
+async def test_the_last_to_give_up_cancels_the_request(store: DevSkinClient, box: Sandbox) -> None:
+    box.fail_next("slow", "slow")
+    callers = [asyncio.create_task(store.orders.get(1)) for _ in range(2)]
+    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
+        await asyncio.sleep(0)
+    callers[0].cancel()
+    await asyncio.wait([callers[0]])
+    assert store.budget.in_flight == 1
+    callers[1].cancel()
+    await asyncio.wait(callers)
+    while store.budget.in_flight:  # noqa: ASYNC110  # the request ends in its own task
+        await asyncio.sleep(0)
+    assert store.budget.in_flight == 0
+
+
+async def test_a_listing_that_is_left_early_cancels_its_requests() -> None:
+    async with (
+        Sandbox(orders=1000, limiter="none") as box,
+        DevSkinClient(box.api_key, base_url=box.base_url, concurrency=4) as store,
+    ):
+        box.fail_next("ok", "ok", "slow", "slow", "slow", "slow", "slow", "slow")
+        async for row in store.orders.list():
+            if row.id == 950:
+                break
+        while store.budget.in_flight:  # noqa: ASYNC110  # the generator is closed by the loop
+            await asyncio.sleep(0)
+        assert box.counts.requests <= 6
+
+
+async def test_cookies_are_not_kept() -> None:
+    seen: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Cookie"))
+        return web.Response(body=samples.OVERVIEW, headers={"Set-Cookie": "session=1"})
+
+    async with serving(answer) as store:
+        await store.analytics.overview()
+        await store.analytics.overview()
+    assert seen == [None, None]
+
+
+async def test_a_short_key_is_taken_out_of_errors_as_a_word_only() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"success": False, "error": "a key that a shop lacks"}, status=401)
+
+    async with serving(answer, api_key="a") as store:
+        with pytest.raises(AuthenticationError) as caught:
+            await store.analytics.overview()
+    assert caught.value.message == "[the API key] key that [the API key] shop lacks"
+
+
 async def test_a_client_may_be_closed_twice(store: DevSkinClient) -> None:
     await store.analytics.overview()
     await store.aclose()
@@ -652,7 +762,7 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
 
 
 async def test_a_deadline_that_has_passed_sends_nothing(store: DevSkinClient) -> None:
-    passed = Deadline(5, now() - 1)
+    passed = Queueing(deadline=Deadline(5, now() - 1))
     with pytest.raises(TransportError, match="deadline of 5 s"):
         await store._reader.transport.send(calls.overview(), passed)
     assert store.budget.sent == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         from .app import run
+    except KeyboardInterrupt:
+        sys.stderr.write("devskin: interrupted\n")
+        return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("cyclopts", "rich"):
             raise

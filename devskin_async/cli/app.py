@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
 
 from cyclopts import App
 
@@ -55,6 +58,11 @@ def make_app() -> App:
     return app
 
 
+def _nowhere() -> TextIO:
+    """Stand in for a stream that was closed before the command began."""
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
 def run(argv: Sequence[str]) -> int:
     """Run one command and say on stderr how it failed, if it did.
 
@@ -65,7 +73,9 @@ def run(argv: Sequence[str]) -> int:
         The exit code.
     """
     # Retries are logged, and what nobody handles would be printed through the progress bars.
-    logging.getLogger("stamina").addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(logging.NullHandler())
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name that the terminal can't show is no error

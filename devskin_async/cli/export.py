@@ -14,7 +14,7 @@ from rich.text import Text
 from ..export import Exported, Format, Resource
 from ..export import export as export_files
 from .options import DEFAULTS, PATIENT, Connection, open_store
-from .render import Column, number, show, stderr, table
+from .render import Column, number, printable, show, stderr, table
 from .waits import telling_waits
 
 Choice = Literal["all", "orders", "products", "customers", "revenue", "overview"]
@@ -26,7 +26,7 @@ _COLUMNS: Sequence[Column[Exported]] = (
     Column("requests", lambda done: number(done.requests), "right"),
     Column("refused", lambda done: number(done.refused), "right"),
     Column("seconds", lambda done: Text(f"{done.seconds:.2f}"), "right"),
-    Column("file", lambda done: Text(str(done.path), overflow="fold"), shrinks=True),
+    Column("file", lambda done: Text(printable(str(done.path)), overflow="fold"), shrinks=True),
 )
 
 
@@ -71,7 +71,7 @@ async def export(
 def _closing(done: Sequence[Exported], out: Path, *, sandbox: bool) -> tuple[str, ...]:
     refused = sum(each.refused for each in done)
     said = (
-        f"{_counted(len(done), 'file')} in {out}: "
+        f"{_counted(len(done), 'file')} in {printable(str(out))}: "
         f"{_counted(sum(each.rows for each in done), 'row')} in "
         f"{_counted(sum(each.requests for each in done), 'request')}, "
         f"{refused or 'none'} refused."

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import cast
 
 from cyclopts import CycloptsError
+from cyclopts.exceptions import UnusedCliTokensError
 
 from ..errors import ConfigurationError, DevSkinError
 from .render import printable
@@ -23,37 +24,43 @@ WRONG_USE = 2
 _SIGPIPE = 13  # not among the signals of Windows
 
 
+_ENDS = {"SIGTERM": "terminated", "SIGHUP": "hung up"}
+
+
 class Terminated(BaseException):
-    """SIGTERM came."""
+    """A signal came that ends the command; its name is the argument."""
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does: cancelled, through its `finally` blocks.
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, through its `finally` blocks.
 
     Raises:
-        Terminated: It did, and the block did not end otherwise.
+        Terminated: One did, and the block did not end otherwise.
     """
     loop = asyncio.get_running_loop()
     task = cast(asyncio.Task[object], asyncio.current_task())
-    came = asyncio.Event()
+    came: list[str] = []
 
-    def end() -> None:
-        came.set()
+    def end(name: str) -> None:
+        came.append(name)
         task.cancel()
 
     # Neither Windows nor another thread has such signals.
+    numbers = {name: getattr(signal, name) for name in _ENDS if hasattr(signal, name)}
     with suppress(NotImplementedError, RuntimeError, ValueError):
-        loop.add_signal_handler(signal.SIGTERM, end)
+        for name, number in numbers.items():
+            loop.add_signal_handler(number, end, name)
     try:
         yield
     except asyncio.CancelledError:
-        if came.is_set():
-            raise Terminated from None
+        if came:
+            raise Terminated(came[0]) from None
         raise
     finally:
         with suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGTERM)
+            for number in numbers.values():
+                loop.remove_signal_handler(number)
 
 
 @contextmanager
@@ -104,7 +111,10 @@ def _explained(error: BaseException) -> tuple[str, int]:
         case KeyboardInterrupt():
             line, code = "interrupted", 128 + signal.SIGINT
         case Terminated():
-            line, code = "terminated", 128 + signal.SIGTERM
+            line, code = _ENDS[str(error)], 128 + getattr(signal, str(error))
+        case UnusedCliTokensError():  # it repeats what was typed, which could be a key
+            command = " ".join(("devskin", *(error.command_chain or ())))
+            line, code = f"There are words too many. See {command} --help.", WRONG_USE
         case CycloptsError():
             command = " ".join(("devskin", *(error.command_chain or ())))
             line, code = f"{error} See {command} --help.", WRONG_USE
@@ -133,7 +143,7 @@ def _keys(argv: Sequence[str]) -> Iterator[str]:
         yield key
     for word, following in zip(argv, (*argv[1:], ""), strict=True):
         option, _, value = word.partition("=")
-        if option == "--api-key" and (key := value or following):
+        if option in ("--api-key", "--key") and (key := value or following):
             yield key
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..errors import ConfigurationError
 from .failures import needing_extra
+from .options import Whole
 from .render import Column, show, stderr, stdout, table, words
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _COLUMNS: Sequence[Column[KeyInfo]] = (
 
 
 @app.command
-def create(name: str, /, *, db: Database, only: str | None = None, store: int = 1) -> None:
+def create(name: str, /, *, db: Database, only: str | None = None, store: Whole = 1) -> None:
     """Make a key and print it, this once: only its SHA-256 is kept.
 
     Example: devskin sandbox keys create nightly --only orders,products --db shop.db

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from attrs import frozen
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from ..client import DevSkinClient
 from ..errors import ConfigurationError
-from ..transport import Retry
-from .failures import ended_by_sigterm, needing_extra
+from ..options import Retry
+from ..ratelimit import RateLimit
+from .failures import ended_by_signals, needing_extra
 
 STORE = Group("Which store", sort_key=10)
 
 Flag: Parameter = Parameter(negative=(), show_default=False)
+
+
+def _whole(_: object, tokens: Sequence[Token]) -> int:
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?\d{1,19}", text, re.ASCII):
+        raise ValueError(f"a whole number is needed, not {text!r}")
+    return int(text)
+
+
+# cyclopts itself rounds 5.7 to 6, and takes 0x10 and 1_0.
+Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
 
 
 @Parameter(name="*", group=STORE)
@@ -64,7 +77,7 @@ async def open_store(
     """
     api_key, base_url = connection.api_key, connection.base_url
     async with AsyncExitStack() as stack:
-        stack.enter_context(ended_by_sigterm())
+        stack.enter_context(ended_by_signals())
         if connection.sandbox:
             if api_key is not None or base_url is not None:
                 raise ValueError("--sandbox brings its own address and key: leave yours out")
@@ -76,5 +89,11 @@ async def open_store(
             raise ConfigurationError(
                 "no API key: set DEVSKIN_API_KEY, or try it without one: --sandbox"
             )
-        client = DevSkinClient(api_key, base_url=base_url, timeout=connection.timeout, retry=retry)
+        client = DevSkinClient(
+            api_key,
+            base_url=base_url,
+            timeout=connection.timeout,
+            retry=retry,
+            rate_limit=RateLimit(reserve=0),  # nothing else runs in this process
+        )
         yield await stack.enter_async_context(client)

@@ -9,12 +9,12 @@ from cyclopts import Parameter
 from .. import convert
 from . import views
 from .lists import show_list
-from .options import DEFAULTS, Connection, Flag, open_store
+from .options import DEFAULTS, Connection, Flag, Whole, open_store
 from .render import show, stdout, write_bytes
 
 Status = Literal["pending", "paid", "shipped", "completed", "cancelled"]
 Period = Literal["7d", "30d", "90d", "1y"]
-Max = Annotated[int | None, Parameter(name="--max", show_default=False)]
+Max = Annotated[Whole | None, Parameter(name="--max", show_default=False)]
 Json = Annotated[bool, Flag]
 
 
@@ -59,7 +59,7 @@ async def revenue(
 
 
 async def order(
-    order_id: Annotated[int, Parameter(name="ID")],
+    order_id: Annotated[Whole, Parameter(name="ID")],
     /,
     *,
     json: Json = False,

@@ -14,10 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .. import convert
+
 T = TypeVar("T")
 
 # A table that is piped is as wide as its rows: nothing is cut off, one line stays one line.
 _UNBOUNDED = 10_000
+_NARROWEST = 40
 
 
 def stdout() -> Console:
@@ -34,6 +37,8 @@ def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNBOUNDED
+    # A table cut to less than this says nothing; a line that wraps still does.
+    console.width = max(console.width, _NARROWEST)
     return console
 
 
@@ -80,14 +85,12 @@ def number(value: int | Decimal | None) -> Text:
 
 def instant(value: dt.datetime | None) -> Text:
     """Show an instant in UTC, to the minute; None is left blank."""
-    if value is None:
-        return Text()
-    return Text(f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M}")
+    return Text() if value is None else Text(convert.instant(value)[:16].replace("T", " "))
 
 
 def day(value: dt.datetime) -> Text:
     """Show an instant's day in UTC."""
-    return Text(f"{value.astimezone(dt.UTC):%Y-%m-%d}")
+    return Text(convert.instant(value)[:10])
 
 
 @frozen

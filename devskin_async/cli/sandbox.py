@@ -12,8 +12,8 @@ from attrs import frozen
 from cyclopts import App, Group, Parameter
 
 from . import keys
-from .failures import ended_by_sigterm, needing_extra
-from .options import Flag
+from .failures import ended_by_signals, needing_extra
+from .options import Flag, Whole
 from .render import show, stderr, stdout
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class Data:
         key: The API key to accept; otherwise one is made.
     """
 
-    orders: int = 1563
-    products: int = 87
-    customers: int = 342
-    seed: int = 1
+    orders: Whole = 1563
+    products: Whole = 87
+    customers: Whole = 342
+    seed: Whole = 1
     db: Path | None = None
     key: str | None = None
 
@@ -81,7 +81,7 @@ class Limit:
     """
 
     limiter: LimiterKind = "fixed-window"
-    limit: int = 100
+    limit: Whole = 100
     per: float = 60.0
     quota_headers: QuotaHeaders = "none"
 
@@ -123,7 +123,7 @@ class Wire:
 @app.default
 async def run(
     *,
-    port: int = 8787,
+    port: Whole = 8787,
     data: Data = Data(),
     limit: Limit = Limit(),
     trouble: Trouble = Trouble(),
@@ -141,7 +141,7 @@ async def run(
         wire: How it reads the reference where that is silent.
     """
     sandbox = _describe(port, data, limit, trouble, wire)
-    with ended_by_sigterm():
+    with ended_by_signals():
         async with sandbox:
             _introduce(sandbox)
             with suppress(asyncio.CancelledError):  # Ctrl-C and SIGTERM are how it ends

@@ -36,6 +36,7 @@ _STYLES = {
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LONGEST_BAR = 40
 _SHORTEST_BAR = 8
+_LONGEST_PERIOD = 400
 
 
 def _status(status: OrderStatus) -> Text:
@@ -167,6 +168,9 @@ def _spans(daily: Sequence[DailyRevenue], label_of: Callable[[dt.date], str]) ->
     dates = [each.date for each in daily]
     first, last = min(dates), max(dates)
     spans: dict[str, Span] = {}
+    if (last - first).days > _LONGEST_PERIOD:  # a stray day is no reason for years of zeros
+        spans = {label: Span(label) for label in map(label_of, sorted(dates))}
+        last = first
     for offset in range((last - first).days + 1):
         label = label_of(first + dt.timedelta(offset))
         spans.setdefault(label, Span(label))

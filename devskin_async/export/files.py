@@ -21,7 +21,7 @@ async def whole_file(path: Path) -> AsyncIterator[BinaryIO]:
     """Write a file beside its name, and rename it into place when the block is done.
 
     What stood under the name before stays until then. If the block raises, or is cancelled,
-    what was written is removed.
+    what was written is removed. A link stays, and what it leads to is written.
 
     Args:
         path: The name. Missing folders above it are made.
@@ -33,8 +33,9 @@ async def whole_file(path: Path) -> AsyncIterator[BinaryIO]:
         OSError: The file can't be written; `filename` is `path`, or the folder in its way.
     """
     _make_folder(path.parent)
+    target = _target(path)
     # The name is drawn, so that two exports into one folder can't write into each other's file.
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     with _naming(path):
         raw = _NamedFile(part, path)
     try:
@@ -42,7 +43,7 @@ async def whole_file(path: Path) -> AsyncIterator[BinaryIO]:
             yield file
         with _naming(path):
             await asyncio.to_thread(_sync, part)
-            part.replace(path)
+            part.replace(target)
     finally:
         part.unlink(missing_ok=True)
 
@@ -66,6 +67,17 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _target(path: Path) -> Path:
+    """Tell which file a name is of in the end."""
+    if not path.is_symlink():
+        return path
+    target = Path(os.path.realpath(path))
+    # Renaming would put a plain file in the place of a device, or of a link of a circle.
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise OSError(errno.EINVAL, "the link leads to no file", str(path))
+    return target
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The wire, without any I/O: `calls` become requests, `answers` become records or errors."""
 
 from . import calls
-from .answers import MAX_BODY, MAX_ERROR_BODY, Answer, may_retry, read, succeeded
+from .answers import MAX_BODY, MAX_ERROR_BODY, Answer, may_retry, read, succeeded, told
 from .calls import DEFAULT_LIMIT, MAX_LIMIT, Call, page_count
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "page_count",
     "read",
     "succeeded",
+    "told",
 ]

@@ -7,9 +7,7 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TypeVar
-
-from attrs import frozen
+from typing import NamedTuple, TypeVar
 
 from .. import convert
 from ..errors import (
@@ -23,6 +21,7 @@ from ..errors import (
     ServerError,
     TransportError,
 )
+from ..ratelimit import Told, quota_told
 from .calls import Call
 
 T = TypeVar("T")
@@ -44,8 +43,7 @@ _MARKUP = re.compile(r"<(script|style).*?</\1\s*>|<[^>]*>", re.ASCII | re.DOTALL
 _SHOWN = 200
 
 
-@frozen
-class Answer:
+class Answer(NamedTuple):
     """What came back.
 
     Args:
@@ -116,6 +114,20 @@ def retry_after(headers: Mapping[str, str], at: dt.datetime) -> float | None:
     aware = date.replace(tzinfo=dt.UTC) if date.tzinfo is None else date
     seconds = (aware - at).total_seconds()
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def told(answer: Answer) -> Told:
+    """Give what an answer tells of the rate limit."""
+    remaining, reset_after = quota_told(answer.headers, answer.at)
+    wait = retry_after(answer.headers, answer.at)
+    if wait is None and remaining == 0 and reset_after is not None:
+        wait = min(reset_after, MAX_RETRY_AFTER)
+    return Told(
+        refused=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
+        retry_after=wait,
+        remaining=remaining,
+        reset_after=reset_after,
+    )
 
 
 def _error(call: Call[T], answer: Answer) -> APIError:

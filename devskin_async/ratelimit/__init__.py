@@ -1,7 +1,41 @@
-"""The budget of requests: `policy` values, `window` decisions, the `scheduler` that runs them."""
+"""The budget of requests.
 
-from .policy import Budget, RateLimit
-from .scheduler import Scheduler, Slot
+`policy` holds values; `window`, `fairness`, `forecast`, `shaping` and `quota` decide from the time
+alone; `store` keeps the slots; the `scheduler` runs them in an event loop and tells `events`.
+"""
+
+from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried
+from .fairness import FairQueue, Job
+from .policy import Budget, Lane, RateLimit, check_seconds, check_whole
+from .quota import Told, quota_told
+from .scheduler import Scheduler, Slot, SlotJob
+from .sharing import shared_scheduler
+from .store import MemoryStore, SlotStore
 from .window import Window
 
-__all__ = ["Budget", "RateLimit", "Scheduler", "Slot", "Window"]
+__all__ = [
+    "Adapted",
+    "Budget",
+    "Event",
+    "FairQueue",
+    "Granted",
+    "Job",
+    "Lane",
+    "MemoryStore",
+    "OnEvent",
+    "Paused",
+    "Queued",
+    "RateLimit",
+    "Refused",
+    "Retried",
+    "Scheduler",
+    "Slot",
+    "SlotJob",
+    "SlotStore",
+    "Told",
+    "Window",
+    "check_seconds",
+    "check_whole",
+    "quota_told",
+    "shared_scheduler",
+]

@@ -1,16 +1,45 @@
-"""What the budget is: the limit to keep, and a snapshot of how it stands."""
+"""What the budget is: the limit to keep, the lanes it is shared by, a snapshot of how it stands."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from enum import Enum
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
 
-def _finite(_: object, attribute: object, value: float) -> None:
-    if not math.isfinite(value):
-        name = getattr(attribute, "name", "value")
-        raise ValueError(f"{name} must be a finite number, not {value}")
+class Lane(Enum):
+    """Who a request is for: `INTERACTIVE` calls go before `BULK` work."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+    # Enum's own is Python code, and a lane is looked up several times for each request.
+    __hash__ = object.__hash__
+
+
+def check_whole(name: str, value: object, *, least: int) -> None:
+    """Check an argument that must be a whole number.
+
+    Raises:
+        ValueError: It is not, or it is less than `least`.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return
+    raise ValueError(f"{name} must be a whole number of {least} or more, not {value!r}")
+
+
+def check_seconds(name: str, value: object, *, positive: bool) -> None:
+    """Check an argument that must be a number of seconds.
+
+    Raises:
+        ValueError: It is not finite, or negative, or 0 where it must be positive.
+    """
+    if isinstance(value, int | float) and 0 <= value < math.inf and (value or not positive):
+        return
+    kind = "positive " if positive else ""
+    raise ValueError(f"{name} must be a {kind}number of seconds, not {value!r}")
 
 
 @frozen
@@ -22,14 +51,37 @@ class RateLimit:
         per: The span in seconds; the reference says a minute.
         burst: Size of the token bucket beneath the window, in requests: how many may be sent at
             once after a pause. The bucket refills at `requests` / `per`.
+        reserve: How many slots of the window bulk work leaves to interactive calls, and
+            interactive calls leave to bulk work that waits. At most `requests` - 1 are left.
 
     Raises:
-        ValueError: A number is not positive or not finite.
+        ValueError: A number is not positive (`reserve`: is negative) or not finite.
     """
 
-    requests: int = field(default=100, validator=[validators.instance_of(int), validators.ge(1)])
-    per: float = field(default=60.0, converter=float, validator=[_finite, validators.gt(0)])
-    burst: int = field(default=100, validator=[validators.instance_of(int), validators.ge(1)])
+    requests: int = 100
+    per: float = 60.0
+    burst: int = 100
+    reserve: int = 10
+
+    def __attrs_post_init__(self) -> None:
+        # Not attrs' validators: they make importing the package dearer.
+        check_whole("requests", self.requests, least=1)
+        check_whole("burst", self.burst, least=1)
+        check_whole("reserve", self.reserve, least=0)
+        check_seconds("per", self.per, positive=True)
+
+    def most(self, lane: Lane, *, contested: bool) -> int:
+        """Count the slots of the window that a lane may hold.
+
+        Args:
+            lane: The lane.
+            contested: Whether the other lane has requests waiting.
+        """
+        reserve = min(self.reserve, self.requests - 1)
+        bulk = self.requests - reserve
+        if lane is Lane.BULK:
+            return bulk
+        return self.requests - min(reserve, bulk) if contested else self.requests
 
 
 @frozen(kw_only=True)
@@ -55,3 +107,21 @@ class Budget:
     paused_for: float
     sent: int
     refused: int
+    _forecast: Callable[[int, Lane], float] = field(repr=False, eq=False, alias="forecast")
+
+    def forecast(self, requests: int = 1, *, lane: Lane = Lane.BULK) -> float:
+        """Predict how long further requests would wait.
+
+        Args:
+            requests: How many requests, of one job.
+            lane: Which lane they would wait in.
+
+        Returns:
+            Seconds from now until the last of them would have been sent, if nothing else comes.
+
+        Raises:
+            ValueError: `requests` is not positive.
+        """
+        if requests < 1:
+            raise ValueError(f"requests must be a positive integer, not {requests!r}")
+        return self._forecast(requests, lane)

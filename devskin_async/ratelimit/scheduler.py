@@ -1,33 +1,78 @@
-"""The budget's asyncio shell: callers queue here, first come first served.
+"""The budget's asyncio shell: callers queue here, and one dispatcher lets them go.
 
-The window decides (`window`); the token bucket beneath it shapes how fast the free slots are
-used. Only the caller at the head of the queue looks at either, so the bucket never has more than
-one waiter and its own order does not matter.
+The store's window decides whether a lane may go, fairness whose turn it is, the token bucket
+beneath shapes how fast free slots are used, and the shaper makes it smaller where the server
+refuses. The dispatcher runs while somebody waits, and sleeps until something can change.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
+from itertools import chain, repeat
+from types import TracebackType
+from typing import Self, TypeAlias
 
-from aiolimiter import AsyncLimiter
-from attrs import define
+from .bucket import Bucket
+from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, is_heard, tell
+from .fairness import FairQueue, Job
+from .forecast import Outlook, forecast
+from .policy import Budget, Lane, RateLimit
+from .quota import QuotaLeft, Told
+from .shaping import Shaper
+from .store import MemoryStore, SlotStore
 
-from .policy import Budget, RateLimit
-from .window import Window
+Turn: TypeAlias = "asyncio.Future[bool]"  # whether it is a probe
+SlotJob: TypeAlias = Job[Turn]
+
+_SMOOTHING = 0.2
 
 
-@define
 class Slot:
-    """A caller's turn to send one request.
+    """A caller's turn to send one request, as `async with`.
 
-    Args:
+    Attributes:
+        lane: The lane it waited in.
+        probe: Whether it goes alone after a pause, to see whether the server accepts again.
+        granted_at: When the turn came, on the loop's clock.
         queued: Seconds that the caller waited for it.
+        refused: Whether the server refused it, and so did not count it.
     """
 
-    queued: float
+    __slots__ = ("_job", "_scheduler", "granted_at", "lane", "probe", "queued", "refused")
+
+    def __init__(self, scheduler: Scheduler, lane: Lane, job: SlotJob | None) -> None:
+        self._scheduler = scheduler
+        self._job = job
+        self.lane: Lane = lane
+        self.probe: bool = False
+        self.refused: bool = False
+        self.granted_at: float = 0.0
+        self.queued: float = 0.0
+
+    def answered(self, told: Told) -> None:
+        """Say what the request was answered with, before the block ends."""
+        self.refused = told.refused
+        self._scheduler.learn(self, told)
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        self.probe = await self._scheduler.acquire(self.lane, self._job)
+        self.granted_at = loop.time()
+        self.queued = self.granted_at - asked
+        if is_heard(self._scheduler.listeners):
+            self._scheduler.tell(Granted(lane=self.lane, queued=self.queued))
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._scheduler.release(self)
 
 
 class Scheduler:
@@ -35,96 +80,245 @@ class Scheduler:
 
     Args:
         limit: The budget to keep.
+        store: Where the slots are kept; None keeps them in memory.
+
+    Attributes:
+        limit: The budget that is kept.
+        listeners: Called with what happens.
     """
 
-    def __init__(self, limit: RateLimit) -> None:
-        self._limit = limit
-        self._window = Window(limit.requests, limit.per)
-        self._bucket = AsyncLimiter(limit.burst, limit.burst * limit.per / limit.requests)
-        self._head = asyncio.Lock()
+    def __init__(self, limit: RateLimit, *, store: SlotStore | None = None) -> None:
+        self.limit = limit
+        self.listeners: set[OnEvent] = set()
+        self._store: SlotStore = MemoryStore(limit) if store is None else store
+        # A store that must be awaited is asked by the dispatcher alone: a caller that is cancelled
+        # meanwhile must not take a slot along, nor several go as one probe.
+        self._answers_at_once = store is None
+        self._shaper = Shaper(limit)
+        self._quota = QuotaLeft()
+        self._bucket = Bucket(self._shaper)
+        self._queues: dict[Lane, FairQueue[Turn]] = {lane: FairQueue() for lane in Lane}
+        self._waiting = dict.fromkeys(Lane, 0)
         self._changed = asyncio.Event()
-        self._waiting = 0
-        self._paused_until = -math.inf
-        self._pause = 0.0
+        self._dispatcher: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Future[None]] = set()
+        self._in_flight = 0
+        self._probe_out = False
+        self._round_trip = 0.0
         self._sent = 0
         self._refused = 0
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[Slot]:
-        """Wait for a turn, and hold its slot until the request is over.
+    def slot(self, lane: Lane = Lane.INTERACTIVE, job: SlotJob | None = None) -> Slot:
+        """Wait for a turn, and hold its slot until the request is over: `async with`.
 
         The slot is free again `per` seconds after the block ends, however it ends: a request
         that was cancelled may have been counted all the same. A caller cancelled while it waits
         costs nothing.
-        """
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
-        self._waiting += 1
-        try:
-            async with self._head:
-                await self._until_free(loop)
-                self._window.take(loop.time())
-        finally:
-            self._waiting -= 1
-        self._sent += 1
-        try:
-            yield Slot(queued=loop.time() - asked)
-        finally:
-            self._window.answered(loop.time())
-            self._changed.set()
-
-    def refuse(self, retry_after: float | None) -> None:
-        """Hold every caller back after a 429; an earlier, longer pause is not shortened.
 
         Args:
-            retry_after: Seconds to wait. None is as long as `per` / 30 at first, and twice as
-                long each time that it did not help, up to `per`.
+            lane: The lane to wait in.
+            job: What the request is part of; jobs take turns. None is a job of its own.
         """
-        self._refused += 1
-        now = asyncio.get_running_loop().time()
-        if retry_after is None:
-            retry_after = self._grown_pause(now)
-        self._paused_until = max(self._paused_until, now + retry_after)
+        return Slot(self, lane, job)
 
-    def _grown_pause(self, now: float) -> float:
-        per = self._limit.per
-        if now < self._paused_until:
-            return 0.0  # one burst of refusals is one lesson
-        if now > self._paused_until + per:
-            self._pause = per / 60
-        self._pause = min(2 * self._pause, per)
-        return self._pause
+    async def acquire(self, lane: Lane, job: SlotJob | None = None) -> bool:
+        """Take a slot, as soon as it is this caller's turn; `slot` does it and gives it back.
+
+        Args:
+            lane: The lane to wait in.
+            job: What the request is part of; None is a job of its own.
+
+        Returns:
+            Whether it is a probe, which goes alone until it is answered.
+        """
+        free = self._answers_at_once and self._may_go() and not self._anybody_waits()
+        if free and self._bucket.has_token() and self._store.take(lane, contested=False) == 0:
+            await self._bucket.draw()
+            probe = self._go()
+        else:
+            probe = await self._queue(lane, Job() if job is None else job)
+        self._sent += 1
+        return probe
+
+    async def release(self, slot: Slot) -> None:
+        """Give a slot back: its request is over, and it is free again after `per` seconds."""
+        now = asyncio.get_running_loop().time()
+        self._in_flight -= 1
+        self._probe_out = self._probe_out and not slot.probe
+        self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
+        give_back = self._store.unused if slot.refused else self._store.answered
+        if (work := give_back(slot.lane)) is None:
+            self._changed.set()
+        else:
+            await self._settle(work)
+
+    def learn(self, slot: Slot, told: Told) -> None:
+        """Take in what a request was answered with.
+
+        Args:
+            slot: The request's.
+            told: Whether it was refused, and what the headers say.
+        """
+        now = asyncio.get_running_loop().time()
+        before = self._shaper.shape
+        if told.remaining is not None and told.reset_after is not None:
+            self._quota.told(now, told.remaining, told.reset_after, self._in_flight - 1)
+        if told.refused:
+            self._refused += 1
+            self.tell(Refused(lane=slot.lane, retry_after=told.retry_after))
+            pause = self._shaper.refused(now, slot.granted_at)
+            # "At once" is no answer to a refusal.
+            if seconds := told.retry_after or pause:
+                self._pause(seconds)
+        else:
+            self._shaper.accepted(now, slot.granted_at)
+        if self._shaper.shape != before:
+            self.tell(Adapted(burst=self._shaper.shape.burst, rate=self._shaper.shape.rate))
+        self._changed.set()
+
+    def forecast(self, requests: int, lane: Lane) -> float:
+        """Predict how long the last of a new job's requests would wait, in seconds."""
+        now = asyncio.get_running_loop().time()
+        contested = self._is_contested(lane)
+        ahead = self._queues[lane].ahead_of_new_job(requests)
+        before = self._waiting[Lane.INTERACTIVE] if lane is Lane.BULK else 0
+        return forecast(
+            Outlook(
+                window=self._store.snapshot(),
+                shape=self._shaper.shape,
+                now=now,
+                opens=now + max(self._store.paused_for(), self._quota.wait(now)),
+                tokens=self._bucket.tokens(),
+                round_trip=self._round_trip,
+            ),
+            chain(
+                repeat((Lane.INTERACTIVE, True), before),
+                repeat((lane, contested), ahead + requests),
+            ),
+        )
 
     def budget(self) -> Budget:
         """Take a snapshot; outside a running event loop there is no time to tell."""
-        now = asyncio.get_running_loop().time()
+        window = self._store.snapshot()
         return Budget(
-            limit=self._limit.requests,
-            per=self._limit.per,
-            available=self._window.available(now),
-            in_flight=self._window.in_flight,
-            waiting=self._waiting,
-            paused_for=max(0.0, self._paused_until - now),
+            limit=self.limit.requests,
+            per=self.limit.per,
+            available=window.available(asyncio.get_running_loop().time()),
+            in_flight=window.in_flight,
+            waiting=sum(self._waiting.values()),
+            paused_for=self._store.paused_for(),
             sent=self._sent,
             refused=self._refused,
+            forecast=self.forecast,
         )
 
-    async def _until_free(self, loop: asyncio.AbstractEventLoop) -> None:
-        await self._until_open(loop)
-        await self._bucket.acquire()
-        while self._paused_until > loop.time():
-            await self._until_open(loop)
+    async def _queue(self, lane: Lane, job: SlotJob) -> bool:
+        loop = asyncio.get_running_loop()
+        turn: Turn = loop.create_future()
+        self._queues[lane].push(job, turn)
+        self._waiting[lane] += 1
+        if is_heard(self.listeners):
+            self.tell(Queued(lane=lane, waiting=sum(self._waiting.values())))
+        self._changed.set()
+        if self._dispatcher is None or self._dispatcher.done():
+            self._dispatcher = loop.create_task(self._dispatch(loop))
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            self._changed.set()
+            if turn.cancelled():
+                self._waiting[lane] -= 1
+            else:  # the turn had come, and the caller was cancelled before it could go
+                self._in_flight -= 1
+                self._bucket.put_back()
+                self._probe_out = self._probe_out and not turn.result()
+                await self._settle(self._store.unused(lane))
+            raise
 
-    async def _until_open(self, loop: asyncio.AbstractEventLoop) -> None:
-        while True:
-            now = loop.time()
-            free = self._window.next_free(now)
-            opens = None if free is None else max(free, self._paused_until)
-            if opens is not None and opens <= now:
-                return
-            self._changed.clear()
-            try:
-                async with asyncio.timeout_at(opens):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+    async def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._anybody_waits():
+            self._changed.clear()  # what changes while a store is asked must not be missed
+            if not self._may_go():
+                await self._until_changed(self._quota.wait(loop.time()) or math.inf)
+                continue
+            lane, wait = await self._take_for_somebody()
+            if lane is None:
+                await self._until_changed(wait)
+            elif self._bucket.has_token() and self._waits(lane):
+                await self._bucket.draw()
+                self._waiting[lane] -= 1
+                self._queues[lane].pop().set_result(self._go())
+            else:
+                await self._settle(self._store.unused(lane))
+                if not self._bucket.has_token():
+                    await self._bucket.draw()
+                    self._bucket.put_back()  # the world may have changed meanwhile: decide again
+
+    async def _take_for_somebody(self) -> tuple[Lane | None, float]:
+        """Take a slot for the lane that goes first; else say how long none is to be had."""
+        soonest = math.inf
+        for lane in (Lane.INTERACTIVE, Lane.BULK):
+            if self._waits(lane):
+                taken = self._store.take(lane, contested=self._is_contested(lane))
+                wait = taken if isinstance(taken, float) else await taken
+                if wait <= 0:
+                    return lane, 0.0
+                soonest = min(soonest, wait)
+        return None, soonest
+
+    def _go(self) -> bool:
+        self._in_flight += 1
+        self._quota.spend()
+        self._probe_out = self._shaper.probing
+        return self._probe_out
+
+    def _may_go(self) -> bool:
+        """Say whether anything may go, the window aside: one probe at a time, and quota left."""
+        if self._probe_out:
+            return False
+        return self._quota.wait(asyncio.get_running_loop().time()) <= 0
+
+    def _is_contested(self, lane: Lane) -> bool:
+        return self._waits(Lane.BULK if lane is Lane.INTERACTIVE else Lane.INTERACTIVE)
+
+    def _waits(self, lane: Lane) -> bool:
+        # The queue knows of a caller that was cancelled before the caller itself does.
+        return self._queues[lane].first() is not None
+
+    def _anybody_waits(self) -> bool:
+        return self._waits(Lane.INTERACTIVE) or self._waits(Lane.BULK)
+
+    async def _until_changed(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _pause(self, seconds: float) -> None:
+        before = self._store.paused_for()
+        if (pause := self._store.refused(seconds)) is not None:
+            self._later(pause)
+        if seconds > before:
+            self.tell(Paused(seconds=seconds))
+
+    async def _settle(self, work: Awaitable[None] | None) -> None:
+        """Wait for what a store does, though the caller be cancelled, and look at it anew."""
+        if work is not None:
+            await asyncio.shield(self._later(work))
+        self._changed.set()
+
+    def _later(self, work: Awaitable[None]) -> asyncio.Future[None]:
+        """Let a store do something, whoever waits for it."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Future[None]) -> None:
+        self._under_way.discard(task)
+        self._changed.set()
+
+    def tell(self, event: Event) -> None:
+        """Log an event, and hand it to whoever listens."""
+        tell(event, self.listeners)

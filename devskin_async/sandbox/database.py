@@ -120,19 +120,30 @@ def open_database(path: str | Path | None = None) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: str | Path | None) -> None:
     """Make the tables of an empty database, and refuse any other that is not ours."""
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if _is_empty(connection):
+        with _immediate(connection):
+            # Looked at again: another process may have made them while this one had no lock.
+            if _is_empty(connection):
+                _make_tables(connection)
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if tables == 0:
-        connection.executescript(
-            f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID};"
-            f" PRAGMA user_version = {SCHEMA_VERSION}; {SCHEMA} COMMIT;"
-        )
-    elif application_id != APPLICATION_ID:
+    if application_id != APPLICATION_ID:
         raise SandboxError(f"{path} is a SQLite database, but not a sandbox's")
-    elif version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION:
         raise SandboxError(f"{path} was made by another version of the sandbox (schema {version})")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema").fetchone() is None
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    # One by one: executescript would end the transaction first.
+    for statement in SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 @attrs.frozen
@@ -161,6 +172,8 @@ def list_stores(connection: sqlite3.Connection) -> tuple[StoreInfo, ...]:
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Hold several writes together: all of them, or none when the block raises.
 
+    Within another transaction it is a part of that one.
+
     Args:
         connection: A connection in autocommit.
 
@@ -170,13 +183,24 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     Raises:
         SandboxError: The database can't be written: it is locked, read-only or full.
     """
+    if connection.in_transaction:
+        yield
+        return
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with _immediate(connection):
             yield
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         raise SandboxError(f"cannot write the database: {error}") from error
+
+
+@contextmanager
+def _immediate(connection: sqlite3.Connection) -> Iterator[None]:
+    """Keep other writers out from the beginning, so that what is read stays true till the end."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite itself ends some that fail, as on a full disk
+            connection.execute("ROLLBACK")
+        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
 import struct
 from collections import deque
@@ -13,6 +12,7 @@ import attrs
 from aiohttp import web
 
 from .records import FaultKind, SandboxError
+from .seeds import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +65,7 @@ class FaultPlan:
         self.slow: float = faults.slow
         self._faults = faults
         self._script = deque(faults.script)
-        self._rng = random.Random(seed)  # noqa: S311 - the same faults for the same seed
+        self._rng = seeded(seed)
 
     def extend(self, script: Iterable[ScriptItem]) -> None:
         """Write the script on: what happens to the next requests.

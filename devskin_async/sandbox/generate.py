@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import random
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -13,8 +12,10 @@ from . import people
 from .catalogue import Product, make_products
 from .database import transaction
 from .records import DAY_MS, EPOCH, SandboxError
+from .seeds import seeded
 
 if TYPE_CHECKING:
+    import random
     import sqlite3
 
 SPAN_DAYS: Final = 730
@@ -89,7 +90,7 @@ def create_store(
     day = datetime.now(UTC).date() if today is None else today
     if day.toordinal() <= SPAN_DAYS + 2 * HEAD_START_DAYS:
         raise SandboxError(f"no two years of orders fit before {day}")
-    rng = random.Random(seed)  # noqa: S311 - a store, not a secret
+    rng = seeded(seed)
     with transaction(connection):
         base = _Base(
             *(_last_id(connection, t) for t in ("stores", "orders", "products", "customers"))

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from . import keys
 from .catalogue import unique
-from .database import list_stores, open_database
+from .database import list_stores, open_database, transaction
 from .faults import FaultPlan, Faults, ScriptItem
 from .generate import Sizes, create_store
 from .limiter import make_limiter
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 STORE_NAME: Final = "Sandbox store"
 KEY_NAME: Final = "sandbox"
+
+BUSY_MILLISECONDS: Final = 1000
+"""How long a request may wait for another process's lock; all others wait with it."""
 
 CLOSING_SECONDS: Final = 0.2
 """How long answers under way may take to finish when the sandbox closes."""
@@ -223,6 +226,7 @@ class Sandbox:
         self._connection = open_database(self._db)
         try:
             self._key = self._accept_key(self._first_store())
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
             await self._listen(self._connection)
         except sqlite3.Error as error:
             await self.close()
@@ -259,24 +263,38 @@ class Sandbox:
         """Give the first store's id, and make the store if the database has none yet."""
         if stores := list_stores(self.connection):
             return stores[0].id
-        return create_store(
-            self.connection,
-            STORE_NAME,
-            orders=self._sizes.orders,
-            products=self._sizes.products,
-            customers=self._sizes.customers,
-            seed=self._seed,
-            today=self._today,
-        )
+        with transaction(self.connection):
+            # Looked at again: another process may have made it while this one had no lock.
+            if stores := list_stores(self.connection):
+                return stores[0].id
+            return create_store(
+                self.connection,
+                STORE_NAME,
+                orders=self._sizes.orders,
+                products=self._sizes.products,
+                customers=self._sizes.customers,
+                seed=self._seed,
+                today=self._today,
+            )
 
     def _accept_key(self, store_id: int) -> str:
         """Make the sandbox's key, or find the one it was given among those of the database."""
-        if self._key is not None and (known := keys.find(self.connection, self._key)) is not None:
-            if known.revoked_at is not None:
-                raise SandboxError("the key was revoked")
-            return self._key
-        taken = {key.name for key in keys.list_keys(self.connection) if key.revoked_at is None}
-        return keys.create(self.connection, store_id, unique(KEY_NAME, taken), text=self._key)
+        if (known := self._known_key()) is not None:
+            return known
+        with transaction(self.connection):
+            # Looked at again: another process may have made it while this one had no lock.
+            if (known := self._known_key()) is not None:
+                return known
+            taken = {key.name for key in keys.list_keys(self.connection) if key.revoked_at is None}
+            return keys.create(self.connection, store_id, unique(KEY_NAME, taken), text=self._key)
+
+    def _known_key(self) -> str | None:
+        """Give the key it was given if the database has it."""
+        if self._key is None or (known := keys.find(self.connection, self._key)) is None:
+            return None
+        if known.revoked_at is not None:
+            raise SandboxError("the key was revoked")
+        return self._key
 
     async def _listen(self, connection: sqlite3.Connection) -> None:
         settings = Settings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
@@ -24,7 +25,6 @@ from .queries import StoreReader
 from .quota import quota_headers
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections import deque
     from collections.abc import Callable
 
@@ -138,8 +138,12 @@ class StoreServer:
                 return await self._answer_api(request, headers)
         except _ApiError as error:
             return _error(error.status, error.message, {**headers, **error.headers})
-        except Exception:  # noqa: BLE001 - whatever it is, the client gets an envelope
-            _log.exception("the sandbox failed on %s %s", request.method, request.path)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an envelope
+            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                # Another process has the file; nothing is wrong with the sandbox.
+                _log.warning("no answer to %s %s: %s", request.method, request.path, error)
+            else:
+                _log.exception("the sandbox failed on %s %s", request.method, request.path)
             return _error(500, "Internal server error", headers)
         return _error(404, "Not found")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,14 @@ def devskin(capsys: pytest.CaptureFixture[str]) -> Devskin:
         return Ran(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def _heeding_ctrl_c() -> Iterator[None]:
+    """A shell lets what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="package")

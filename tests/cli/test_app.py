@@ -64,7 +64,7 @@ def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
         (("invoices",), 'Unknown command "invoices"'),
         (("orders", "--stat", "paid"), "Unknown option: "),
         (("orders", "--status", "new"), 'Invalid value "new" for'),
-        (("orders", "--max", "many"), 'unable to convert "many" into int'),
+        (("orders", "--max", "many"), "a whole number is needed, not 'many'"),
         (("orders", "--date-from", "2026-02-30", "--sandbox"), "date_from must be a day"),
         (("revenue", "--period", "2d"), 'Invalid value "2d" for'),
         (("order",), "requires an argument"),
@@ -176,7 +176,11 @@ def test_devskin_debug_shows_where_an_error_comes_from(
 
 @pytest.mark.parametrize(
     ("number", "told", "code"),
-    [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)],
+    [
+        (signal.SIGINT, "interrupted", 130),
+        (signal.SIGTERM, "terminated", 143),
+        (signal.SIGHUP, "hung up", 129),
+    ],
 )
 def test_a_signal_ends_a_command_in_one_line(
     number: signal.Signals,
@@ -219,9 +223,63 @@ def test_a_closed_pipe_ends_a_command_without_a_word(
     assert "devskin: " not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("order", "5.7"),
+        ("order", "0x10"),
+        ("order", "1_0"),
+        ("orders", "--max", "1.5"),
+        ("sandbox", "--port", "80.5"),
+    ],
+)
+def test_a_number_that_is_not_whole_is_a_wrong_use(devskin: Devskin, argv: tuple[str, ...]) -> None:
+    ran = devskin(*argv)
+    assert ran.code == 2
+    assert f"a whole number is needed, not '{argv[-1]}'" in ran.err
+
+
+def test_words_too_many_are_not_repeated(devskin: Devskin) -> None:
+    ran = devskin("overview", KEY)
+    assert ran == (2, "", "devskin: There are words too many. See devskin overview --help.\n")
+
+
+def test_streams_that_were_closed_before_are_no_error(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["overview", *store_options(box)]) == 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.close()
+
+
+def test_ctrl_c_while_the_command_is_still_loading_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "devskin_async.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "devskin_async.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert main(["overview"]) == 130
+    assert capsys.readouterr().err == "devskin: interrupted\n"
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "20"])
+def test_a_width_that_is_too_small_for_a_table_is_not_taken_at_its_word(
+    box: Sandbox, devskin: Devskin, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    ran = devskin("overview", *store_options(box))
+    assert "Revenue" in ran.out
+
+
 def test_a_cancellation_by_someone_else_is_no_signal() -> None:
     async def command() -> None:
-        with failures.ended_by_sigterm():
+        with failures.ended_by_signals():
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
@@ -252,7 +310,7 @@ def test_retries_are_not_logged_to_the_terminal(devskin: Devskin) -> None:
         ran = devskin("overview", "--base-url", url, "--api-key", KEY)
     assert ran.code == 1
     assert len(ran.err.splitlines()) == 1
-    assert logging.getLogger("stamina").handlers
+    assert logging.getLogger().handlers
 
 
 @pytest.mark.parametrize("library", ["cyclopts", "rich"])

@@ -113,6 +113,13 @@ def test_a_store_that_sold_nothing_has_no_bars(devskin: Devskin) -> None:
     assert (ran.code, ran.out) == (0, "30.00 in 30d, from 0 orders\n")
 
 
+def test_a_stray_day_does_not_bring_years_of_zeros(devskin: Devskin) -> None:
+    body = revenue_of(b"7d", {"2026-02-13": "20.00", "1970-01-01": "10.00"})
+    with in_thread(lambda: answering(body)) as url:
+        ran = devskin("revenue", "--period", "7d", "--base-url", url, "--api-key", "key")
+    assert [row[0] for row in rows_of(ran.out)] == ["1970-01-01", "2026-02-13"]
+
+
 def test_days_without_money_have_no_bars(devskin: Devskin) -> None:
     body = revenue_of(b"7d", {"2026-02-13": "0", "2026-02-12": "-5.00"})
     with in_thread(lambda: answering(body)) as url:

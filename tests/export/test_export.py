@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import resource as limits
 import signal
 import sys
@@ -141,6 +142,38 @@ async def test_an_older_file_is_replaced_whole(tmp_path: Path) -> None:
     async with serving(Sandbox()) as store:
         await export(store, ["overview"], tmp_path)
     assert len((tmp_path / "overview.jsonl").read_bytes().splitlines()) == 1
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_link_stays_and_what_it_leads_to_is_written(there: bool, tmp_path: Path) -> None:
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    out.mkdir()
+    kept.mkdir()
+    link, target = out / "overview.jsonl", kept / "latest"
+    if there:
+        target.write_text("x" * 10_000)
+    link.symlink_to(Path("..") / "kept" / "latest")
+    async with serving(Sandbox()) as store:
+        (done,) = await export(store, ["overview"], out)
+    assert done.path == link
+    assert link.is_symlink()
+    assert not target.is_symlink()
+    assert len(target.read_bytes().splitlines()) == 1
+    assert (names(out), names(kept)) == ({link.name}, {target.name})
+
+
+@pytest.mark.parametrize("target", ["../pipe", ".", "orders.jsonl"])
+async def test_a_link_that_leads_to_no_file_is_refused(target: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    out = tmp_path / "out"
+    out.mkdir()
+    link = out / "orders.jsonl"
+    link.symlink_to(target)
+    error = await no_export(OSError, out)
+    assert (error.strerror, error.filename) == ("the link leads to no file", str(link))
+    assert str(link.readlink()) == target
+    assert (tmp_path / "pipe").is_fifo()
+    assert names(out) == {link.name}
 
 
 async def no_export(error: type[OSError], out: Path, file_format: Format = "jsonl") -> OSError:

@@ -122,6 +122,17 @@ async def test_money_that_a_parquet_column_can_not_hold_is_named(
     assert Decimal(info.value.received) == Decimal(total)
 
 
+async def test_the_row_an_error_names_is_counted_through_all_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_module, "ROW_GROUP", 100)
+    box = Sandbox(orders=250, order="id")
+    async with serving(box) as store:
+        box.connection.execute("UPDATE orders SET total = ? WHERE id = 203", (10**18,))
+        with pytest.raises(DecodeError, match=r"orders\[202\]\.total: expected .*decimal128"):
+            await export(store, ["orders"], tmp_path, format="parquet")
+
+
 async def test_an_integer_that_a_parquet_column_can_not_hold_is_named(tmp_path: Path) -> None:
     async with answering(page(order(order_id=int(HUGE)))) as store:
         with pytest.raises(DecodeError, match=rf"orders\[0\]\.id: expected .*int64.*{HUGE}"):

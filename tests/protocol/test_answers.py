@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from devskin_async import errors
-from devskin_async.protocol import Answer, Call, calls, may_retry, read
+from devskin_async.protocol import Answer, Call, calls, may_retry, read, told
 from devskin_async.protocol.answers import retry_after
 from tests import samples
 
@@ -222,6 +222,25 @@ def test_retry_after_may_be_missing() -> None:
 def test_no_retry_after_is_negative_or_above_5_minutes(text: str) -> None:
     seconds = retry_after({"Retry-After": text}, NOW)
     assert seconds is None or 0 <= seconds <= 300
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "20"}, 20),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "4000"}, 300),
+        ({"X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "20"}, None),
+        ({"Retry-After": "7", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "20"}, 7),
+    ],
+)
+def test_a_refusal_tells_how_long_to_wait_by_retry_after_or_by_its_reset(
+    headers: dict[str, str], wait: float | None
+) -> None:
+    refused = told(Answer(429, CIMultiDict(headers), b"", NOW))
+    assert (refused.refused, refused.retry_after) == (True, wait)
+    assert not told(Answer(200, CIMultiDict(headers), b"", NOW)).refused
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -131,6 +131,10 @@ def test_a_wrong_argument_is_a_value_error_that_names_it(
     assert message in str(caught.value)
 
 
+def test_an_empty_list_has_one_page() -> None:
+    assert page_count(0, 100) == 1
+
+
 @given(total=st.integers(0, 10**6), limit=st.integers(1, 100))
 def test_the_pages_hold_all_rows_and_no_page_is_spare(total: int, limit: int) -> None:
     pages = page_count(total, limit)

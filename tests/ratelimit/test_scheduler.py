@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from functools import partial
+from itertools import pairwise
 
 import pytest
+from attrs import evolve
 
-from devskin_async import RateLimit
-from devskin_async.ratelimit import Scheduler
-from tests.virtual_time import virtual_time
+from devskin_async import Event, Granted, Lane, Paused, Queued, RateLimit, Refused
+from devskin_async.ratelimit import MemoryStore, Scheduler, Told, Window
+from devskin_async.testing import VirtualTimeLoop, virtual_time
 
 # A turn of the virtual clock is a nanosecond.
 near = partial(pytest.approx, abs=1e-6)
@@ -129,9 +132,9 @@ async def test_a_slot_tells_how_long_its_caller_queued() -> None:
 async def test_a_refusal_holds_everybody_back_and_a_shorter_one_does_not_shorten_it() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     start = now()
-    async with scheduler.slot():
-        scheduler.refuse(30)
-        scheduler.refuse(5)
+    async with scheduler.slot() as one, scheduler.slot() as another:
+        one.answered(Told(refused=True, retry_after=30))
+        another.answered(Told(refused=True, retry_after=5))
     assert scheduler.budget().paused_for == near(30)
     assert await gather(scheduler, 2) == near([start + 30] * 2)
     assert scheduler.budget().paused_for == 0
@@ -142,13 +145,15 @@ async def test_a_refusal_that_says_no_time_pauses_for_longer_each_time_up_to_the
     scheduler = Scheduler(RateLimit(100, 60))
     pauses: list[float] = []
     for _ in range(7):
-        async with scheduler.slot():
-            scheduler.refuse(None)
-            scheduler.refuse(None)  # of the same burst
+        async with scheduler.slot() as slot:
+            slot.answered(Told(refused=True))
+            slot.answered(Told(refused=True))  # of the same burst
         pauses.append(scheduler.budget().paused_for)
     assert pauses == near([2, 4, 8, 16, 32, 60, 60])
-    await asyncio.sleep(121)
-    scheduler.refuse(None)
+    async with scheduler.slot() as slot:
+        slot.answered(Told())
+    async with scheduler.slot() as slot:
+        slot.answered(Told(refused=True))
     assert scheduler.budget().paused_for == near(2)
 
 
@@ -160,7 +165,7 @@ async def test_a_refusal_that_comes_while_a_caller_waits_for_the_bucket_holds_it
     await request(scheduler, sent)
     waiting = asyncio.create_task(request(scheduler, sent))
     await asyncio.sleep(0.5)
-    scheduler.refuse(10)
+    scheduler._pause(10)
     await waiting
     assert sent == near([start, start + 10.5])
 
@@ -171,11 +176,10 @@ async def test_the_budget_counts_what_is_free_in_flight_waiting_sent_and_refused
     sent: list[float] = []
     tasks = [asyncio.create_task(request(scheduler, sent, seconds=10)) for _ in range(3)]
     await asyncio.sleep(1)
-    scheduler.refuse(0)
     budget = scheduler.budget()
     assert (budget.limit, budget.per) == (2, 60)
     assert (budget.available, budget.in_flight, budget.waiting) == (0, 2, 1)
-    assert (budget.sent, budget.refused) == (2, 1)
+    assert (budget.sent, budget.refused) == (2, 0)
     await asyncio.gather(*tasks)
     budget = scheduler.budget()
     assert (budget.available, budget.in_flight, budget.waiting, budget.sent) == (1, 0, 0, 3)
@@ -204,3 +208,251 @@ async def test_no_span_at_the_server_has_more_than_the_limit_whatever_the_delays
     counted.sort()
     assert len(counted) >= 45
     assert all(b - a >= 10 for a, b in zip(counted, counted[5:], strict=False))
+
+
+@virtual_time
+async def test_after_a_pause_one_request_goes_alone_until_it_is_answered() -> None:
+    scheduler = Scheduler(RateLimit(100, 60))
+    start = now()
+    async with scheduler.slot() as slot:
+        slot.answered(Told(refused=True, retry_after=10))
+    sent: list[float] = []
+    first = asyncio.create_task(answered(scheduler, sent, after=5, refused=False))
+    await asyncio.sleep(1)
+    others = [asyncio.create_task(answered(scheduler, sent)) for _ in range(5)]
+    await asyncio.gather(first, *others)
+    assert sent == near([start + 10] + [start + 15] * 5)
+
+
+async def answered(
+    scheduler: Scheduler, sent: list[float], *, after: float = 0.0, refused: bool = False
+) -> None:
+    async with scheduler.slot() as slot:
+        sent.append(now())
+        await asyncio.sleep(after)
+        slot.answered(Told(refused=refused))
+
+
+@virtual_time
+async def test_a_probe_that_is_cancelled_lets_the_next_one_go() -> None:
+    scheduler = Scheduler(RateLimit(100, 60))
+    async with scheduler.slot() as slot:
+        slot.answered(Told(refused=True, retry_after=10))
+    sent: list[float] = []
+    probe = asyncio.create_task(answered(scheduler, sent, after=1000))
+    await asyncio.sleep(11)
+    other = asyncio.create_task(answered(scheduler, sent))
+    await asyncio.sleep(1)
+    probe.cancel()
+    await other
+    assert sent == near([10, 12])
+
+
+@virtual_time
+async def test_a_refusal_within_the_budget_shapes_the_flow() -> None:
+    scheduler = Scheduler(RateLimit(100, 60))
+    sent: list[float] = []
+    await asyncio.gather(*(answered(scheduler, sent) for _ in range(20)))
+    await answered(scheduler, sent, refused=True)
+    sent.clear()
+    await asyncio.gather(*(answered(scheduler, sent) for _ in range(5)))
+    gaps = [later - earlier for earlier, later in pairwise(sent[1:])]
+    assert gaps == near([1 / (100 / 60 * 0.99)] * 3)
+
+
+@virtual_time
+async def test_a_refused_request_is_not_counted_and_gives_its_slot_back() -> None:
+    scheduler = Scheduler(RateLimit(10, 60))
+    async with scheduler.slot() as slot:
+        slot.answered(Told(refused=True, retry_after=1))
+    assert scheduler.budget().available == 10
+
+
+@virtual_time
+async def test_quota_headers_that_leave_nothing_hold_everybody_until_the_reset() -> None:
+    scheduler = Scheduler(RateLimit(100, 60))
+    async with scheduler.slot() as slot:
+        slot.answered(Told(remaining=2, reset_after=30))
+    assert await gather(scheduler, 4) == near([0, 0, 30, 30])
+
+
+@virtual_time
+async def test_quota_headers_never_raise_the_budget_above_our_own() -> None:
+    scheduler = Scheduler(RateLimit(2, 60))
+    async with scheduler.slot() as slot:
+        slot.answered(Told(remaining=1000, reset_after=1))
+    assert await gather(scheduler, 3) == near([0, 60, 60])
+
+
+def rounded(event: Event) -> Event:
+    return evolve(event, queued=round(event.queued, 6)) if isinstance(event, Granted) else event
+
+
+@virtual_time
+async def test_what_happens_is_told_in_order() -> None:
+    scheduler = Scheduler(RateLimit(1, 60, reserve=0))
+    told: list[Event] = []
+    scheduler.listeners.add(told.append)
+    async with scheduler.slot() as slot:
+        waiting = asyncio.create_task(answered(scheduler, []))
+        await asyncio.sleep(1)
+        slot.answered(Told(refused=True, retry_after=7))
+    await waiting
+    assert [rounded(event) for event in told] == [
+        Granted(lane=Lane.INTERACTIVE, queued=0.0),
+        Queued(lane=Lane.INTERACTIVE, waiting=1),
+        Refused(lane=Lane.INTERACTIVE, retry_after=7),
+        Paused(seconds=7),
+        Granted(lane=Lane.INTERACTIVE, queued=8.0),
+    ]
+
+
+@virtual_time
+async def test_a_listener_that_fails_is_logged_and_stops_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scheduler = Scheduler(RateLimit())
+    told: list[Event] = []
+
+    def fail(event: Event) -> None:
+        told.append(event)
+        raise KeyError("listener")
+
+    scheduler.listeners.add(fail)
+    await gather(scheduler, 2)
+    assert len(told) == 2
+    assert "on_event failed on Granted(" in caplog.text
+
+
+@virtual_time
+async def test_events_are_logged_under_the_ratelimits_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="devskin_async.ratelimit")
+    scheduler = Scheduler(RateLimit())
+    async with scheduler.slot() as slot:
+        slot.answered(Told(refused=True))
+    told = [(record.levelname, record.getMessage().partition("(")[0]) for record in caplog.records]
+    assert told == [("DEBUG", "Granted"), ("INFO", "Refused"), ("INFO", "Paused")]
+
+
+class SlowStore:
+    """A store that takes a while, as one that many share would."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self._store = MemoryStore(limit)
+
+    async def take(self, lane: Lane, *, contested: bool) -> float:
+        await asyncio.sleep(0.01)
+        return self._store.take(lane, contested=contested)
+
+    async def answered(self, lane: Lane) -> None:
+        await asyncio.sleep(0.01)
+        self._store.answered(lane)
+
+    async def unused(self, lane: Lane) -> None:
+        await asyncio.sleep(0.01)
+        self._store.unused(lane)
+
+    async def refused(self, seconds: float) -> None:
+        await asyncio.sleep(0.01)
+        self._store.refused(seconds)
+
+    def paused_for(self) -> float:
+        return self._store.paused_for()
+
+    def snapshot(self) -> Window:
+        return self._store.snapshot()
+
+
+@virtual_time
+async def test_a_store_may_take_its_time() -> None:
+    limit = RateLimit(3, 60)
+    scheduler = Scheduler(limit, store=SlowStore(limit))
+    sent = await gather(scheduler, 7, seconds=2)
+    assert sent == pytest.approx([0] * 3 + [62] * 3 + [124], abs=0.2)
+    async with scheduler.slot() as slot:
+        slot.answered(Told(refused=True, retry_after=30))
+    await asyncio.sleep(1)
+    assert scheduler.budget().paused_for == pytest.approx(29, abs=0.1)
+    assert scheduler.budget().in_flight == 0
+
+
+@virtual_time
+async def test_callers_cancelled_while_a_slow_store_is_asked_leave_no_slot_taken() -> None:
+    limit = RateLimit(5, 60)
+    scheduler = Scheduler(limit, store=SlowStore(limit))
+    tasks = [asyncio.create_task(request(scheduler, [])) for _ in range(3)]
+    await asyncio.sleep(0.005)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await asyncio.sleep(1)
+    budget = scheduler.budget()
+    assert (budget.available, budget.in_flight, budget.waiting) == (5, 0, 0)
+
+
+@virtual_time
+async def test_a_slow_store_lets_one_probe_go_alone_too() -> None:
+    limit = RateLimit(100, 60)
+    scheduler = Scheduler(limit, store=SlowStore(limit))
+    async with scheduler.slot() as slot:
+        slot.answered(Told(refused=True, retry_after=10))
+    await asyncio.sleep(20)
+    sent: list[float] = []
+    await asyncio.gather(*(answered(scheduler, sent, after=5) for _ in range(4)))
+    assert min(at - sent[0] for at in sent[1:]) >= 5
+
+
+@virtual_time
+async def test_a_caller_cancelled_in_the_moment_its_turn_comes_costs_nothing() -> None:
+    scheduler = Scheduler(RateLimit(1, 60))
+    sent: list[float] = []
+    async with scheduler.slot():
+        pass
+    unlucky = asyncio.create_task(request(scheduler, sent))
+    other = asyncio.create_task(request(scheduler, sent))
+    await asyncio.sleep(59)
+    loop = asyncio.get_running_loop()
+    # Between the turn being given and the task going on with it.
+    real = Scheduler._go
+
+    def go(self: Scheduler) -> bool:
+        loop.call_soon(unlucky.cancel)
+        return real(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scheduler, "_go", go)
+        await asyncio.wait([unlucky])
+    await other
+    assert unlucky.cancelled()
+    assert sent == near([60])
+    assert scheduler.budget().sent == 2
+
+
+def test_a_loop_that_closes_with_callers_waiting_leaves_nothing_behind() -> None:
+    async def leave() -> None:
+        scheduler = Scheduler(RateLimit(1, 60))
+        async with scheduler.slot():
+            for _ in range(5):
+                asyncio.get_running_loop().create_task(request(scheduler, []))
+            await asyncio.sleep(1)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(leave())
+
+
+@virtual_time
+async def test_ten_thousand_waiters_may_all_give_up() -> None:
+    scheduler = Scheduler(RateLimit(1, 60))
+    sent: list[float] = []
+    async with scheduler.slot():
+        tasks = [asyncio.create_task(request(scheduler, sent)) for _ in range(10_000)]
+        await asyncio.sleep(1)
+        assert scheduler.budget().waiting == 10_000
+        for task in reversed(tasks[1:]):
+            task.cancel()
+        await asyncio.wait(tasks[1:])
+        assert scheduler.budget().waiting == 1
+    await tasks[0]
+    assert sent == near([61])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zoneinfo
-from datetime import date
+from datetime import UTC, date, datetime, tzinfo
 
 import pytest
 
 from devskin_async.sandbox import Sandbox, SandboxError
+from devskin_async.sandbox.view import View
 from tests.sandbox.support import TODAY, calling, place_order
 
 
@@ -88,6 +89,33 @@ async def test_a_period_includes_today_and_goes_back_its_days() -> None:
             await place_order(box, at, status="paid", total=100)
         daily = (await api.data("/revenue?period=7d"))["daily"]
     assert [day["date"] for day in daily] == ["2026-02-13", "2026-02-07"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "today"),
+    [
+        ("Pacific/Kiritimati", "2026-02-11"),
+        ("UTC", "2026-02-11"),
+        ("America/Sao_Paulo", "2026-02-10"),
+    ],
+)
+def test_today_is_the_stores_day_wherever_the_machine_is(
+    zone: str, today: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Standing(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # stands
+            return datetime(2026, 2, 11, 2, 30, tzinfo=UTC).astimezone(tz)
+
+    monkeypatch.setattr("devskin_async.sandbox.view.datetime", Standing)
+    view = View(
+        order="newest",
+        date_to="inclusive",
+        zone=zoneinfo.ZoneInfo(zone),
+        today=None,
+        refunds=False,
+    )
+    assert view.days(1)[0][0] == today
 
 
 async def test_utc_needs_no_time_zones_installed() -> None:

@@ -56,6 +56,15 @@ async def test_a_status_nobody_was_told_of_appears(drifting: Api) -> None:
     assert statuses == {"pending", "paid", "shipped", "completed", "cancelled", "refunded"}
 
 
+async def test_only_cancelled_orders_become_refunded(drifting: Api, api: Api) -> None:
+    plain, changed = await api.everything("/orders"), await drifting.everything("/orders")
+    before = {order["id"]: order["status"] for order in plain}
+    after = {order["id"]: order["status"] for order in changed}
+    turned = {number for number in before if before[number] != after[number]}
+    assert {(before[number], after[number]) for number in turned} == {("cancelled", "refunded")}
+    assert {number for number in before if before[number] == "cancelled"} > turned
+
+
 async def test_refunded_orders_are_not_found_as_cancelled(drifting: Api) -> None:
     cancelled = await drifting.everything("/orders?status=cancelled")
     everything = await drifting.everything("/orders")

@@ -150,6 +150,19 @@ async def test_orders_of_one_instant_go_by_id_the_same_way(order: ListOrder) -> 
     assert found == (ids if order == "oldest" else ids[::-1])
 
 
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+async def test_orders_of_one_instant_and_status_go_by_id_whatever_their_totals(
+    order: ListOrder,
+) -> None:
+    """The index behind this filter has the totals in it, falling here as the ids rise."""
+    async with Sandbox(orders=1, order=order, today=TODAY) as box, calling(box) as api:
+        at = "2026-02-13T10:00:00Z"
+        totals = (400, 300, 200, 100)
+        ids = [await place_order(box, at, status="paid", total=total) for total in totals]
+        found = await api.ids("/orders?status=paid&date_from=2026-02-13")
+    assert found == (ids if order == "oldest" else ids[::-1])
+
+
 async def test_lists_can_be_oldest_first() -> None:
     async with Sandbox(order="oldest", limiter="none") as box, calling(box) as api:
         ages = [(item["created_at"], item["id"]) for item in await api.everything("/orders")]

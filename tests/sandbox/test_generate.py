@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import pytest
 
-from devskin_async.sandbox import SandboxError, create_store, list_stores, open_database
+from devskin_async.sandbox import Faults, SandboxError, create_store, list_stores, open_database
+from devskin_async.sandbox.faults import FaultPlan
+from devskin_async.sandbox.seeds import seeded
 from tests.sandbox.support import TODAY
 
 
@@ -27,6 +31,24 @@ def test_the_same_seed_gives_the_same_store() -> None:
 )
 def test_another_seed_day_or_size_gives_another_store(other: dict[str, int | date]) -> None:
     assert dump(seed=7) != dump(**{"seed": 7, **other})
+
+
+def test_a_negative_seed_is_not_the_positive_one() -> None:
+    assert len({dump(seed=seed, orders=20) for seed in (-2, -1, 0, 1, 2)}) == 5
+    assert dump(seed=-1) == dump(seed=-1)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**70])
+def test_seeds_from_0_up_draw_as_they_always_did(seed: int) -> None:
+    assert seeded(seed).random() == random.Random(seed).random()
+
+
+def test_a_negative_seed_has_faults_of_its_own() -> None:
+    faults = Faults(fail=0.5)
+    drawn = {
+        tuple(plan.draw() for _ in range(50)) for plan in map(partial(FaultPlan, faults), (-1, 1))
+    }
+    assert len(drawn) == 2
 
 
 def test_the_ids_of_a_second_store_go_on_after_those_of_the_first() -> None:

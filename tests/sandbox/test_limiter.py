@@ -115,6 +115,29 @@ def test_a_sliding_counter_refuses_a_client_that_waited_a_whole_window(clock: Cl
     assert passed(limiter, 150) == 51
 
 
+def test_a_sliding_counter_tells_as_remaining_what_it_then_lets_through(clock: Clock) -> None:
+    limiter = make_limiter("sliding-counter", 100, 60)
+    at(clock, 59)
+    limiter.hit("1")
+    at(clock, 66)
+    decision = limiter.hit("1")  # the last window's one weighs 0.9
+    assert decision.remaining == passed(limiter, 150) == 99
+
+
+def test_a_sliding_counter_need_not_wait_for_the_windows_end(clock: Clock) -> None:
+    """The last window's 100 lose one place in 0.6 seconds."""
+    limiter = full(clock, "sliding-counter", 59)
+    at(clock, 75.25)
+    passed(limiter, 150)
+    refused = limiter.hit("1")
+    assert 0 < refused.retry_after <= 0.6
+    now = clock.now
+    clock.now = now + refused.retry_after - 0.01
+    assert not limiter.hit("1").allowed
+    clock.now = now + refused.retry_after + 0.01
+    assert limiter.hit("1").allowed
+
+
 def test_a_token_bucket_fills_evenly(clock: Clock) -> None:
     limiter = full(clock, "token-bucket")
     at(clock, 0.59)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
@@ -25,7 +26,9 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if timeout is None and not ready:
             raise RuntimeError("nothing is left that could ever wake this loop")
-        self.now += TICK if ready or not timeout else max(timeout, TICK)
+        step = TICK if ready or not timeout else max(timeout, TICK)
+        # After some months a tick is less than the clock's floats can tell apart.
+        self.now = max(self.now + step, math.nextafter(self.now, math.inf))
         return ready
 
 
@@ -37,6 +40,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(self._selector_clock)
 
     def time(self) -> float:
+        """Give the seconds that have passed."""
         return self._selector_clock.now
 
 

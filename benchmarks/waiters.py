@@ -1,0 +1,253 @@
+"""What a waiter and a free slot cost in CPU time: `python -m benchmarks.waiters`.
+
+10,000 waiters queue, then all may go. The candidates take turns in one process, on a loop whose
+clock is set by hand, so that nothing but queueing and granting is timed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from typing import TypeAlias
+
+from aiolimiter import AsyncLimiter
+from attrs import frozen
+
+from devskin_async import Lane, RateLimit
+from devskin_async.ratelimit import Job, MemoryStore, Scheduler, SlotJob
+
+WAITERS, ROUNDS = 10_000, 15
+FREE, ROUNDS_OF_FREE = 5_000, 31
+MOST_TIMES_THE_HEAP = 3.0
+MOST_MICROSECONDS_MORE = 4.0
+HEAP, AIOLIMITER = "plain heap of futures", "aiolimiter"
+SLOT = "this scheduler: slot"
+
+
+class SetClockLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock stands still until it is set."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+class Heap:
+    """What any queue of waiters does at the least: a heap of futures, woken in order."""
+
+    def __init__(self) -> None:
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._order = count()
+
+    async def acquire(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        heappush(self._waiters, (next(self._order), turn))
+        await turn
+
+    def let_go(self) -> None:
+        while self._waiters:
+            _, turn = heappop(self._waiters)
+            if not turn.done():
+                turn.set_result(None)
+
+
+@frozen
+class Queue:
+    """Somewhere to wait: `wait` takes one turn, `let_go` lets all go that wait."""
+
+    wait: Callable[[], Awaitable[None]]
+    let_go: Callable[[], None]
+
+
+Make: TypeAlias = Callable[[SetClockLoop], Awaitable[Queue]]
+Measure: TypeAlias = Callable[[SetClockLoop], Awaitable[float]]
+
+
+def _minutes_later(loop: SetClockLoop) -> Callable[[], None]:
+    def let_go() -> None:
+        loop.now += 600
+
+    return let_go
+
+
+async def heap(_: SetClockLoop) -> Queue:
+    queue = Heap()
+    return Queue(queue.acquire, queue.let_go)
+
+
+async def aiolimiter(loop: SetClockLoop) -> Queue:
+    limiter = AsyncLimiter(WAITERS, 60)
+    await limiter.acquire(WAITERS)
+    return Queue(limiter.acquire, _minutes_later(loop))
+
+
+def _paused() -> Scheduler:
+    """Make a scheduler with more slots than waiters, all of which must wait out a pause."""
+    limit = RateLimit(2 * WAITERS, 60, burst=2 * WAITERS)
+    store = MemoryStore(limit)
+    store.refused(60)
+    return Scheduler(limit, store=store)
+
+
+async def granted(loop: SetClockLoop) -> Queue:
+    scheduler = _paused()
+
+    async def wait() -> None:
+        await scheduler.acquire(Lane.INTERACTIVE)
+
+    return Queue(wait, _minutes_later(loop))
+
+
+async def slot(loop: SetClockLoop) -> Queue:
+    scheduler = _paused()
+
+    async def wait() -> None:
+        async with scheduler.slot():
+            pass
+
+    return Queue(wait, _minutes_later(loop))
+
+
+async def slot_of_one_job(loop: SetClockLoop) -> Queue:
+    scheduler = _paused()
+    job: SlotJob = Job()
+
+    async def wait() -> None:
+        async with scheduler.slot(Lane.BULK, job):
+            pass
+
+    return Queue(wait, _minutes_later(loop))
+
+
+QUEUES: dict[str, Make] = {
+    HEAP: heap,
+    AIOLIMITER: aiolimiter,
+    "this scheduler: acquire alone": granted,
+    SLOT: slot,
+    "this scheduler: slot, bulk, one job": slot_of_one_job,
+}
+
+
+async def queued(make: Make, loop: SetClockLoop) -> float:
+    """Give the CPU seconds that one of many waiters costs, its task included."""
+    queue = await make(loop)
+    start = time.process_time()
+    tasks = [asyncio.ensure_future(queue.wait()) for _ in range(WAITERS)]
+    await asyncio.sleep(0)
+    queue.let_go()
+    await asyncio.gather(*tasks)
+    return (time.process_time() - start) / WAITERS
+
+
+async def free_aiolimiter(_: SetClockLoop) -> float:
+    limiter = AsyncLimiter(2 * FREE, 60)
+    start = time.process_time()
+    for _turn in range(FREE):
+        async with limiter:
+            pass
+    return (time.process_time() - start) / FREE
+
+
+async def free_slot(_: SetClockLoop) -> float:
+    scheduler = Scheduler(RateLimit(2 * FREE, 60, burst=2 * FREE))
+    start = time.process_time()
+    for _turn in range(FREE):
+        async with scheduler.slot():
+            pass
+    return (time.process_time() - start) / FREE
+
+
+FREE_SLOTS: dict[str, Measure] = {
+    AIOLIMITER: free_aiolimiter,
+    SLOT: free_slot,
+}
+
+
+def microseconds(measure: Measure, *, collect: bool) -> float:
+    """Measure once, on a new loop, with the garbage collected before, and meanwhile if asked."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SetClockLoop)
+        return await measure(loop)
+
+    gc.collect()
+    if not collect:
+        gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=SetClockLoop) as runner:
+            return runner.run(main()) * 1e6
+    finally:
+        gc.enable()
+
+
+def in_turn(
+    measures: dict[str, Measure],
+    rounds: int,
+    *,
+    collect: bool = False,
+) -> dict[str, list[float]]:
+    """Measure all in each round, after one round that does not count."""
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    for again in range(rounds + 1):
+        for name, measure in measures.items():
+            took = microseconds(measure, collect=collect)
+            if again:
+                found[name].append(took)
+    return found
+
+
+def quartiles(values: list[float]) -> str:
+    """Show a median and its quartiles."""
+    low, median, high = statistics.quantiles(values, n=4)
+    return f"{median:8.2f} ({low:.2f} to {high:.2f})"
+
+
+def table(found: dict[str, list[float]], base: str) -> dict[str, tuple[float, float]]:
+    """Print a line for each, and give the medians of what it costs times and more than the base.
+
+    Ratios and differences are taken within a round, where the machine is in one mood.
+    """
+    print(f"{'':38} {'µs (quartiles)':28} times the {base}")
+    medians = {}
+    for name, values in found.items():
+        pairs = list(zip(values, found[base], strict=True))
+        times, more = (
+            [ours / plain for ours, plain in pairs],
+            [ours - plain for ours, plain in pairs],
+        )
+        medians[name] = statistics.median(times), statistics.median(more)
+        print(
+            f"{name:38} {quartiles(values):28} {quartiles(times) if name != base else ''}".rstrip()
+        )
+    return medians
+
+
+def verdict(what: str, value: float, target: float) -> None:
+    """Say whether a target is met."""
+    print(f"{what}: {value:.2f}; target at most {target:g}: {'yes' if value <= target else 'NO'}")
+
+
+def main() -> None:
+    """Print the tables and whether their targets are met."""
+    measures: dict[str, Measure] = {name: partial(queued, make) for name, make in QUEUES.items()}
+    for collect in (False, True):
+        state = "on" if collect else "off"
+        print(f"CPU of a waiter, of {WAITERS:,} that queue; {ROUNDS} rounds; collector {state}")
+        times, _ = table(in_turn(measures, ROUNDS, collect=collect), HEAP)[SLOT]
+        verdict("times the heap", times, MOST_TIMES_THE_HEAP)
+        print()
+    print(f"CPU of a free slot, of {FREE:,} in a row; {ROUNDS_OF_FREE} rounds; collector off")
+    _, more = table(in_turn(FREE_SLOTS, ROUNDS_OF_FREE), AIOLIMITER)[SLOT]
+    verdict("µs more than aiolimiter", more, MOST_MICROSECONDS_MORE)
+
+
+if __name__ == "__main__":
+    main()

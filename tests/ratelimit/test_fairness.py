@@ -1,0 +1,151 @@
+"""Jobs take turns in a lane; each job's own waiters are first come, first served."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devskin_async.ratelimit import FairQueue, Job
+
+
+class Waiting:
+    """A waiter that can give up."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.gone = False
+
+    def done(self) -> bool:
+        return self.gone
+
+
+Queue = FairQueue[Waiting]
+
+
+def push(queue: Queue, job: Job[Waiting], *names: str) -> list[Waiting]:
+    waiters = [Waiting(name) for name in names]
+    for waiter in waiters:
+        queue.push(job, waiter)
+    return waiters
+
+
+def drain(queue: Queue) -> str:
+    taken = []
+    while queue.first() is not None:
+        taken.append(queue.pop().name)
+    return "".join(taken)
+
+
+def test_a_job_alone_is_first_come_first_served() -> None:
+    queue = Queue()
+    push(queue, Job(), *"abc")
+    assert drain(queue) == "abc"
+
+
+def test_jobs_take_turns() -> None:
+    queue = Queue()
+    push(queue, Job(), *"aaaa")
+    push(queue, Job(), *"bbbb")
+    assert drain(queue) == "abababab"
+
+
+def test_a_job_of_one_request_is_not_behind_what_another_has_queued() -> None:
+    queue = Queue()
+    push(queue, Job(), *("a" * 1000))
+    queue.pop()
+    push(queue, Job(), "b")
+    assert "b" in [queue.pop().name for _ in range(2)]
+
+
+def test_a_job_that_was_away_does_not_make_up_for_it() -> None:
+    queue = Queue()
+    early, late = Job[Waiting](), Job[Waiting]()
+    push(queue, late, "b")
+    queue.pop()
+    push(queue, early, *("a" * 10))
+    for _ in range(5):
+        queue.pop()
+    push(queue, late, *("b" * 5))
+    assert drain(queue) == "bababababa"
+
+
+def test_a_job_that_comes_back_at_once_has_had_its_turn() -> None:
+    queue = Queue()
+    greedy, other = Job[Waiting](), Job[Waiting]()
+    push(queue, greedy, "a")
+    push(queue, other, *"bbb")
+    taken = ""
+    for _ in range(6):
+        taken += queue.pop().name
+        if taken[-1] == "a":
+            push(queue, greedy, "a")
+    assert taken == "ababab"
+
+
+def test_those_who_gave_up_are_passed_over() -> None:
+    queue = Queue()
+    first = push(queue, Job(), *"abc")
+    second = push(queue, Job(), *"xyz")
+    for waiter in (first[0], first[2], *second):
+        waiter.gone = True
+    assert drain(queue) == "b"
+    assert queue.first() is None
+
+
+def test_a_job_waits_in_one_lane_only() -> None:
+    job = Job[Waiting]()
+    push(Queue(), job, "a")
+    with pytest.raises(ValueError, match="a job waits in one lane only"):
+        push(Queue(), job, "b")
+
+
+def test_taking_where_nobody_waits_is_a_lookup_error() -> None:
+    with pytest.raises(LookupError, match="nobody waits"):
+        Queue().pop()
+
+
+def test_what_goes_before_a_new_job_is_a_turn_of_each_other_for_each_of_its_own() -> None:
+    queue = Queue()
+    push(queue, Job(), *"aaaaa")
+    push(queue, Job(), "b")
+    gone = push(queue, Job(), "c")
+    gone[0].gone = True
+    assert queue.ahead_of_new_job(1) == 2
+    assert queue.ahead_of_new_job(3) == 4
+    assert queue.ahead_of_new_job(100) == 6
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("push"), st.integers(0, 4)),
+            st.tuples(st.just("pop"), st.just(0)),
+            st.tuples(st.just("leave"), st.integers(0, 50)),
+        ),
+        max_size=100,
+    )
+)
+def test_everyone_who_stays_is_taken_once_and_each_jobs_own_in_order(
+    steps: list[tuple[str, int]],
+) -> None:
+    queue = Queue()
+    jobs = [Job[Waiting]() for _ in range(5)]
+    waiting: list[tuple[int, Waiting]] = []
+    taken: list[Waiting] = []
+    for what, number in steps:
+        if what == "push":
+            waiting += [(number, waiter) for waiter in push(queue, jobs[number], "x")]
+        elif what == "leave" and number < len(waiting):
+            waiting[number][1].gone = True
+        elif what == "pop" and queue.first() is not None:
+            taken.append(queue.pop())
+    while queue.first() is not None:
+        taken.append(queue.pop())
+    assert len(taken) == len(set(taken))
+    stayed = {id(waiter) for _, waiter in waiting if not waiter.gone}
+    assert stayed <= {id(waiter) for waiter in taken}
+    for number in range(5):
+        order = [waiter for job, waiter in waiting if job == number]
+        positions = [order.index(waiter) for waiter in taken if waiter in order]
+        assert positions == sorted(positions)

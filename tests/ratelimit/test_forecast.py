@@ -1,0 +1,116 @@
+"""A wait is predicted before it begins, and comes true."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devskin_async import Lane, RateLimit
+from devskin_async.ratelimit import Job, Scheduler, SlotJob, Told
+from devskin_async.testing import virtual_time
+
+
+async def request(
+    scheduler: Scheduler, lane: Lane, seconds: float, job: SlotJob | None = None
+) -> float:
+    """Send one request that is answered after so many seconds, and say when it went."""
+    async with scheduler.slot(lane, job):
+        went = asyncio.get_running_loop().time()
+        await asyncio.sleep(seconds)
+        return went
+
+
+async def all_sent(scheduler: Scheduler, requests: int, lane: Lane, seconds: float) -> float:
+    """Send so many requests of one job at once, and give the seconds until the last went."""
+    start = asyncio.get_running_loop().time()
+    job: SlotJob = Job()
+    went = await asyncio.gather(*(request(scheduler, lane, seconds, job) for _ in range(requests)))
+    return max(went) - start
+
+
+def close(predicted: float, actual: float) -> bool:
+    return abs(predicted - actual) <= max(0.1, 0.02 * actual)
+
+
+@given(
+    limit=st.builds(
+        RateLimit,
+        requests=st.integers(1, 40),
+        per=st.floats(1, 100),
+        burst=st.integers(1, 40),
+        reserve=st.integers(0, 20),
+    ),
+    before=st.integers(1, 60),
+    pause=st.floats(0, 100),
+    further=st.integers(1, 120),
+    lane=st.sampled_from(Lane),
+    seconds=st.floats(0, 0.02),
+)
+@virtual_time
+async def test_a_forecast_comes_true(  # noqa: PLR0917  # one for each thing that matters
+    limit: RateLimit, before: int, pause: float, further: int, lane: Lane, seconds: float
+) -> None:
+    scheduler = Scheduler(limit)
+    await all_sent(scheduler, before, Lane.BULK, seconds)
+    await asyncio.sleep(pause)
+    predicted = scheduler.forecast(further, lane)
+    took = await all_sent(scheduler, further, lane, seconds)
+    assert close(predicted, took), f"{limit} {before=} {pause=} {further=} {lane} {seconds=}"
+
+
+@virtual_time
+async def test_a_forecast_counts_those_who_wait_already() -> None:
+    scheduler = Scheduler(RateLimit(10, 60, reserve=0))
+    waiting = asyncio.create_task(all_sent(scheduler, 25, Lane.BULK, 0.1))
+    await asyncio.sleep(1)
+    assert scheduler.budget().forecast(1, lane=Lane.BULK) == pytest.approx(59.1, abs=0.1)
+    assert scheduler.budget().forecast(1, lane=Lane.INTERACTIVE) == pytest.approx(59.1, abs=0.1)
+    assert scheduler.budget().forecast(100) > 600
+    await waiting
+
+
+@virtual_time
+async def test_a_forecast_counts_a_pause() -> None:
+    scheduler = Scheduler(RateLimit(10, 60))
+    async with scheduler.slot() as slot:
+        slot.answered(Told(refused=True, retry_after=42))
+    assert scheduler.budget().forecast() == pytest.approx(42, abs=1e-3)
+
+
+@virtual_time
+async def test_a_forecast_changes_nothing() -> None:
+    scheduler = Scheduler(RateLimit(10, 60))
+    await all_sent(scheduler, 7, Lane.BULK, 0.1)
+    before = scheduler.budget()
+    for requests in (1, 100, 1000):
+        before.forecast(requests)
+    assert scheduler.budget() == before
+
+
+@virtual_time
+async def test_the_forecast_of_nothing_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="requests must be a positive integer, not 0"):
+        Scheduler(RateLimit()).budget().forecast(0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@virtual_time
+async def test_a_listing_of_500_pages_is_predicted_with_real_delays(seed: int) -> None:
+    rng = random.Random(seed)
+    scheduler = Scheduler(RateLimit())
+    await request(scheduler, Lane.BULK, 0.12)
+    predicted = scheduler.forecast(500, Lane.BULK)
+    start = asyncio.get_running_loop().time()
+    job: SlotJob = Job()
+    at_once = asyncio.Semaphore(10)
+
+    async def page() -> float:
+        async with at_once:
+            return await request(scheduler, Lane.BULK, 0.04 + rng.expovariate(1 / 0.08), job)
+
+    went = await asyncio.gather(*(page() for _ in range(500)))
+    assert close(predicted, max(went) - start)

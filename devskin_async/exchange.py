@@ -50,7 +50,7 @@ class Exchange:
         self.base_url = base_url
         # Budgets are told apart by the host and the key, which a digest does not tell.
         digest = hashlib.sha256(api_key.encode()).hexdigest()
-        self.budget = f"{URL(base_url).authority} {digest}"
+        self.budget: str = f"{URL(base_url).authority} {digest}"
         self._headers = {
             "X-API-Key": api_key,
             "Accept": "application/json",

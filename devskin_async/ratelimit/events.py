@@ -10,7 +10,7 @@ from attrs import frozen
 
 from .policy import Lane
 
-log = logging.getLogger("devskin_async.ratelimit")
+log: logging.Logger = logging.getLogger("devskin_async.ratelimit")
 
 
 @frozen(kw_only=True)

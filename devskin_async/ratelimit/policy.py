@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -15,8 +16,9 @@ class Lane(Enum):
     INTERACTIVE = "interactive"
     BULK = "bulk"
 
-    # Enum's own is Python code, and a lane is looked up several times for each request.
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        # Enum's own is Python code, and a lane is looked up several times for each request.
+        __hash__ = object.__hash__
 
 
 def check_whole(name: str, value: object, *, least: int) -> None:

@@ -89,10 +89,13 @@ class Transport:
         if deadline is None:
             return await self._wait(call, shared)
         try:
-            async with asyncio.timeout_at(deadline.at):
+            async with asyncio.timeout_at(deadline.at) as timeout:
+                shared.timeouts.add(timeout)
                 return await self._wait(call, shared)
         except TimeoutError:
             pass
+        finally:
+            shared.timeouts.discard(timeout)
         raise _missed(call, deadline, shared)
 
     async def aclose(self) -> None:
@@ -202,9 +205,20 @@ class Transport:
                 self.scheduler.tell(
                     Retried(request=str(call), attempt=shared.sent, reason=str(error))
                 )
+                self._release_hopeless(shared, error)
             raise
         remember(result, Timing(shared.queued, shared.sent))
         return result
+
+    def _release_hopeless(self, shared: _Shared, error: DevSkinError) -> None:
+        """Let those go whose deadline comes before the next attempt can."""
+        asked = error.retry_after if isinstance(error, APIError) else None
+        wait = max(asked or 0.0, self.scheduler.budget().paused_for)
+        now = asyncio.get_running_loop().time()
+        for timeout in shared.timeouts:
+            at = timeout.when()
+            if at is not None and now < at < now + wait:
+                timeout.reschedule(now)
 
 
 @define(eq=False)
@@ -218,6 +232,7 @@ class _Shared:
         sent: How often it was sent.
         queued: Seconds that it waited for the rate limit.
         failure: What the last attempt failed with.
+        timeouts: The deadlines of those who wait for it.
     """
 
     key: tuple[str, Lane]
@@ -226,12 +241,15 @@ class _Shared:
     sent: int = 0
     queued: float = 0.0
     failure: DevSkinError | None = None
+    timeouts: set[asyncio.Timeout] = field(factory=set)
 
 
 def _missed(call: Call[T], deadline: Deadline, shared: _Shared | None) -> TransportError:
     seconds = f"the deadline of {deadline.seconds:g} s"
     if shared is None or not shared.sent:
         return TransportError(f"{call}: {seconds} passed before its turn came; nothing was sent")
+    if asyncio.get_running_loop().time() < deadline.at:
+        return TransportError(f"{call}: can't be tried again within {seconds}: {shared.failure}")
     so_far = f" (attempt {shared.sent}; before: {shared.failure})" if shared.failure else ""
     return TransportError(f"{call}: no answer within {seconds}{so_far}")
 

@@ -303,6 +303,23 @@ async def test_the_deadline_covers_attempts_and_the_waits_between_them() -> None
             assert now() - start == pytest.approx(5, abs=0.01)
 
 
+@pytest.mark.parametrize("headers", [{"Retry-After": "60"}, {}])
+@virtual_time
+async def test_a_refusal_that_outlasts_the_deadline_ends_the_call_at_once(
+    headers: dict[str, str],
+) -> None:
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, status=429, headers=headers)
+        mocked.get(OVERVIEW, body=samples.OVERVIEW)
+        async with DevSkinClient(KEY) as store:
+            start = now()
+            patient = asyncio.create_task(store.analytics.overview())
+            with pytest.raises(TransportError, match="can't be tried again within the deadline of"):
+                await store.with_options(deadline=1.5).analytics.overview()
+            assert now() - start == pytest.approx(0, abs=0.01)
+            assert (await patient).total_products == 87
+
+
 @virtual_time
 async def test_a_deadline_that_the_queue_can_not_keep_fails_at_once() -> None:
     with aioresponses() as mocked:

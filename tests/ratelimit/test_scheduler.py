@@ -442,6 +442,33 @@ def test_a_loop_that_closes_with_callers_waiting_leaves_nothing_behind() -> None
         runner.run(leave())
 
 
+class StoppedClockLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock moves only when it is told to."""
+
+    stopped_at = 1000.0
+
+    def time(self) -> float:
+        return self.stopped_at
+
+
+def test_a_clock_that_stands_still_hands_out_what_is_free_and_goes_on_when_it_moves() -> None:
+    async def main() -> list[float]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, StoppedClockLoop)
+        scheduler = Scheduler(RateLimit(2, 0.05))
+        sent: list[float] = []
+        tasks = [asyncio.create_task(request(scheduler, sent)) for _ in range(3)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        assert sent == [1000.0, 1000.0]
+        assert scheduler.budget().waiting == 1
+        loop.stopped_at += 0.05
+        await asyncio.wait(tasks)
+        return sent
+
+    with asyncio.Runner(loop_factory=StoppedClockLoop) as runner:
+        assert runner.run(main()) == [1000.0, 1000.0, 1000.05]
+
+
 @virtual_time
 async def test_ten_thousand_waiters_may_all_give_up() -> None:
     scheduler = Scheduler(RateLimit(1, 60))

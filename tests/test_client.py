@@ -12,6 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import aiohttp
 import pytest
 
 from devskin_async import (
@@ -232,6 +233,39 @@ async def test_a_key_used_by_one_client_alone_is_not_refused(limiter: Any) -> No
         await asyncio.gather(*(store.orders.page(page) for page in range(1, 61)))
         assert (box.counts.requests, box.counts.refused) == (60, 0)
         assert (store.budget.sent, store.budget.refused) == (60, 0)
+
+
+@pytest.mark.parametrize(
+    "style",
+    ["x-ratelimit", "x-ratelimit-delta", "ratelimit", "ratelimit-structured"],
+)
+async def test_quota_headers_of_every_style_are_kept_to_when_another_uses_the_key(
+    style: Any,
+) -> None:
+    async with (
+        Sandbox(orders=10, limiter="sliding-log", limit=20, per=0.5, quota_headers=style) as box,
+        aiohttp.ClientSession(headers={"X-API-Key": box.api_key}) as another,
+        DevSkinClient(
+            box.api_key, base_url=box.base_url, rate_limit=RateLimit(20, 0.5), concurrency=1
+        ) as store,
+    ):
+        for _ in range(15):
+            await (await another.get(f"{box.base_url}/orders/1")).read()
+        for page in range(1, 9):
+            await store.orders.page(page)
+        assert box.counts.refused == 0
+
+
+@pytest.mark.parametrize("limiter", ["sliding-counter", "token-bucket", "small-bucket"])
+async def test_a_stricter_server_is_served_without_the_caller_noticing(limiter: Any) -> None:
+    async with (
+        Sandbox(orders=10, limiter=limiter, limit=20, per=0.5) as box,
+        DevSkinClient(
+            box.api_key, base_url=box.base_url, rate_limit=RateLimit(20, 0.5, burst=20)
+        ) as store,
+    ):
+        pages = await asyncio.gather(*(store.orders.page(page) for page in range(1, 41)))
+    assert [page.page for page in pages] == list(range(1, 41))
 
 
 async def test_a_view_shares_session_and_budget(box: Sandbox, store: DevSkinClient) -> None:

@@ -58,6 +58,7 @@ class Data:
         seed: Another number makes another store; the same one makes the same.
         db: A file to keep the store in; otherwise it is gone afterwards.
         key: The API key to accept; otherwise one is made.
+        live: New orders a second while it runs, and three times as many steps towards completed.
     """
 
     orders: Whole = 1563
@@ -66,6 +67,7 @@ class Data:
     seed: Whole = 1
     db: Path | None = None
     key: str | None = None
+    live: float = 0.0
 
 
 @Parameter(name="*", group=Group("Its rate limit", sort_key=2))
@@ -152,7 +154,7 @@ async def run(
 
 def _describe(port: int, data: Data, limit: Limit, trouble: Trouble, wire: Wire) -> Sandbox:
     with needing_extra("sandbox"):
-        from ..sandbox import Faults, Sandbox
+        from ..sandbox import Faults, Sandbox, Traffic
     faults = Faults(fail=trouble.fail)
     if trouble.fail_kind:
         faults = Faults(fail=trouble.fail, kinds=trouble.fail_kind)
@@ -168,6 +170,8 @@ def _describe(port: int, data: Data, limit: Limit, trouble: Trouble, wire: Wire)
         per=limit.per,
         quota_headers=limit.quota_headers,
         faults=faults,
+        # Three steps lead an order to its end: at fewer, open orders would pile up.
+        traffic=Traffic(inserts=data.live, changes=3 * data.live),
         order=wire.list_order,
         date_to=wire.date_to,
         time_zone=wire.time_zone,

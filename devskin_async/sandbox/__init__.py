@@ -5,6 +5,7 @@ try:
     from .faults import Faults
     from .generate import create_store
     from .keys import KeyInfo
+    from .live import LiveStore, OrderChange
     from .records import (
         DateTo,
         FaultKind,
@@ -15,6 +16,7 @@ try:
     )
     from .sandbox import Sandbox
     from .server import Counts, SeenRequest
+    from .traffic import Traffic
 except ModuleNotFoundError as _missing:
     _package = (_missing.name or "").partition(".")[0]
     if _package not in ("limits", "mimesis", "throttled"):
@@ -31,11 +33,14 @@ __all__ = [
     "KeyInfo",
     "LimiterKind",
     "ListOrder",
+    "LiveStore",
+    "OrderChange",
     "QuotaHeaders",
     "Sandbox",
     "SandboxError",
     "SeenRequest",
     "StoreInfo",
+    "Traffic",
     "create_store",
     "list_stores",
     "open_database",

@@ -11,6 +11,7 @@ import attrs
 from . import people
 from .catalogue import Product, make_products
 from .database import transaction
+from .orders import Article, Buyer, Row, draw_basket, last_id, write_orders
 from .records import DAY_MS, EPOCH, SandboxError
 from .seeds import seeded
 
@@ -93,16 +94,11 @@ def create_store(
     rng = seeded(seed)
     with transaction(connection):
         base = _Base(
-            *(_last_id(connection, t) for t in ("stores", "orders", "products", "customers"))
+            *(last_id(connection, t) for t in ("stores", "orders", "products", "customers"))
         )
         connection.execute("INSERT INTO stores (id, name) VALUES (?, ?)", (base.store + 1, name))
         _fill(connection, base, sizes, rng, day)
     return base.store + 1
-
-
-def _last_id(connection: sqlite3.Connection, table: str) -> int:
-    row: tuple[int] = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()  # noqa: S608
-    return row[0]
 
 
 def _fill(
@@ -129,11 +125,7 @@ def _fill(
     maker = _OrderMaker(rng, base, catalogue, crowd, end)
     for number, created_at in enumerate(_order_times(rng, sizes.orders, today), 1):
         maker.add(number, created_at)
-    connection.executemany(
-        f"INSERT INTO orders VALUES ({', '.join('?' * 15)})",  # noqa: S608
-        maker.orders,
-    )
-    connection.executemany("INSERT INTO order_items VALUES (?, ?, ?, ?, ?, ?)", maker.lines)
+    write_orders(connection, maker.orders, maker.lines)
 
 
 class _OrderMaker:
@@ -147,61 +139,40 @@ class _OrderMaker:
         crowd: list[people.Customer],
         end: int,
     ) -> None:
-        self.orders: list[tuple[int | str, ...]] = []
-        self.lines: list[tuple[int | str, ...]] = []
+        self.orders: list[Row] = []
+        self.lines: list[Row] = []
         self._rng = rng
         self._base = base
-        self._catalogue = catalogue
-        self._crowd = crowd
         self._end = end
+        self._articles = [
+            Article(base.product + n, product.name, product.price)
+            for n, product in enumerate(catalogue, 1)
+        ]
+        self._buyers = [
+            Buyer(base.customer + n, customer.address) for n, customer in enumerate(crowd, 1)
+        ]
         self._product_births = [product.created_at for product in catalogue]
         self._customer_births = [customer.created_at for customer in crowd]
 
     def add(self, number: int, created_at: int) -> None:
         """Draw the store's order of this number, placed at this instant."""
         rng = self._rng
+        basket = draw_basket(
+            rng,
+            self._articles,
+            self._buyers,
+            on_sale=bisect.bisect_right(self._product_births, created_at),
+            known=bisect.bisect_right(self._customer_births, created_at),
+        )
         order_id = self._base.order + number
-        known = bisect.bisect_right(self._customer_births, created_at)
-        # Squaring makes some customers come back often, and most of them seldom.
-        buyer = int(rng.random() ** 2 * known)
-        subtotal = self._add_lines(order_id, created_at)
-        shipping = 0 if subtotal >= 30_000 else rng.choice((1000, 1290, 1590, 2490))  # noqa: PLR2004
-        discount = subtotal * rng.choice((5, 10, 15)) // 100 if rng.random() < 0.15 else 0  # noqa: PLR2004
-        year = (EPOCH + timedelta(milliseconds=created_at)).year
-        at_home = self._crowd[buyer].address
-        address = at_home if rng.random() < 0.9 else rng.choice(self._crowd).address  # noqa: PLR2004
+        status = _draw_status(rng, (self._end - created_at) / DAY_MS)
+        updated_at = min(created_at + rng.randrange(60_000, 6 * DAY_MS), self._end)
         self.orders.append(
-            (
-                order_id,
-                self._base.store + 1,
-                f"ORD-{year}-{number:06d}",
-                _draw_status(rng, (self._end - created_at) / DAY_MS),
-                self._base.customer + buyer + 1,
-                subtotal,
-                shipping,
-                discount,
-                subtotal + shipping - discount,
-                *address,
-                created_at,
-                min(created_at + rng.randrange(60_000, 6 * DAY_MS), self._end),
+            basket.order_row(
+                order_id, self._base.store + 1, number, status, (created_at, updated_at)
             )
         )
-
-    def _add_lines(self, order_id: int, created_at: int) -> int:
-        """Draw an order's lines and return their sum in cents."""
-        rng = self._rng
-        on_sale = bisect.bisect_right(self._product_births, created_at)
-        count = min(on_sale, rng.choices((1, 2, 3, 4, 5), (50, 27, 13, 7, 3))[0])
-        subtotal = 0
-        for position, index in enumerate(rng.sample(range(on_sale), count)):
-            product = self._catalogue[index]
-            quantity = rng.choices((1, 2, 3, 4), (72, 19, 6, 3))[0]
-            subtotal += quantity * product.price
-            product_id = self._base.product + index + 1
-            self.lines.append(
-                (order_id, position, product_id, product.name, quantity, product.price)
-            )
-        return subtotal
+        self.lines += basket.line_rows(order_id)
 
 
 def _draw_status(rng: random.Random, age_days: float) -> str:

@@ -13,6 +13,7 @@ from .catalogue import Births, birthdays, slugify
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
 MAIL_HOSTS: Final = ("example.com", "example.net", "example.org")
 """Reserved by RFC 2606: no letter sent there reaches anybody."""
@@ -43,7 +44,7 @@ def make_customers(rng: random.Random, count: int, births: Births) -> list[Custo
         The customers, oldest first; the first has been there from the beginning.
     """
     person = Person(locale=Locale.PT_BR, seed=rng.getrandbits(32))
-    address = AddressProvider(locale=Locale.PT_BR, seed=rng.getrandbits(32))
+    draw_address = address_source(rng)
     customers = []
     for number, created_at in enumerate(birthdays(rng, count, births), 1):
         name = person.full_name()
@@ -53,17 +54,30 @@ def make_customers(rng: random.Random, count: int, births: Births) -> list[Custo
             Customer(
                 name=name,
                 email=f"{local_part}@{rng.choice(MAIL_HOSTS)}",
-                address=_draw_address(address),
+                address=draw_address(),
                 created_at=created_at,
             )
         )
     return customers
 
 
-def _draw_address(address: AddressProvider) -> Address:
-    return (
-        f"{address.street_name()} {address.street_number()}",
-        address.city(),
-        address.state(abbr=True).removeprefix("BR-"),
-        address.zip_code(),
-    )
+def address_source(rng: random.Random) -> Callable[[], Address]:
+    """Make a source of addresses.
+
+    Args:
+        rng: Where the source's seed comes from.
+
+    Returns:
+        A function that draws the next address.
+    """
+    address = AddressProvider(locale=Locale.PT_BR, seed=rng.getrandbits(32))
+
+    def draw() -> Address:
+        return (
+            f"{address.street_name()} {address.street_number()}",
+            address.city(),
+            address.state(abbr=True).removeprefix("BR-"),
+            address.zip_code(),
+        )
+
+    return draw

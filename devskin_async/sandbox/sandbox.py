@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections import deque
-from datetime import UTC
-from typing import TYPE_CHECKING, Final, Self, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
 
 from . import keys
-from .catalogue import unique
-from .database import list_stores, open_database, transaction
+from .database import open_database
 from .faults import FaultPlan, Faults, ScriptItem
-from .generate import Sizes, create_store
+from .generate import Sizes
 from .limiter import make_limiter
+from .live import LiveStore
+from .opening import accept_key, first_store
 from .quota import check_style
-from .records import (
-    DateTo,
-    LimiterKind,
-    ListOrder,
-    QuotaHeaders,
-    SandboxError,
-)
-from .server import (
-    LOG_LENGTH,
-    Counts,
-    HttpServer,
-    SeenRequest,
-    Settings,
-    StoreServer,
-)
-from .view import View
+from .records import DateTo, LimiterKind, ListOrder, QuotaHeaders, SandboxError
+from .server import LOG_LENGTH, Counts, HttpServer, SeenRequest, Settings, StoreServer
+from .traffic import Traffic, play
+from .view import View, find_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import date, tzinfo
+    from datetime import date
     from pathlib import Path
     from types import TracebackType
-
-STORE_NAME: Final = "Sandbox store"
-KEY_NAME: Final = "sandbox"
 
 BUSY_MILLISECONDS: Final = 1000
 """How long a request may wait for another process's lock; all others wait with it."""
@@ -78,6 +63,7 @@ class Sandbox:
         per: float = 60.0,
         quota_headers: QuotaHeaders = "none",
         faults: Faults | None = None,
+        traffic: Traffic | None = None,
         order: ListOrder = "newest",
         date_to: DateTo = "inclusive",
         time_zone: str = "UTC",
@@ -92,7 +78,7 @@ class Sandbox:
             orders: How many orders a new store has, over the two years before today.
             products: How many products.
             customers: How many customers.
-            seed: The same seed, sizes and today give the same store, and the same faults.
+            seed: The same seed, sizes and today give the same store, faults and traffic.
             today: The day the store takes for the present; None is the real one.
             db: A file to keep the store in; None keeps it in memory.
             key: The API key to accept; None makes one.
@@ -101,6 +87,7 @@ class Sandbox:
             per: The window in seconds; fractions are exact.
             quota_headers: Which headers tell of the limit.
             faults: Which answers go wrong; None is none.
+            traffic: How many of the first store's orders come, move on and go; None is none.
             order: The order of lists: by creation, or by ascending id.
             date_to: Whether the last day belongs to a range of days.
             time_zone: Where the store's days begin and end, by its IANA name.
@@ -125,20 +112,19 @@ class Sandbox:
         self._limiter = make_limiter(limiter, limit, per)
         self._plan = FaultPlan(faults or Faults(), seed)
         self._view = View(
-            order=order, date_to=date_to, zone=_zone(time_zone), today=today, refunds=drift
+            order=order, date_to=date_to, zone=find_zone(time_zone), today=today, refunds=drift
         )
+        self._traffic = traffic or Traffic()
         self._check()
         self._connection: sqlite3.Connection | None = None
+        self._live: LiveStore | None = None
+        self._playing: asyncio.Task[None] | None = None
         self._runner: web.ServerRunner | None = None
         self.counts: Counts = Counts()
         self.requests: deque[SeenRequest] = deque(maxlen=LOG_LENGTH)
 
     def _check(self) -> None:
         check_style(self._quota_headers)
-        if self._view.order not in get_args(ListOrder):
-            raise SandboxError(f"there is no order {self._view.order!r}")
-        if self._view.date_to not in get_args(DateTo):
-            raise SandboxError(f"date_to can't be {self._view.date_to!r}")
         if not 0 <= self._latency < float("inf"):
             raise SandboxError("latency must not be negative")
         if not 0 <= self._port < 65_536:  # noqa: PLR2004
@@ -171,6 +157,13 @@ class Sandbox:
             raise SandboxError("the sandbox is not running")
         return self._connection
 
+    @property
+    def live(self) -> LiveStore:
+        """The first store in use, to place, move on and remove orders; a new one at each start."""
+        if self._live is None:
+            raise SandboxError("the sandbox is not running")
+        return self._live
+
     def fail_next(self, *script: ScriptItem) -> None:
         """Say what happens to the next requests that the limiter lets through.
 
@@ -198,7 +191,7 @@ class Sandbox:
         Raises:
             SandboxError: It is not running, or has no such store or resource, or the name is taken.
         """
-        store = self._first_store() if store_id is None else store_id
+        store = self._first_store(self.connection) if store_id is None else store_id
         return keys.create(self.connection, store, name, only)
 
     def revoke_key(self, id_or_name: int | str) -> None:
@@ -219,15 +212,21 @@ class Sandbox:
             The sandbox.
 
         Raises:
-            SandboxError: The database can't be used, or the address can't be listened on.
+            SandboxError: The database can't be used, the address can't be listened on, or there
+                shall be new orders in a store without products or customers.
         """
         if self._runner is not None:
             return self
         self._connection = open_database(self._db)
         try:
-            self._key = self._accept_key(self._first_store())
+            store = self._first_store(self._connection)
+            self._key = accept_key(self._connection, store, self._key)
             self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+            self._live = LiveStore(self._connection, store, seed=self._seed, now=self._view.now)
+            if self._traffic.inserts:
+                self._live.check()
             await self._listen(self._connection)
+            self._playing = asyncio.create_task(play(self._traffic, self._live, self._seed))
         except sqlite3.Error as error:
             await self.close()
             raise SandboxError(f"cannot use the database {self._db}: {error}") from error
@@ -241,8 +240,13 @@ class Sandbox:
 
         Its address, key, counts and log stay readable; it can be started again.
         """
+        playing, self._playing = self._playing, None
         runner, self._runner = self._runner, None
+        self._live = None
         connection, self._connection = self._connection, None
+        if playing is not None:
+            playing.cancel()
+            await asyncio.wait((playing,))
         if runner is not None:
             await runner.cleanup()
         if connection is not None:
@@ -259,42 +263,8 @@ class Sandbox:
     ) -> None:
         await self.close()
 
-    def _first_store(self) -> int:
-        """Give the first store's id, and make the store if the database has none yet."""
-        if stores := list_stores(self.connection):
-            return stores[0].id
-        with transaction(self.connection):
-            # Looked at again: another process may have made it while this one had no lock.
-            if stores := list_stores(self.connection):
-                return stores[0].id
-            return create_store(
-                self.connection,
-                STORE_NAME,
-                orders=self._sizes.orders,
-                products=self._sizes.products,
-                customers=self._sizes.customers,
-                seed=self._seed,
-                today=self._today,
-            )
-
-    def _accept_key(self, store_id: int) -> str:
-        """Make the sandbox's key, or find the one it was given among those of the database."""
-        if (known := self._known_key()) is not None:
-            return known
-        with transaction(self.connection):
-            # Looked at again: another process may have made it while this one had no lock.
-            if (known := self._known_key()) is not None:
-                return known
-            taken = {key.name for key in keys.list_keys(self.connection) if key.revoked_at is None}
-            return keys.create(self.connection, store_id, unique(KEY_NAME, taken), text=self._key)
-
-    def _known_key(self) -> str | None:
-        """Give the key it was given if the database has it."""
-        if self._key is None or (known := keys.find(self.connection, self._key)) is None:
-            return None
-        if known.revoked_at is not None:
-            raise SandboxError("the key was revoked")
-        return self._key
+    def _first_store(self, connection: sqlite3.Connection) -> int:
+        return first_store(connection, self._sizes, self._seed, self._today)
 
     async def _listen(self, connection: sqlite3.Connection) -> None:
         settings = Settings(
@@ -316,12 +286,3 @@ class Sandbox:
                 f"cannot listen on {self._host} port {self._port}: {error.strerror}"
             ) from error
         self._port = int(self._runner.addresses[0][1])
-
-
-def _zone(name: str) -> tzinfo:
-    if name == "UTC":  # known even where no time zones are installed
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise SandboxError(f"there is no time zone {name!r}") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, tzinfo
-from typing import Final
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Final, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import attrs
 
-from .records import DAY_MS, EPOCH, DateTo, ListOrder
+from .records import DAY_MS, EPOCH, DateTo, ListOrder, SandboxError
 
 REFUNDED_EVERY: Final = 3
 """Of this many ids, one is refunded if its order was cancelled and the view has refunds."""
@@ -30,6 +31,23 @@ class View:
     zone: tzinfo
     today: date | None
     refunds: bool
+
+    def __attrs_post_init__(self) -> None:
+        if self.order not in get_args(ListOrder):
+            raise SandboxError(f"there is no order {self.order!r}")
+        if self.date_to not in get_args(DateTo):
+            raise SandboxError(f"date_to can't be {self.date_to!r}")
+
+    def now(self) -> int:
+        """Give the present: where today is a given day, the time of day on that one.
+
+        Returns:
+            Milliseconds since 1970 in UTC.
+        """
+        present = datetime.now(self.zone)
+        if self.today is not None:
+            present = datetime.combine(self.today, present.timetz())
+        return (present - EPOCH) // timedelta(milliseconds=1)
 
     def days(self, count: int) -> list[tuple[str, int, int]]:
         """Name the last days, today among them.
@@ -61,3 +79,23 @@ class View:
         midnight = datetime(day.year, day.month, day.day, tzinfo=self.zone)
         offset = midnight.utcoffset() or timedelta()
         return (ordinal - EPOCH.toordinal()) * DAY_MS - offset // timedelta(milliseconds=1)
+
+
+def find_zone(name: str) -> tzinfo:
+    """Look a time zone up.
+
+    Args:
+        name: Its IANA name.
+
+    Returns:
+        The zone.
+
+    Raises:
+        SandboxError: There is no such zone on this machine.
+    """
+    if name == "UTC":  # known even where no time zones are installed
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise SandboxError(f"there is no time zone {name!r}") from error

@@ -88,8 +88,9 @@ def test_every_switch_reaches_the_sandbox(
 
     monkeypatch.setattr(package, "Sandbox", Spy)
     switches = (
-        "--orders=3 --products=2 --customers=1 --seed=7 --key=k --limiter=sliding-log --limit=9 "
-        "--per=1.5 --quota-headers=ratelimit --fail=0.5 --fail-kind=500 --fail-kind=reset "
+        "--orders=3 --products=2 --customers=1 --seed=7 --key=k --live=0.5 "
+        "--limiter=sliding-log --limit=9 --per=1.5 --quota-headers=ratelimit "
+        "--fail=0.5 --fail-kind=500 --fail-kind=reset "
         "--latency=0.25 --list-order=oldest --date-to=exclusive --time-zone=America/Sao_Paulo "
         f"--drift --port={free_port} --db={tmp_path / 'shop.db'}"
     )
@@ -105,6 +106,7 @@ def test_every_switch_reaches_the_sandbox(
             "customers": 1,
             "seed": 7,
             "key": "k",
+            "traffic": package.Traffic(inserts=0.5, changes=1.5),
             "limiter": "sliding-log",
             "limit": 9,
             "per": 1.5,
@@ -129,6 +131,8 @@ def test_the_command_has_the_sandboxs_own_words(name: str) -> None:
 def test_a_bad_value_of_the_sandbox_is_one_line(devskin: Devskin) -> None:
     ran = devskin("sandbox", "--fail", "3")
     assert (ran.code, ran.err) == (1, "devskin: fail must be a share from 0 to 1\n")
+    ran = devskin("sandbox", "--live", "-1")
+    assert (ran.code, ran.err) == (1, "devskin: there can't be -1.0 inserts a second\n")
 
 
 @pytest.fixture

@@ -58,6 +58,7 @@ class DevSkinClient:
         ValueError: `concurrency` or `timeout` is not positive, `rate_limit` or `retry` is none.
     """
 
+    reader: Reader  # what its calls are sent with, for the layers above
     orders: Orders
     products: Products
     customers: Customers
@@ -90,7 +91,7 @@ class DevSkinClient:
         self._set_reader(Reader(transport, calls.positive("concurrency", concurrency)))
 
     def _set_reader(self, reader: Reader) -> None:
-        self._reader = reader
+        self.reader = reader
         self.orders = Orders(reader)
         self.products = Products(reader)
         self.customers = Customers(reader)
@@ -105,12 +106,12 @@ class DevSkinClient:
         Raises:
             ValueError: `period` is none of these.
         """
-        return await self._reader.one(calls.revenue(period))
+        return await self.reader.one(calls.revenue(period))
 
     @property
     def budget(self) -> Budget:
         """The key's budget as it stands; asked for inside the running event loop."""
-        return self._reader.transport.scheduler.budget()
+        return self.reader.transport.scheduler.budget()
 
     def with_options(
         self,
@@ -135,7 +136,7 @@ class DevSkinClient:
         Raises:
             ValueError: `deadline` or `max_wait` is no number of seconds, or `lane` is none.
         """
-        reader = self._reader
+        reader = self.reader
         if deadline is not Keep.KEEP:
             bound = None if deadline is None else _positive_seconds("deadline", deadline)
             reader = evolve(reader, deadline=bound)
@@ -154,7 +155,7 @@ class DevSkinClient:
 
         It may be called again. Closing a view closes the client, and the other way round.
         """
-        await self._reader.transport.aclose()
+        await self.reader.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -168,7 +169,7 @@ class DevSkinClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._reader.transport.exchange.base_url}>"
+        return f"<{type(self).__name__} {self.reader.transport.exchange.base_url}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a client can't be copied or pickled: its API key would go along")

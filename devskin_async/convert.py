@@ -9,9 +9,9 @@ msgspec, so they agree on what is an integer, a number, an instant or a day.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter, eq
 from typing import TypeAlias, TypeVar, cast, get_args, get_origin
 
@@ -73,6 +73,24 @@ def loads(body: bytes, cls: type[T]) -> T:
     return _converter.structure(body, cls)
 
 
+def loads_rows(rows: Sequence[bytes | msgspec.Raw], cls: type[T]) -> tuple[T, ...]:
+    """Read rows that are JSON each, all at once.
+
+    Args:
+        rows: The rows.
+        cls: What each of them is, an attrs class.
+
+    Raises:
+        DecodeError: One of them is of another shape; the path begins with its index.
+    """
+    try:
+        decoder = _rows_decoder(cast(Hashable, cls))
+        return cast("tuple[T, ...]", decoder.decode(b"[" + b",".join(rows) + b"]"))
+    except _REFUSALS:
+        pass
+    return tuple(_read_row(index, bytes(row), cls) for index, row in enumerate(rows))
+
+
 def parse(body: bytes) -> object:
     """Read a JSON body as plain values, numbers with a fraction as `Decimal`.
 
@@ -131,6 +149,21 @@ def describe(value: object) -> str:
         c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: _SHOWN + 1]
     )
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+@cache
+def _rows_decoder(cls: Hashable) -> msgspec.json.Decoder[tuple[object, ...]]:
+    return msgspec.json.Decoder(tuple[cls, ...])  # type: ignore[valid-type]  # made at run time
+
+
+def _read_row(index: int, row: bytes, cls: type[T]) -> T:
+    try:
+        return loads(row, cls)
+    except TransportError as error:
+        place, expected, received = "", "JSON", str(error)
+    except DecodeError as error:
+        place, expected, received = error.path[1:], error.expected, error.received
+    raise DecodeError(f"$[{index}]{place}", expected, received)
 
 
 def _is_record(cls: object) -> bool:
@@ -223,6 +256,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_record, _record_hook)
     converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
     converter.register_unstructure_hook(OpenEnum, attrgetter("value"))
+    converter.register_structure_hook(msgspec.Raw, lambda value, _: _encoder.encode(value))
     for leaf in (bool, int, str, OpenEnum, Decimal, dt.date):
         converter.register_structure_hook(leaf, _leaf)
     for constrained in (Instant, Count, Ordinal):

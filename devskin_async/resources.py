@@ -38,7 +38,7 @@ class Reader:
 
     async def one(self, call: Call[T]) -> T:
         """Read one call's answer."""
-        return await self.transport.send(call, self._queueing(Lane.INTERACTIVE))
+        return await self.transport.send(call, self.queueing(Lane.INTERACTIVE))
 
     def listing(self, call_of: Callable[[int], Call[Page[T]]]) -> Listing[T]:
         """Read the pages that `call_of` makes the calls for, by their numbers from 1."""
@@ -46,7 +46,7 @@ class Reader:
         call_of(1)
 
         def start() -> Pages[T]:
-            queueing = self._queueing(Lane.BULK)
+            queueing = self.queueing(Lane.BULK)
             return Pages(
                 lambda number: self.transport.send(call_of(number), queueing), self.concurrency
             )
@@ -58,15 +58,19 @@ class Reader:
         reads = tuple(wanted)
 
         def start() -> Ordered[Call[T], T]:
-            queueing = self._queueing(Lane.BULK)
+            queueing = self.queueing(Lane.BULK)
             return Ordered(
                 lambda call: self.transport.send(call, queueing), reads, self.concurrency
             )
 
         return Rows(start)
 
-    def _queueing(self, usual: Lane) -> Queueing:
-        """Start a job: a call, or one reading of a listing."""
+    def queueing(self, usual: Lane) -> Queueing:
+        """Start a job, such as a call or one reading of a listing.
+
+        Args:
+            usual: The lane that it waits in if none was asked for.
+        """
         return Queueing(
             lane=self.lane or usual,
             deadline=Deadline.after(self.deadline),

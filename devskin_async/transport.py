@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import stamina
 from attrs import define, field
@@ -30,6 +30,8 @@ from .timing import Timing, remember
 
 T = TypeVar("T")
 
+_Key: TypeAlias = tuple[str, str, Lane]
+
 
 class Transport:
     """Sends calls for one API key, each attempt through the scheduler.
@@ -55,7 +57,7 @@ class Transport:
         self._scheduler: Scheduler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._shared: dict[tuple[str, Lane], _Shared] = {}
+        self._shared: dict[_Key, _Shared] = {}
 
     @property
     def scheduler(self) -> Scheduler:
@@ -135,7 +137,7 @@ class Transport:
         deadline, max_wait = queueing.deadline, queueing.max_wait
         if deadline is None and max_wait is None:
             return
-        shared = self._shared.get((call.target, queueing.lane))
+        shared = self._shared.get(_key(call, queueing))
         if shared is not None and shared.sent:
             return
         wait = self.scheduler.forecast(1, queueing.lane)
@@ -149,7 +151,7 @@ class Transport:
         raise BudgetExceededError(f"{told}; nothing was sent", wait)
 
     def _share(self, call: Call[T], queueing: Queueing) -> _Shared:
-        key = (call.target, queueing.lane)
+        key = _key(call, queueing)
         shared = self._shared.get(key)
         if shared is None:
             shared = self._shared[key] = _Shared(key)
@@ -226,7 +228,7 @@ class _Shared:
     """A call under way.
 
     Args:
-        key: What is read, and in which lane: an interactive call does not wait for bulk work.
+        key: What is read, how, and in which lane: an interactive call does not wait for bulk work.
         task: Its attempts.
         waiting: How many callers wait for it; the last to give up cancels it.
         sent: How often it was sent.
@@ -235,13 +237,17 @@ class _Shared:
         timeouts: The deadlines of those who wait for it.
     """
 
-    key: tuple[str, Lane]
+    key: _Key
     task: asyncio.Task[Any] = field(init=False)
     waiting: int = 0
     sent: int = 0
     queued: float = 0.0
     failure: DevSkinError | None = None
     timeouts: set[asyncio.Timeout] = field(factory=set)
+
+
+def _key(call: Call[T], queueing: Queueing) -> _Key:
+    return (call.target, call.reads, queueing.lane)
 
 
 def _missed(call: Call[T], deadline: Deadline, shared: _Shared | None) -> TransportError:

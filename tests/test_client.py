@@ -279,10 +279,10 @@ async def test_a_view_shares_session_and_budget(box: Sandbox, store: DevSkinClie
 def test_a_view_keeps_what_it_does_not_name() -> None:
     store = DevSkinClient(KEY)
     view = store.with_options(max_wait=0, lane=Lane.BULK).with_options(deadline=5)
-    reader = view._reader
+    reader = view.reader
     assert (reader.max_wait, reader.lane, reader.deadline) == (0, Lane.BULK, 5)
-    reader = view.with_options(max_wait=None, lane=None, deadline=None)._reader
-    assert reader == store._reader
+    reader = view.with_options(max_wait=None, lane=None, deadline=None).reader
+    assert reader == store.reader
 
 
 async def test_single_calls_are_interactive_and_listings_are_bulk_work(box: Sandbox) -> None:
@@ -425,7 +425,7 @@ async def test_the_key_is_in_no_repr_and_no_log(
     box.fail_next("500", "reset", "truncated", "ok")
     await store.analytics.overview()
     told = caplog.text + "".join(repr(vars(record)) for record in caplog.records)
-    views = (store, store._reader, store.orders, store._reader.transport, store.orders.list())
+    views = (store, store.reader, store.orders, store.reader.transport, store.orders.list())
     assert box.api_key not in told + "".join(map(repr, views))
     assert "retry" in told
 

@@ -365,3 +365,29 @@ def test_what_is_written_reads_back_as_the_same_record(cls: Any) -> None:
 def test_an_order_has_the_fields_of_the_reference_in_their_order() -> None:
     order: Order = convert.loads(samples.ORDER, Envelope[OrderData]).data.order
     assert list(convert.to_plain(order)) == list(json.loads(samples.ORDER)["data"]["order"])
+
+
+def rows_of(*totals: str) -> list[bytes]:
+    (row,) = convert.loads(samples.ORDERS, Envelope[Page[msgspec.Raw]]).data.items
+    return [bytes(row).replace(b"199.90", total.encode()) for total in totals]
+
+
+def test_rows_are_read_all_at_once_with_their_exact_digits() -> None:
+    first, second = convert.loads_rows(rows_of("1.50", "2.00"), OrderSummary)
+    assert (str(first.total), str(second.total)) == ("1.50", "2.00")
+    assert convert.loads_rows([], OrderSummary) == ()
+
+
+def test_a_row_that_is_wrong_is_named_by_its_index() -> None:
+    with pytest.raises(DecodeError, match=r"\$\[1\]\.total: expected a number, got true"):
+        convert.loads_rows(rows_of("1", "true"), OrderSummary)
+    with pytest.raises(DecodeError, match=r"\$\[1\]: expected JSON"):
+        convert.loads_rows([*rows_of("1"), b"{"], OrderSummary)
+
+
+def test_rows_as_the_server_wrote_them_survive_the_slow_road_too() -> None:
+    body = b'{"items": [{"a": 1.50}, 7], "total": 2, "page": 1, "limit": 100}'
+    page = convert.loads(body, Page[msgspec.Raw])
+    assert [bytes(row) for row in page.items] == [b'{"a": 1.50}', b"7"]
+    with pytest.raises(DecodeError, match=r"\$\.total"):
+        convert.loads(body.replace(b'"total": 2', b'"total": "2"'), Page[msgspec.Raw])

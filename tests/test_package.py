@@ -10,7 +10,17 @@ import pytest
 
 import devskin_async
 
-EXTRAS = {"cyclopts", "rich", "pyarrow", "limits", "throttled", "mimesis", "faker", "pytest"}
+EXTRAS = {
+    "cyclopts",
+    "rich",
+    "pyarrow",
+    "duckdb",
+    "limits",
+    "throttled",
+    "mimesis",
+    "faker",
+    "pytest",
+}
 
 
 def test_the_public_names_are_sorted_and_there() -> None:

@@ -31,7 +31,10 @@ async def run(example: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
-async def test_an_example_runs_as_it_stands(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_example_runs_as_it_stands(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     async with Sandbox(limiter="none") as box:
         monkeypatch.setenv("DEVSKIN_API_KEY", box.api_key)
         monkeypatch.setenv("DEVSKIN_BASE_URL", box.base_url)
@@ -75,6 +78,7 @@ def test_the_transcript_is_what_the_first_command_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # the workers of pytest-xdist have it
     assert EXPORT in README
     assert main(EXPORT.partition("devskin ")[2].split()) == 0
     printed = "".join(capfd.readouterr())
@@ -82,6 +86,7 @@ def test_the_transcript_is_what_the_first_command_prints(
     assert masked(printed) == masked(transcript)
     assert sorted(file.name for file in Path("export").iterdir()) == [
         "customers.jsonl",
+        "manifest.json",
         "orders.jsonl",
         "overview.jsonl",
         "products.jsonl",

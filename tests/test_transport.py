@@ -31,6 +31,7 @@ from devskin_async import (
     DevSkinClient,
     DevSkinError,
     Lane,
+    Product,
     RateLimit,
     RateLimitedError,
     Retry,
@@ -347,7 +348,7 @@ async def test_a_deadline_covers_a_queue_that_turned_out_longer_than_predicted()
             start = now()
             late = asyncio.create_task(store.with_options(deadline=5).analytics.overview())
             await asyncio.sleep(1)
-            store._reader.transport.scheduler._pause(100)
+            store.reader.transport.scheduler._pause(100)
             with pytest.raises(TransportError, match="passed before its turn came; nothing was"):
                 await late
             assert now() - start == pytest.approx(5, abs=0.01)
@@ -458,7 +459,7 @@ async def test_a_server_that_does_not_speak_http_is_a_transport_error() -> None:
 
 async def test_a_server_without_tls_at_an_https_address_is_a_transport_error() -> None:
     async with serving(answering(samples.OVERVIEW)) as plain:
-        address = plain._reader.transport.exchange.base_url.replace("http:", "https:")
+        address = plain.reader.transport.exchange.base_url.replace("http:", "https:")
         async with DevSkinClient(KEY, base_url=address, retry=AT_ONCE) as store:
             with pytest.raises(TransportError, match=r"can't connect to 127\.0\.0\.1 .*SSL"):
                 await store.analytics.overview()
@@ -584,6 +585,20 @@ async def test_identical_reads_in_flight_share_one_request(
 async def test_different_reads_are_different_requests(box: Sandbox, store: DevSkinClient) -> None:
     await asyncio.gather(store.orders.page(1), store.orders.page(2), store.orders.page(1, limit=5))
     assert box.counts.requests == 3
+
+
+async def test_a_record_and_a_raw_row_of_the_same_read_are_not_mixed_up(
+    box: Sandbox, store: DevSkinClient
+) -> None:
+    call = calls.products(1, 100)
+    queueing = Queueing()
+    page, raw = await asyncio.gather(
+        store.reader.transport.send(call, queueing),
+        store.reader.transport.send(calls.raw(call), queueing),
+    )
+    assert box.counts.requests == 2
+    assert isinstance(page.items[0], Product)
+    assert b"slug" in bytes(raw.items[0])
 
 
 async def test_a_later_read_is_a_request_of_its_own(box: Sandbox, store: DevSkinClient) -> None:
@@ -773,7 +788,7 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
     await asyncio.sleep(0)
     closing.cancel()
     await asyncio.gather(closing, call, return_exceptions=True)
-    session = store._reader.transport.exchange._session
+    session = store.reader.transport.exchange._session
     assert session is not None
     assert session.closed
 
@@ -781,13 +796,13 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
 async def test_a_deadline_that_has_passed_sends_nothing(store: DevSkinClient) -> None:
     passed = Queueing(deadline=Deadline(5, now() - 1))
     with pytest.raises(TransportError, match="deadline of 5 s"):
-        await store._reader.transport.send(calls.overview(), passed)
+        await store.reader.transport.send(calls.overview(), passed)
     assert store.budget.sent == 0
 
 
 def test_a_timeout_above_5_seconds_is_kept_to_the_fraction() -> None:
     store = DevSkinClient(KEY, timeout=6.5)
-    assert store._reader.transport.exchange._timeout.ceil_threshold == math.inf
+    assert store.reader.transport.exchange._timeout.ceil_threshold == math.inf
 
 
 async def test_a_client_that_is_left_open_says_what_to_do(box: Sandbox) -> None:
@@ -795,7 +810,7 @@ async def test_a_client_that_is_left_open_says_what_to_do(box: Sandbox) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, told_: told.append(told_["message"]))
     store = DevSkinClient(box.api_key, base_url=box.base_url)
     await store.analytics.overview()
-    session = store._reader.transport.exchange._session
+    session = store.reader.transport.exchange._session
     clients = [store]
     del store
     with pytest.warns(ResourceWarning, match="a DevSkinClient was not closed: use `async with`"):
@@ -815,7 +830,7 @@ def test_use_from_another_event_loop_says_what_to_do() -> None:
 
     async def read_and_keep() -> None:
         await read()
-        await store._reader.transport.exchange.aclose()
+        await store.reader.transport.exchange.aclose()
 
     asyncio.run(read_and_keep())
     with pytest.raises(ConfigurationError, match="another event loop: make one client in each"):

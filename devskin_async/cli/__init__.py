@@ -14,7 +14,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The command's words; None takes them from the process.
 
     Returns:
-        The exit code: 0, 1 for an error, 2 for a wrong use, and 128 + N where signal N ended it.
+        The exit code: 0, 1 for an error, 2 for a wrong use, 3 where an export is not proven to be
+        complete, and 128 + N where signal N ended it.
     """
     try:
         from .app import run

@@ -13,7 +13,7 @@ from typing import TextIO
 from cyclopts import App
 
 from .._version import __version__
-from . import export, read, sandbox
+from . import export, read, sandbox, sync
 from .failures import report
 
 _EXAMPLES = """\
@@ -29,8 +29,12 @@ Your own store, with a key from its Settings page:
   devskin orders --status paid --date-from 2026-01-14
   devskin orders --json | jq .total
   devskin export orders customers --out export --format parquet
+  devskin sync orders --out copy
 
 Each command has its own --help.
+
+Exit codes: 0; 1 for an error, with a line that says what failed; 2 for a wrong
+use; 3 where an export is not proven to be complete; 130 after Ctrl-C.
 """
 
 
@@ -51,9 +55,10 @@ def make_app() -> App:
         read.order,
         read.products,
         read.customers,
-        export.export,
     ):
         app.command(command, help_epilogue="")
+    app.command(export.app)
+    app.command(sync.sync, help_epilogue="")
     app.command(sandbox.app)
     return app
 
@@ -70,7 +75,7 @@ def run(argv: Sequence[str]) -> int:
         argv: The command's words.
 
     Returns:
-        The exit code.
+        The exit code: the command's own, where it ends with one.
     """
     # Retries are logged, and what nobody handles would be printed through the progress bars.
     logging.getLogger().addHandler(logging.NullHandler())
@@ -80,8 +85,10 @@ def run(argv: Sequence[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name that the terminal can't show is no error
     try:
-        make_app()(argv, print_error=False, exit_on_error=False, result_action="return_value")
+        ended = make_app()(
+            argv, print_error=False, exit_on_error=False, result_action="return_value"
+        )
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - no traceback reaches the user
         return report(error, argv)
-    return 0
+    return ended if isinstance(ended, int) else 0

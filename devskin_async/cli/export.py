@@ -1,132 +1,172 @@
-"""`devskin export`: resources as files, with a bar for each while it runs."""
+"""`devskin export`: resources as files, with a proof that they are complete."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, get_args
 
-from cyclopts import Parameter
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
+from attrs import frozen
+from cyclopts import App, Group, Parameter
 
-from ..export import Exported, Format, Resource
+from ..client import DevSkinClient
+from ..export import Exported, Format, OnProgress, plan
 from ..export import export as export_files
-from .options import DEFAULTS, PATIENT, Connection, open_store
-from .render import Column, number, printable, show, stderr, table
+from ..export import verify as verify_files
+from .bulk import AS_USUAL, HOW, Care, Choice, Job, Resources, carry_out, chosen
+from .failures import FAILED, UNPROVEN
+from .options import DEFAULTS, Connection, Flag, open_store
+from .read import Status
+from .render import show, stderr, stdout
+from .reports import checked, foretold, wrong
 from .waits import telling_waits
 
-Choice = Literal["all", "orders", "products", "customers", "revenue", "overview"]
-
-_COLUMNS: Sequence[Column[Exported]] = (
-    Column("resource", lambda done: Text(done.resource)),
-    Column("rows", lambda done: number(done.rows), "right"),
-    Column("pages", lambda done: number(done.pages), "right"),
-    Column("requests", lambda done: number(done.requests), "right"),
-    Column("refused", lambda done: number(done.refused), "right"),
-    Column("seconds", lambda done: Text(f"{done.seconds:.2f}"), "right"),
-    Column("file", lambda done: Text(printable(str(done.path)), overflow="fold"), shrinks=True),
+app: App = App(
+    name="export",
+    usage="Usage: devskin export RESOURCE... [OPTIONS]\n       devskin export verify DIR",
+    help_epilogue="",
 )
 
 
-async def export(
-    *resources: Annotated[Choice, Parameter(name="RESOURCE")],
-    out: Path = Path("export"),
-    file_format: Annotated[Format, Parameter(name="--format")] = "jsonl",
-    connection: Connection = DEFAULTS,
-) -> None:
-    """Write resources to files.
+@Parameter(name="*", group=Group("Which rows", sort_key=1))
+@frozen(kw_only=True)
+class Selection:
+    """Which rows are read.
 
-    A file stands under its name only when it is whole. Revenue is the daily series of a year.
+    Args:
+        status: Only orders of this status.
+        filter_on_server: Let the API filter by --status: fewer requests, and weaker proofs.
+        date_from: Only orders from this day on (YYYY-MM-DD).
+        date_to: Only orders up to this day (YYYY-MM-DD).
+        details: Read each order's address and items too: one request an order.
+    """
+
+    status: Status | None = None
+    filter_on_server: Annotated[bool, Flag] = False
+    date_from: str | None = None
+    date_to: str | None = None
+    details: Annotated[bool, Flag] = False
+
+
+@Parameter(name="*", group=Group("Which files", sort_key=2))
+@frozen(kw_only=True)
+class Files:
+    """What is written.
+
+    Args:
+        out: The folder; it is made where it is missing, and older files are replaced.
+        file_format: A file for each resource, or one database: duckdb, sqlite.
+        compress: Compress jsonl and csv with gzip.
+        excel: Write csv so that Excel opens it well, and runs nothing that is in it.
+        rejects: A folder for rows that can't be decoded; otherwise they end the export.
+    """
+
+    out: Path = Path("export")
+    file_format: Annotated[Format, Parameter(name="--format")] = "jsonl"
+    compress: Annotated[bool, Flag] = False
+    excel: Annotated[bool, Flag] = False
+    rejects: Path | None = None
+
+
+@app.default
+async def export(
+    *resources: Resources,
+    selection: Selection = Selection(),
+    files: Files = Files(),
+    care: Care = AS_USUAL,
+    plan_only: Annotated[bool, Flag, Parameter(name="--plan", group=HOW)] = False,
+    connection: Connection = DEFAULTS,
+) -> int:
+    """Write resources to files, with a proof that nothing is missing and nothing comes twice.
+
+    A file stands under its name only when it is whole, and manifest.json beside
+    it has the proof. After an interruption the same command goes on where it ended.
+
+    Exit code 3: all was read, and something is not proven to be complete.
 
     Example: devskin export all --sandbox --out export
 
     Args:
-        resources: What to export: one or more, or all.
-        out: The folder to write to. It is made where it is missing; older files are replaced.
-        file_format: The files' format, and the ending of their names.
+        resources: What to export: one or more, or all. Revenue is the days of a year.
+        selection: Which rows.
+        files: What to write.
+        care: How to read.
+        plan_only: Write nothing, and tell what it would cost: requests, time, budget.
         connection: Which store to read, and how.
     """
     if not resources:
         raise ValueError(f"export what? {', '.join(get_args(Choice))}; for example: export all")
-    names: Sequence[Resource] = get_args(Resource)
-    wanted = [name for name in names if not {name, "all"}.isdisjoint(resources)]
-    console = stderr()
-    done: list[Exported] = []
-    try:
-        async with open_store(connection, PATIENT) as store:
-            with _Bars(wanted, console) as bars:
-                async with telling_waits(store, bars.say):
-                    for name in wanted:
-                        done += await export_files(
-                            store, [name], out, format=file_format, on_progress=bars.update
-                        )
-    finally:
-        if done:
-            show(console, table(_COLUMNS, done), "")
-    show(console, *_closing(done, out, sandbox=connection.sandbox))
-
-
-def _closing(done: Sequence[Exported], out: Path, *, sandbox: bool) -> tuple[str, ...]:
-    refused = sum(each.refused for each in done)
-    said = (
-        f"{_counted(len(done), 'file')} in {printable(str(out))}: "
-        f"{_counted(sum(each.rows for each in done), 'row')} in "
-        f"{_counted(sum(each.requests for each in done), 'request')}, "
-        f"{refused or 'none'} refused."
+    job = Job(
+        connection=connection,
+        resources=chosen(resources),
+        out=files.out,
+        care=care,
+        rejects=files.rejects,
     )
-    if not sandbox:
-        return (said,)
-    return (said, "Made-up data. For your own store: set DEVSKIN_API_KEY and leave --sandbox out.")
+    if plan_only:
+        return await _plan(job, selection)
+    max_age = care.age
 
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-class _Bars:
-    """A bar for each resource, on a terminal; nothing elsewhere."""
-
-    def __init__(self, resources: Iterable[Resource], console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(pulse_style="bar.back"),  # a resource that waits for its turn stands still
-            TextColumn("{task.fields[rows]}", justify="right"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[wait]}"),
-            console=console,
-        )
-        self._drawn = console.is_terminal
-        self._current: Resource | None = None
-        self._tasks = {
-            name: self._progress.add_task(name, start=False, rows="", wait="") for name in resources
-        }
-
-    def update(self, resource: Resource, rows: int, total: int) -> None:
-        """Draw how far a resource is."""
-        task = self._tasks[resource]
-        self._current = resource
-        self._progress.start_task(task)
-        self._progress.update(
-            task,
-            wait="",
-            total=total or 1,
-            completed=rows if total else 1,
-            rows=f"{rows:,} of {total:,} rows",
+    async def work(store: DevSkinClient, on_progress: OnProgress) -> Exported:
+        return await export_files(
+            store,
+            job.resources,
+            files.out,
+            format=files.file_format,
+            status=selection.status,
+            filter_on_server=selection.filter_on_server,
+            date_from=selection.date_from,
+            date_to=selection.date_to,
+            verify=care.verify,
+            details=selection.details,
+            rejects=files.rejects,
+            compress=files.compress,
+            excel=files.excel,
+            max_age=max_age,
+            fresh=care.fresh,
+            on_progress=on_progress,
         )
 
-    def say(self, wait: str) -> None:
-        """Say beside the bar that moved last what it waits for."""
-        if self._current is not None:
-            self._progress.update(self._tasks[self._current], wait=wait)
+    return await carry_out(job, work)
 
-    def __enter__(self) -> Self:
-        if self._drawn:
-            self._progress.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._drawn:
-            self._progress.stop()
-            self._progress.console.print()
+async def _plan(job: Job, selection: Selection) -> int:
+    async with open_store(job.connection) as store:
+        said = "Asking how much there is"
+        with stderr().status(said) as status:
+
+            def say(wait: str) -> None:
+                status.update(f"{said} {wait}".rstrip())
+
+            async with telling_waits(store, say):
+                planned = await plan(
+                    store,
+                    job.resources,
+                    status=selection.status,
+                    filter_on_server=selection.filter_on_server,
+                    date_from=selection.date_from,
+                    date_to=selection.date_to,
+                    verify=job.care.verify,
+                    details=selection.details,
+                )
+    show(stdout(), *foretold(planned))
+    return 0
+
+
+@app.command(help_epilogue="")
+def verify(folder: Annotated[Path, Parameter(name="DIR")], /) -> int:
+    """Check the files of an export against its manifest: their bytes, and their rows.
+
+    Exit code 1: a file is not as the manifest says.
+    Exit code 3: the files are; something was not proven to be complete.
+
+    Example: devskin export verify export
+
+    Args:
+        folder: The export's folder.
+    """
+    found = verify_files(folder)
+    show(stdout(), *checked(found, folder))
+    if found.problems:
+        show(stderr(), wrong(found))
+        return FAILED
+    return UNPROVEN if found.manifest.unproven else 0

@@ -20,11 +20,18 @@ from .render import printable
 
 FAILED = 1
 WRONG_USE = 2
+UNPROVEN = 3
 
 _SIGPIPE = 13  # not among the signals of Windows
 
 
 _ENDS = {"SIGTERM": "terminated", "SIGHUP": "hung up"}
+
+
+class Hint(str):
+    """What somebody may do about an error: a note of it, told in a line below."""
+
+    __slots__ = ()
 
 
 class Terminated(BaseException):
@@ -96,7 +103,7 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
         _drop_output()
         return 128 + _SIGPIPE
     line, code = _explained(error)
-    told = f"devskin: {printable(line)}\n"
+    told = "".join(f"{printable(each)}\n" for each in (f"devskin: {line}", *_hints(error)))
     if os.environ.get("DEVSKIN_DEBUG"):
         told = "".join(traceback.format_exception(error)) + told
     for key in _keys(argv):
@@ -125,6 +132,13 @@ def _explained(error: BaseException) -> tuple[str, int]:
         case _ if not _is_expected(error):
             line = f"unexpected {type(error).__name__}: {error} (DEVSKIN_DEBUG=1 shows where)"
     return line, code
+
+
+def _hints(error: BaseException | None) -> Iterator[Hint]:
+    """Find the hints of an error; a signal's own error follows on the one that has them."""
+    while error is not None:
+        yield from (note for note in getattr(error, "__notes__", ()) if isinstance(note, Hint))
+        error = error.__context__
 
 
 def _is_expected(error: BaseException) -> bool:

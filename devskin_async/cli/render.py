@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,10 @@ T = TypeVar("T")
 # A table that is piped is as wide as its rows: nothing is cut off, one line stays one line.
 _UNBOUNDED = 10_000
 _NARROWEST = 40
+
+_MINUTE = 60
+_KILO = 1000
+_UNITS = ("kB", "MB", "GB", "TB")
 
 
 def stdout() -> Console:
@@ -81,6 +86,34 @@ def number(value: int | Decimal | None) -> Text:
     if value is None:
         return Text()
     return Text(f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}")
+
+
+def counted(count: int, noun: str) -> str:
+    """Say how many there are of what a noun with a regular plural names."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def lasting(seconds: float) -> str:
+    """Say how long something takes, as exactly as somebody who waits needs it."""
+    whole = math.ceil(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < 10 * _MINUTE:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+    minutes = math.ceil(seconds / _MINUTE)
+    if minutes < _MINUTE:
+        return f"{minutes} min"
+    return f"{minutes // _MINUTE:,} h {minutes % _MINUTE:02} min"
+
+
+def size(count: int) -> str:
+    """Say how large something of so many bytes is."""
+    if count < _KILO:
+        return f"{count} B"
+    value, unit = count / _KILO, 0
+    while value >= _KILO and unit < len(_UNITS) - 1:
+        value, unit = value / _KILO, unit + 1
+    return f"{value:,.1f} {_UNITS[unit]}"
 
 
 def instant(value: dt.datetime | None) -> Text:

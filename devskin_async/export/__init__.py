@@ -1,7 +1,37 @@
-"""Bulk export: a store's resources as files, each standing under its name only when whole."""
+"""Bulk export: a store's resources as files, with a proof that they are complete."""
 
-from .formats import Format
-from .run import Exported, OnProgress, export
-from .sources import Resource
+from .batches import RecordBatch, rows
+from .choose import Verify
+from .manifest import Certificate, MadeFile, Manifest, Proof, SliceProof, read_manifest
+from .plan import Planned, plan
+from .readers import Progress
+from .run import MAX_AGE, Exported, OnProgress, export
+from .sync import sync
+from .tables import DetailedOrder, Format, OrderLine, Resource
+from .verify import Verified, verify
 
-__all__ = ["Exported", "Format", "OnProgress", "Resource", "export"]
+__all__ = [
+    "MAX_AGE",
+    "Certificate",
+    "DetailedOrder",
+    "Exported",
+    "Format",
+    "MadeFile",
+    "Manifest",
+    "OnProgress",
+    "OrderLine",
+    "Planned",
+    "Progress",
+    "Proof",
+    "RecordBatch",
+    "Resource",
+    "SliceProof",
+    "Verified",
+    "Verify",
+    "export",
+    "plan",
+    "read_manifest",
+    "rows",
+    "sync",
+    "verify",
+]

@@ -1,98 +1,126 @@
-"""Files that appear under their name only when they are whole."""
+"""Files that appear under their name only when they are whole, and errors that name them."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import io
+import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+_SQLITE_ERRORS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+}
 
 
-@asynccontextmanager
-async def whole_file(path: Path) -> AsyncIterator[BinaryIO]:
-    """Write a file beside its name, and rename it into place when the block is done.
-
-    What stood under the name before stays until then. If the block raises, or is cancelled,
-    what was written is removed. A link stays, and what it leads to is written.
-
-    Args:
-        path: The name. Missing folders above it are made.
-
-    Yields:
-        A file to write to.
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the block be an `OSError` that names a file or folder.
 
     Raises:
-        OSError: The file can't be written; `filename` is `path`, or the folder in its way.
+        OSError: The block raised one, or SQLite failed in it; `filename` is `path`.
     """
-    _make_folder(path.parent)
-    target = _target(path)
-    # The name is drawn, so that two exports into one folder can't write into each other's file.
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    with _naming(path):
-        raw = _NamedFile(part, path)
     try:
-        with io.BufferedWriter(raw) as file:
-            yield file
-        with _naming(path):
-            await asyncio.to_thread(_sync, part)
-            part.replace(target)
+        yield
+    except OSError as error:
+        number = error.errno or errno.EIO
+        raise OSError(number, error.strerror or str(error), str(path)) from error
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        number = _SQLITE_ERRORS.get(code, errno.EIO)
+        reason = os.strerror(number) if code in _SQLITE_ERRORS else str(error)
+        raise OSError(number, reason, str(path)) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, where they are missing.
+
+    Raises:
+        OSError: It can't be made, or something else stands there; `filename` is `folder`.
+    """
+    with naming(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+
+
+def place(made: Path, path: Path) -> None:
+    """Put a file that is whole under its name; what stood there before stays until then.
+
+    A link stays, and what it leads to is replaced.
+
+    Args:
+        made: The file.
+        path: Its name, in a folder that exists.
+
+    Raises:
+        OSError: It can't be; `filename` is `path`.
+    """
+    with naming(path):
+        target = _target(path)
+        sync(made)
+        try:
+            made.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _place_from_elsewhere(made, target)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file, which appears when it is whole.
+
+    Raises:
+        OSError: It can't be written; `filename` is `path`.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with naming(path):
+            part.write_bytes(data)
+        place(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-class _NamedFile(io.FileIO):
-    """A new file whose write errors, such as a full disk, say which file they are about."""
-
-    def __init__(self, part: Path, path: Path) -> None:
-        super().__init__(part, "xb")
-        self._path = path
-
-    def write(self, data: ReadableBuffer, /) -> int:
-        with _naming(self._path):
-            return super().write(data)
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Let an `OSError` name the file that was asked for: the one beside it is gone by then."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+def digest(path: Path) -> str:
+    """Give the SHA-256 of a file, in hexadecimal."""
+    with naming(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _target(path: Path) -> Path:
     """Tell which file a name is of in the end."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not path.is_symlink():
         return path
     target = Path(os.path.realpath(path))
     # Renaming would put a plain file in the place of a device, or of a link of a circle.
     if target.is_symlink() or (target.exists() and not target.is_file()):
-        raise OSError(errno.EINVAL, "the link leads to no file", str(path))
+        raise OSError(errno.EINVAL, "the link leads to no file")
     return target
 
 
-def _make_folder(folder: Path) -> None:
+def _place_from_elsewhere(made: Path, target: Path) -> None:
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        reason = os.strerror(errno.ENOTDIR)
-        raise NotADirectoryError(errno.ENOTDIR, reason, str(folder)) from None
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file is on the disk.
-
-    It has a descriptor of its own: a cancelled export closes and removes its file while this
-    runs on in its thread.
-    """
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
+        shutil.copyfile(made, part)
+        sync(part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    made.unlink()

@@ -1,114 +1,265 @@
-"""One export: resources are read one after the other and written as files."""
+"""One export: what is wanted is read into a journal, and the journal becomes files."""
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import threading
 from collections.abc import Callable, Iterable
-from contextlib import aclosing
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from .._version import __version__
 from ..client import DevSkinClient
-from .files import whole_file
-from .formats import WRITERS, Format
-from .sources import SOURCES, Resource
+from .assemble import Layout, assemble, put_in_place, put_rejected
+from .choose import Day, Status, Verify, choose
+from .identity import StoreMark, mark
+from .journal import Journal
+from .manifest import Certificate, MadeFile, Manifest, check_folder, known_before, write_manifest
+from .readers import Progress, Readers, Wanted
+from .reading import Choice, Session
+from .resume import Terms, resume
+from .sinks import check, require
+from .slice_notes import newest_orders
+from .stage import Stage
+from .tables import Format, Resource
 
-OnProgress: TypeAlias = Callable[[Resource, int, int], object]
+OnProgress: TypeAlias = Callable[[Progress], object]
+
+MAX_AGE: Final[dt.timedelta] = dt.timedelta(hours=6)
 
 
 @frozen(kw_only=True)
 class Exported:
-    """What the export of one resource did.
+    """What an export did.
 
     Args:
-        resource: What was read.
-        path: The file.
-        rows: Rows written.
-        pages: Answers that the rows came in.
-        requests: Requests sent meanwhile through the client's budget, retries included.
-        refused: How many of them were answered with 429.
-        seconds: How long it took.
+        out: The folder.
+        manifest: What was read, what shows that it is complete, and the files. It also knows of
+            what earlier exports have left in the folder.
+        resources: What was read in this export.
+        requests: Requests sent in this session.
+        refused: Requests of the client that were answered with 429 meanwhile.
+        seconds: How long this session took.
+        resumed: Whether it went on where an earlier session had ended.
     """
 
-    resource: Resource
-    path: Path
-    rows: int
-    pages: int
+    out: Path
+    manifest: Manifest
+    resources: tuple[Resource, ...]
     requests: int
     refused: int
     seconds: float
+    resumed: bool
+
+    @property
+    def certificates(self) -> dict[Resource, Certificate]:
+        """How each resource was read in this export."""
+        return {name: self.manifest.resources[name] for name in self.resources}
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """What of this export is not proven to be complete, in words."""
+        mine = {str(name): certificate for name, certificate in self.certificates.items()}
+        return evolve(self.manifest, resources=mine).unproven
+
+
+@frozen(kw_only=True)
+class Job:
+    """An export whose arguments are checked.
+
+    Args:
+        choice: How to read.
+        wanted: What to read.
+        layout: What to write.
+        max_age: How old may be what an earlier session has read.
+        fresh: Forget what an earlier session has read.
+        merge: Says, once everything was read, what it is merged into; None merges nothing.
+        amend: Adds to the certificate of orders; None leaves it as it is.
+    """
+
+    choice: Choice
+    wanted: Wanted
+    layout: Layout
+    max_age: dt.timedelta = MAX_AGE
+    fresh: bool = False
+    merge: Callable[[Journal, Layout], Layout] | None = None
+    amend: Callable[[Certificate], Certificate] | None = None
 
 
 async def export(
     store: DevSkinClient,
     resources: Iterable[Resource],
-    out: Path,
+    out: Path | str,
     *,
     format: Format = "jsonl",  # noqa: A002 - the word that a caller looks for
+    status: Status | None = None,
+    filter_on_server: bool = False,
+    date_from: Day | None = None,
+    date_to: Day | None = None,
+    verify: Verify = "twice",
+    details: bool = False,
+    rejects: Path | str | None = None,
+    compress: bool = False,
+    excel: bool = False,
+    max_age: dt.timedelta = MAX_AGE,
+    fresh: bool = False,
     on_progress: OnProgress | None = None,
-) -> tuple[Exported, ...]:
-    """Write resources to the files `out`/RESOURCE.FORMAT, page by page.
+) -> Exported:
+    """Write resources to files, with a proof that nothing is missing and nothing comes twice.
 
-    Each file is written beside its name and renamed into place when it is whole. An export that
-    fails or is cancelled leaves the files it has finished and, of the others, what stood there.
+    What was read is kept in `out`/.devskin-export until the files are whole; then they are
+    renamed into place, and `manifest.json` says how they were made. An export that failed, was
+    cancelled or killed goes on from there when it is called again with the same arguments.
 
     Args:
-        store: The client to read with. `revenue` is the daily series of the longest period, a
-            year; `overview` is one row.
-        resources: What to write: `orders`, `products`, `customers`, `revenue`, `overview`.
+        store: The client to read with; all requests are one job of its bulk lane.
+        resources: What to write: `orders`, `products`, `customers`, `revenue` (the daily series
+            of a year), `overview` (one row).
         out: The folder, made where it is missing.
-        format: `jsonl`, `csv` or `parquet`.
-        on_progress: Called with the resource, the rows done and the rows there are; at the end
-            of a resource the two are equal.
+        format: `jsonl` (the server's own rows), `csv`, `parquet`, or one database `duckdb` or
+            `sqlite`.
+        status: Only orders of this status; all are read, and the others left out.
+        filter_on_server: Let the API filter by `status`. It saves requests; but orders leave such
+            a list while it is read, so that each page of several is read twice.
+        date_from: Only orders from this day on, a date or YYYY-MM-DD.
+        date_to: Only orders up to this day.
+        verify: `once` accepts one reading of a list whose total held, with exactly that many
+            distinct ids, in place of two that agree.
+        details: Read each order's detail, one request an order: its address, and its lines as a
+            table `order_items`.
+        rejects: A folder for rows that can't be decoded, as RESOURCE.rejected.jsonl; None ends the
+            export at the first of them.
+        compress: Compress jsonl and csv with gzip.
+        excel: Write csv so that Excel opens it well, and runs nothing that is in it.
+        max_age: How old may be what an earlier session has read.
+        fresh: Forget what an earlier session has read.
+        on_progress: Called with a `Progress` as it goes on.
 
     Returns:
-        What was done for each resource.
+        What was done. Look at `unproven`: it is empty where all is proven.
 
     Raises:
-        ValueError: There is no such resource or format.
-        ConfigurationError: `format` is `parquet` and pyarrow is not installed.
-        DecodeError: An answer is malformed, or a value does not fit a Parquet column.
+        ValueError: An argument is out of its bounds; the message names it.
+        ConfigurationError: A library that the format needs is not installed, or another export is
+            writing to `out`.
+        DecodeError: A row is not what the reference describes, or does not fit its column.
         OSError: A file can't be written; `filename` says which.
     """
-    wanted = tuple(dict.fromkeys(resources))
-    for resource in wanted:
-        if resource not in SOURCES:
-            raise ValueError(f"resource must be one of {', '.join(SOURCES)}, not {resource!r}")
-    if format not in WRITERS:
-        raise ValueError(f"format must be one of {', '.join(WRITERS)}, not {format!r}")
-    return tuple([await _export(store, name, out, format, on_progress) for name in wanted])
+    check(format, compress, excel)
+    require(format)
+    choice, wanted = choose(
+        resources,
+        status=status,
+        filter_on_server=filter_on_server,
+        date_from=date_from,
+        date_to=date_to,
+        verify=verify,
+        details=details,
+        lenient=rejects is not None,
+    )
+    layout = Layout(
+        resources=wanted.resources,
+        format=format,
+        details=wanted.details,
+        status=choice.status,
+        compress=compress,
+        excel=excel,
+        rejects=None if rejects is None else Path(rejects),
+    )
+    job = Job(choice=choice, wanted=wanted, layout=layout, max_age=max_age, fresh=fresh)
+    return await run(store, Path(out), job, on_progress)
 
 
-async def _export(
+async def run(
     store: DevSkinClient,
-    resource: Resource,
     out: Path,
-    file_format: Format,
+    job: Job,
     on_progress: OnProgress | None,
 ) -> Exported:
-    source = SOURCES[resource]
-    path = out / f"{resource}.{file_format}"
-    report = on_progress or (lambda *_: None)
+    """Run an export whose arguments are checked.
+
+    Args:
+        store: The client.
+        out: The folder.
+        job: What to do.
+        on_progress: Called as it goes on.
+    """
+    choice, wanted, layout = job.choice, job.wanted, job.layout
     loop = asyncio.get_running_loop()
-    start, before = loop.time(), store.budget
-    rows = pages = 0
-    async with whole_file(path) as file, aclosing(source.read(store)) as batches:
-        with WRITERS[file_format](file, source.record, resource) as write:
-            async for batch in batches:
-                write(batch.rows)
-                rows += len(batch.rows)
-                pages += 1
-                report(resource, rows, batch.total)
-    report(resource, rows, rows)
-    after = store.budget
-    return Exported(
-        resource=resource,
-        path=path,
-        rows=rows,
-        pages=pages,
-        requests=after.sent - before.sent,
-        refused=after.refused - before.refused,
-        seconds=loop.time() - start,
+    began = loop.time()
+    check_folder(out)
+    async with Stage(out, fresh=job.fresh) as stage:
+        session = Session(store, stage, choice)
+        terms = Terms(
+            base_url=store.reader.transport.exchange.base_url,
+            status=choice.status,
+            filter_on_server=choice.filter_on_server,
+            first=wanted.days.first,
+            last=wanted.days.last,
+            lenient=choice.lenient,
+        )
+        resumed = await resume(session, terms, job.max_age.total_seconds())
+        readers = Readers(session, wanted, on_progress)
+        await readers.start()
+        certificates = await readers.read()
+        if job.merge is not None:
+            layout = await stage.run(job.merge, stage.journal, layout)
+        files = await _assembled(stage, layout)
+        if job.amend is not None and "orders" in certificates:
+            certificates["orders"] = job.amend(certificates["orders"])
+        known = mark(store, await stage.run(newest_orders, stage.journal))
+        manifest = _manifest(terms.base_url, layout, certificates, files, known)
+        merged = layout.base is not None
+        manifest = await stage.run(lambda: known_before(out, manifest, merged=merged))
+        await stage.run(_put_in_place, stage, layout, out, manifest, files)
+        return Exported(
+            out=out,
+            manifest=manifest,
+            resources=wanted.resources,
+            requests=session.requests,
+            refused=readers.refused,
+            seconds=loop.time() - began,
+            resumed=resumed > 0,
+        )
+
+
+async def _assembled(stage: Stage, layout: Layout) -> tuple[MadeFile, ...]:
+    stop = threading.Event()
+    assembling = asyncio.ensure_future(stage.run(assemble, stage.journal, layout, stop))
+    try:
+        return await asyncio.shield(assembling)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait((assembling,))
+        assembling.exception()
+        raise
+
+
+def _manifest(
+    base_url: str,
+    layout: Layout,
+    certificates: dict[str, Certificate],
+    files: tuple[MadeFile, ...],
+    store: StoreMark,
+) -> Manifest:
+    tables = {name: count for file in files for name, count in file.tables.items()}
+    return Manifest(
+        library=f"devskin-async {__version__}",
+        base_url=base_url,
+        format=layout.format,
+        resources={n: evolve(c, rows=tables[n]) for n, c in certificates.items()},
+        files=files,
+        store=store,
     )
+
+
+def _put_in_place(
+    stage: Stage, layout: Layout, out: Path, manifest: Manifest, files: tuple[MadeFile, ...]
+) -> None:
+    put_in_place(stage.journal, files, out)
+    put_rejected(stage.journal, layout)
+    write_manifest(out, manifest)
+    stage.journal.remove()

@@ -2,12 +2,13 @@
 
 from . import calls
 from .answers import MAX_BODY, MAX_ERROR_BODY, Answer, may_retry, read, succeeded, told
-from .calls import DEFAULT_LIMIT, MAX_LIMIT, Call, page_count
+from .calls import DEFAULT_LIMIT, MAX_INTEGER, MAX_LIMIT, Call, page_count
 
 __all__ = [
     "DEFAULT_LIMIT",
     "MAX_BODY",
     "MAX_ERROR_BODY",
+    "MAX_INTEGER",
     "MAX_LIMIT",
     "Answer",
     "Call",

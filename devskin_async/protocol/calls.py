@@ -11,6 +11,7 @@ from typing import Generic, SupportsIndex, TypeVar
 from urllib.parse import quote, urlencode
 
 from attrs import frozen
+from msgspec import Raw
 
 from .. import convert
 from ..errors import DecodeError
@@ -52,6 +53,28 @@ class OrderData:
 
 
 @frozen
+class RawOrderData:
+    """The same, the order as the server wrote it."""
+
+    order: Raw
+
+
+@frozen
+class RawRevenue:
+    """A revenue series, its days as the server wrote them."""
+
+    period: Period
+    daily: tuple[Raw, ...]
+
+
+@frozen
+class RawFigures:
+    """The store's key figures as the server wrote them."""
+
+    figures: Raw
+
+
+@frozen
 class Call(Generic[T]):
     """One read of the API.
 
@@ -59,11 +82,13 @@ class Call(Generic[T]):
         path: Path below the base URL.
         query: The query as names and values, in the reference's order.
         envelope: Reads the body of an answer that succeeded.
+        reads: What tells readings of one target apart: calls that share an answer agree in it.
     """
 
     path: str
     query: tuple[tuple[str, str], ...]
     envelope: Callable[[bytes], Envelope[T]]
+    reads: str = "record"
 
     def __str__(self) -> str:
         return f"GET {self.path}"
@@ -143,6 +168,37 @@ def customers(page: int, limit: int) -> Call[Page[Customer]]:
     return Call("/customers", _page_query(page, limit), read)
 
 
+def raw(call: Call[Page[T]]) -> Call[Page[Raw]]:
+    """Make a call for a page give its rows as the server wrote them, unchecked."""
+    read = partial(_loads_page, Page[Raw], int(dict(call.query)["page"]))
+    return Call(call.path, call.query, read, "raw")
+
+
+def raw_order(order_id: int) -> Call[RawOrderData]:
+    """Make the call for one order, as the server wrote it, unchecked.
+
+    Raises:
+        ValueError: `order_id` is not a positive integer.
+    """
+    asked = order(order_id)
+    return Call(asked.path, asked.query, partial(_loads, RawOrderData), "raw")
+
+
+def raw_revenue(period: Period | str = Period.MONTH) -> Call[RawRevenue]:
+    """Make the call for a revenue series, its days as the server wrote them, unchecked.
+
+    Raises:
+        ValueError: `period` is not one of the reference's.
+    """
+    asked = revenue(period)
+    return Call(asked.path, asked.query, partial(_loads_raw_series, asked.query[0][1]), "raw")
+
+
+def raw_overview() -> Call[RawFigures]:
+    """Make the call for the store's key figures, as the server wrote them, unchecked."""
+    return Call(overview().path, (), _loads_raw_figures, "raw")
+
+
 def page_count(total: int, limit: int) -> int:
     """Count the pages of a list: `total` rows at `limit` a page, at least one page."""
     return max(1, -(-total // limit))
@@ -182,10 +238,21 @@ def _loads_series(asked: str, body: bytes) -> Envelope[Revenue]:
     return envelope
 
 
+def _loads_raw_series(asked: str, body: bytes) -> Envelope[RawRevenue]:
+    envelope = _loads(RawRevenue, body)
+    _check_echo("$.data.period", asked, envelope.data.period)
+    return envelope
+
+
 def _loads_order(asked: int, body: bytes) -> Envelope[Order]:
     envelope = _loads(OrderData, body)
     _check_echo("$.data.order.id", asked, envelope.data.order.id)
     return Envelope(envelope.success, envelope.data.order)
+
+
+def _loads_raw_figures(body: bytes) -> Envelope[RawFigures]:
+    envelope = _loads(Raw, body)
+    return Envelope(envelope.success, RawFigures(envelope.data))
 
 
 def _check_echo(path: str, asked: object, told: object) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 import pty
+import re
+import select
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +20,7 @@ from typing import NamedTuple, TypeVar
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from devskin_async import convert
 from devskin_async.sandbox import Sandbox
 
 T = TypeVar("T")
@@ -71,6 +76,34 @@ async def answering(body: bytes, status: int = 200) -> AsyncIterator[str]:
         yield str(server.make_url(""))
 
 
+@asynccontextmanager
+async def never_at_rest() -> AsyncIterator[str]:
+    """Serve a store to which an order comes with each request, and give the address."""
+    total = 150
+    created_at = convert.instant(dt.datetime.now(dt.UTC))
+    day = created_at[:10]
+
+    async def orders(request: web.Request) -> web.Response:
+        nonlocal total
+        total += 1
+        query = request.query
+        here = query.get("date_from", day) <= day <= query.get("date_to", day)
+        page, limit = int(query["page"]), int(query["limit"])
+        ids = range(total, 0, -1)[(page - 1) * limit : page * limit] if here else ()
+        items = [
+            {"id": each, "order_number": "A", "status": "paid", "total": 1}
+            | {"created_at": created_at}
+            for each in ids
+        ]
+        counts = {"total": total if here else 0, "page": page, "limit": limit}
+        return web.json_response({"success": True, "data": {"items": items, **counts}})
+
+    app = web.Application()
+    app.router.add_get("/orders", orders)
+    async with TestServer(app) as server:
+        yield str(server.make_url(""))
+
+
 def store_options(box: Sandbox) -> tuple[str, ...]:
     """Point a command to a sandbox."""
     return ("--base-url", box.base_url, "--api-key", box.api_key)
@@ -89,20 +122,41 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def in_terminal(*argv: str, columns: int = 80) -> Ran:
-    """Run a command in a terminal; what it draws comes as `out`."""
+def in_terminal(
+    *argv: str, columns: int = 80, term: str = "xterm-256color", ended_at: str | None = None
+) -> Ran:
+    """Run a command in a terminal; what it draws comes as `out`.
+
+    Args:
+        argv: The command's words.
+        columns: The terminal's width.
+        term: The terminal's kind.
+        ended_at: A pattern: Ctrl-C comes as soon as something like it was drawn.
+    """
     main, other = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
+    environment = {**os.environ, "TERM": term, "COLUMNS": str(columns)}
     with subprocess.Popen(
         command(*argv), stdin=other, stdout=other, stderr=other, env=environment
     ) as process:
         os.close(other)
-        drawn = b"".join(iter(lambda: _read(main), b""))
+        drawn = b""
+        while part := _read(main):
+            drawn += part
+            if ended_at is not None and re.search(ended_at, plain(drawn.decode(errors="replace"))):
+                process.send_signal(signal.SIGINT)
+                ended_at = None
         os.close(main)
+    assert ended_at is None, plain(drawn.decode())
     return Ran(process.returncode, drawn.decode(), "")
 
 
+def plain(drawn: str) -> str:
+    """Leave out what steers a terminal."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
+
+
 def _read(terminal: int) -> bytes:
+    assert select.select([terminal], [], [], PATIENCE)[0], "waited in vain"
     try:
         return os.read(terminal, 65_536)
     except OSError:  # Linux says so when the other side has closed

@@ -25,8 +25,8 @@ from .support import Devskin, answering, in_thread, store_options
 
 COMMANDS = (
     (), ("overview",), ("revenue",), ("orders",), ("order",), ("products",), ("customers",),
-    ("export",), ("sandbox",), ("sandbox", "keys"), ("sandbox", "keys", "create"),
-    ("sandbox", "keys", "list"), ("sandbox", "keys", "revoke"),
+    ("export",), ("export", "verify"), ("sync",), ("sandbox",), ("sandbox", "keys"),
+    ("sandbox", "keys", "create"), ("sandbox", "keys", "list"), ("sandbox", "keys", "revoke"),
 )  # fmt: skip
 KEY = "dsk_a-secret"
 
@@ -70,6 +70,16 @@ def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
         (("order",), "requires an argument"),
         (("order", "0", "--sandbox"), "order_id must be a positive integer"),
         (("export", "invoices"), 'Invalid value "invoices" for'),
+        (("export", "all", "--sandbox", "--max-age=-1"), "--max-age must be a number of hours"),
+        (("export", "all", "--sandbox", "--max-age=nan"), "--max-age must be a number of hours"),
+        (("export", "all", "--sandbox", "--max-age=inf"), "--max-age must be a number of hours"),
+        (("export", "all", "--sandbox", "--excel"), "excel is for csv, not for jsonl"),
+        (("export", "all", "--sandbox", "--filter-on-server"), "needs a status to filter by"),
+        (("export", "products", "--sandbox", "--details"), "details are for orders"),
+        (("export", "verify"), "requires an argument"),
+        (("export", "verify", "a", "b"), "There are words too many"),
+        (("sync", "--format", "csv"), 'Invalid value "csv" for'),
+        (("sync", "--lookback", "-1"), "--lookback must be 0 to 36,500 days, not -1"),
         (("overview", "--timeout", "0", "--api-key", KEY), "timeout must be a positive number"),
         (("overview", "--sandbox", "--api-key", KEY), "--sandbox brings its own"),
         (("overview", "--sandbox", "--base-url", "http://localhost"), "--sandbox brings its own"),

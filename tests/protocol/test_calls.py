@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devskin_async import OrderStatus, Period
+from devskin_async import DecodeError, OrderStatus, Period
 from devskin_async.protocol import calls, page_count
+from tests import samples
 
 untyped: Any = calls
 
@@ -140,3 +141,38 @@ def test_the_pages_hold_all_rows_and_no_page_is_spare(total: int, limit: int) ->
     pages = page_count(total, limit)
     assert pages * limit >= total
     assert pages == 1 or (pages - 1) * limit < total
+
+
+def test_a_raw_call_is_the_same_request_and_another_reading() -> None:
+    call = calls.orders(2, 50, status="paid")
+    raw = calls.raw(call)
+    assert raw.target == call.target
+    assert raw.reads != call.reads
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        (calls.raw(calls.orders(1, 10)), samples.ORDERS),
+        (calls.raw(calls.products(1, 20)), samples.PRODUCTS),
+        (calls.raw_order(1234), samples.ORDER),
+        (calls.raw_revenue("30d"), samples.REVENUE),
+        (calls.raw_overview(), samples.OVERVIEW),
+    ],
+)
+def test_a_raw_call_gives_rows_as_the_server_wrote_them(call: Any, body: bytes) -> None:
+    data = call.envelope(body).data
+    raw = next(
+        value
+        for value in (getattr(data, name, None) for name in ("items", "order", "daily", "figures"))
+        if value is not None
+    )
+    for row in raw if isinstance(raw, tuple) else (raw,):
+        assert bytes(row) in body
+
+
+def test_a_raw_call_refuses_an_answer_to_another_question() -> None:
+    with pytest.raises(DecodeError, match=r"\$\.data\.page"):
+        calls.raw(calls.orders(2, 10)).envelope(samples.ORDERS)
+    with pytest.raises(DecodeError, match=r"\$\.data\.period"):
+        calls.raw_revenue("90d").envelope(samples.REVENUE)

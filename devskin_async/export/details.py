@@ -1,0 +1,133 @@
+"""Each order's detail: one request an order, kept one by one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+
+from .. import convert
+from ..errors import DecodeError, NotFoundError
+from ..protocol import MAX_INTEGER, calls
+from ..records import Order
+from .journal import Journal
+from .manifest import added_up
+from .reading import Session, now, work_off
+from .rows import Row, line_id, read_rows
+from .slice_notes import SCOPE as ORDERS
+from .units import Unit
+
+SCOPE = "details"
+GONE = b'"gone"'
+
+
+class Details:
+    """Reads the detail of each order that the journal has.
+
+    Args:
+        session: What it is read with.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.total: int = 0
+        self.rows: int = 0
+
+    @property
+    def requests_left(self) -> int:
+        """How many requests are to come."""
+        return self.total - self.rows
+
+    async def read(self) -> None:
+        """Read what is not in the journal."""
+        stage = self._session.stage
+        self.total = await stage.run(_count, stage.journal)
+        self.rows = 0
+        batches = stage.journal.batches(ORDERS)
+        while (lines := await stage.run(next, batches, None)) is not None:
+            missing = await stage.run(_missing, stage.journal, lines)
+            self.rows += len(lines) - len(missing)
+            await work_off(
+                partial(next, iter(missing), None), self._read, self._session.concurrency
+            )
+
+    async def _read(self, order_id: int) -> None:
+        try:
+            answer = await self._session.send(calls.raw_order(order_id))
+        except NotFoundError:
+            unit = Unit(scope=SCOPE, number=order_id, at=now(), about=GONE)
+        else:
+            row = self._row(order_id, answer.order)
+            unit = Unit(
+                scope=SCOPE,
+                number=order_id,
+                rows=[row],
+                at=now(),
+                about=msgspec.json.encode(row.unknown),
+            )
+        await self._session.keep(unit)
+        self.rows += 1
+        self._session.tell()
+
+    def _row(self, order_id: int, raw: msgspec.Raw) -> Row:
+        (row,) = read_rows([raw], Order)
+        error = row.error
+        if error is None and row.id != order_id:
+            # An answer to another question, such as one left over on a kept connection.
+            error = DecodeError("$.id", str(order_id), convert.describe(row.id))
+            raise DecodeError("$.data.order.id", error.expected, error.received, "GET /orders/…")
+        if error is not None and not self._session.choice.lenient:
+            path = f"$.data.order{error.path[1:]}"
+            raise DecodeError(path, error.expected, error.received, f"GET /orders/{order_id}")
+        # A row that can't be decoded may claim any id.
+        return row._replace(id=order_id)
+
+
+def detail_lines(journal: Journal, lines: list[bytes]) -> list[bytes | None]:
+    """Give the details of orders.
+
+    Args:
+        journal: What has them.
+        lines: The orders, as lists show them.
+
+    Returns:
+        Of each order its detail; None where that was gone, or could not be decoded.
+    """
+    details: list[bytes | None] = []
+    for line in lines:
+        order = _order_id(line)
+        unit = journal.unit(SCOPE, order) if order <= MAX_INTEGER else None
+        found = [] if unit is None else journal.lines(unit)
+        details.append(found[0] if found else None)
+    return details
+
+
+def unknown_in_details(journal: Journal) -> dict[str, int]:
+    """Count what details had that the reference does not know."""
+    told = journal.abouts(SCOPE)
+    return added_up(
+        dict.fromkeys(msgspec.json.decode(about, type=list[str]), count)
+        for about, count in told.items()
+        if about != GONE
+    )
+
+
+def gone(journal: Journal) -> int:
+    """Count the orders whose detail was not there any more."""
+    return journal.count(SCOPE, GONE)
+
+
+def _order_id(line: bytes) -> int:
+    return int(line_id(line))
+
+
+def _count(journal: Journal) -> int:
+    return sum(map(len, journal.batches(ORDERS)))
+
+
+def _missing(journal: Journal, lines: list[bytes]) -> list[int]:
+    return [
+        order
+        for order in map(_order_id, lines)
+        if order <= MAX_INTEGER and journal.unit(SCOPE, order) is None
+    ]

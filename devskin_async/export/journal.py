@@ -1,0 +1,345 @@
+"""What an unfinished export has read: a SQLite journal, and the rows in files beside it.
+
+Rows are on the disk before the journal says so; what the journal does not know of is written over
+when the export goes on. One process at a time holds a journal.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+from ..errors import ConfigurationError
+from .database import FILE, open_database
+from .files import make_folder, naming
+from .rows import RowId, line_id, rejected_entry
+from .units import Kept, Unit, is_later_pass
+
+FOLDER = ".devskin-export"
+
+O_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
+
+_TABLES = {"notes": "", "ids": "unit", "repeated": "unit", "rejected": "unit", "units": "id"}
+_OF_SCOPE = "(scope = ? OR scope IN (SELECT adopts FROM units WHERE scope = ?))"
+_SELECT = "SELECT id, scope, number, file, offset, length, crc, at, adopts, about FROM units"
+
+
+class Journal:
+    """The journal of one export. Its methods block, and are called by one thread at a time.
+
+    Args:
+        out: The export's folder; the journal is found in `FOLDER` in it, or made there.
+        fresh: Forget what the journal knows.
+
+    Raises:
+        ConfigurationError: Another export holds the journal, or it is none that this version
+            can read.
+        OSError: It can't be made or read; `filename` says which file.
+    """
+
+    def __init__(self, out: Path, *, fresh: bool = False) -> None:
+        self.folder: Path = out / FOLDER
+        self._path = self.folder / FILE
+        self._files: dict[str, int] = {}
+        self._ends: dict[str, int] = {}
+        make_folder(self.folder)
+        self._connection = open_database(self.folder, fresh=fresh)
+        if fresh:
+            self.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the journal; what it knows stays."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+        self._connection.close()
+
+    def remove(self) -> None:
+        """Remove the journal with all that belongs to it."""
+        # The lock goes last, so that nobody begins in a folder that is being removed.
+        for path in self.folder.iterdir():
+            if not path.name.startswith(FILE):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Forget all that was read."""
+        with self._transaction() as connection:
+            for table in _TABLES:
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608 - the words above
+        self._ends.clear()
+
+    def note(self, key: str) -> bytes | None:
+        """Give what was noted under a key."""
+        found = self._rows("SELECT value FROM notes WHERE key = ?", key)
+        return next((value for (value,) in found), None)
+
+    def keep(self, units: Iterable[Unit], notes: Mapping[str, bytes] | None = None) -> list[int]:
+        """Keep units, all of them or none, and note values under their keys.
+
+        Returns:
+            Of each unit, how many of its rows had come in its scope before.
+
+        Raises:
+            OSError: The disk is full, or can't be written.
+        """
+        placed = [(unit, *self._write(unit)) for unit in units]
+        with naming(self.folder):
+            for name in {name for _, name, *_ in placed}:
+                os.fsync(self._files[name])
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?)", (notes or {}).items()
+            )
+            return [self._insert(connection, *each) for each in placed]
+
+    def drop(self, scope: str, read_between: tuple[float, float] | None = None) -> int:
+        """Forget units of a scope, what they adopted, and the ids that they brought.
+
+        Args:
+            scope: The scope.
+            read_between: Keep the units that were read between these times; None keeps none.
+
+        Returns:
+            How many units were forgotten.
+        """
+        first, last = read_between or (math.inf, math.inf)
+        dropped = self._drop(scope, first, last)
+        if dropped:
+            # What is read again of a pass must not be newer than what the next pass has read.
+            for later in self.scopes():
+                if is_later_pass(later, scope):
+                    dropped += self._drop(later, math.inf, math.inf)
+        return dropped
+
+    def _drop(self, scope: str, first: float, last: float) -> int:
+        with self._transaction() as connection:
+            connection.execute("CREATE TEMP TABLE stale (id INTEGER PRIMARY KEY, adopts TEXT)")
+            stale = connection.execute(
+                "INSERT INTO stale SELECT id, adopts FROM units"
+                " WHERE scope = ? AND (at < ? OR at > ?)",
+                (scope, first, last),
+            ).rowcount
+            if stale:
+                # What came again in a unit may have come first in one that is forgotten.
+                connection.execute(
+                    "INSERT OR IGNORE INTO stale SELECT id, adopts FROM units WHERE scope = ?"
+                    " AND (id IN (SELECT unit FROM repeated) OR adopts IN (SELECT scope FROM units"
+                    " WHERE id IN (SELECT unit FROM repeated)))",
+                    (scope,),
+                )
+            connection.execute(
+                "INSERT OR IGNORE INTO stale SELECT id, NULL FROM units"
+                " WHERE scope IN (SELECT adopts FROM stale)"
+            )
+            for table, column in _TABLES.items():
+                if column:
+                    connection.execute(
+                        f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM stale)"  # noqa: S608
+                    )
+            (count,) = connection.execute("SELECT count(*) FROM stale").fetchone()
+            connection.execute("DROP TABLE stale")
+        return int(count)
+
+    def forget(self, key: str) -> None:
+        """Forget what was noted under a key."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM notes WHERE key = ?", (key,))
+
+    def scopes(self) -> list[str]:
+        """List the scopes that have units, and which no unit has adopted."""
+        found = self._rows(
+            "SELECT DISTINCT scope FROM units WHERE scope NOT IN"
+            " (SELECT adopts FROM units WHERE adopts IS NOT NULL)"
+        )
+        return [str(scope) for (scope,) in found]
+
+    def units(self, scope: str) -> list[Kept]:
+        """List the units of a scope, by their numbers."""
+        found = self._rows(f"{_SELECT} WHERE scope = ? ORDER BY number", scope)
+        return list(map(Kept._make, found))
+
+    def count(self, scope: str, about: bytes | None = None) -> int:
+        """Count the units of a scope; with `about`, those of which just this is known."""
+        return self._count(
+            "SELECT count(*) FROM units WHERE scope = ? AND about = coalesce(?, about)",
+            scope,
+            about,
+        )
+
+    def unit(self, scope: str, number: int) -> Kept | None:
+        """Give the unit of a number."""
+        found = self._rows(f"{_SELECT} WHERE scope = ? AND number = ?", scope, number)
+        return next(map(Kept._make, found), None)
+
+    def batches(self, scope: str) -> Iterator[list[bytes]]:
+        """Read the rows of a scope, unit by unit, without those that had come before.
+
+        Raises:
+            ConfigurationError: The file is not as it was written.
+            OSError: The file can't be read.
+        """
+        for unit in self.units(scope):
+            if unit.adopts:
+                yield from map(self.lines, self.units(unit.adopts))
+            else:
+                yield self.lines(unit)
+
+    def lines(self, unit: Kept) -> list[bytes]:
+        """Read the rows of one unit, as `batches` does."""
+        if not unit.length:
+            return []
+        path = self.folder / unit.file
+        with naming(path), path.open("rb") as file:
+            file.seek(unit.offset)
+            data = file.read(unit.length)
+        if zlib.crc32(data) != unit.crc:
+            raise ConfigurationError(f"{path} is damaged: --fresh reads everything anew")
+        lines = data.split(b"\n")[:-1]
+        repeated = {row for (row,) in self._rows("SELECT id FROM repeated WHERE unit = ?", unit.id)}
+        return [line for line in lines if line_id(line) not in repeated] if repeated else lines
+
+    def abouts(self, scope: str) -> dict[bytes, int]:
+        """Count what is known of the units of a scope besides their rows."""
+        return dict(
+            self._rows("SELECT about, count(*) FROM units WHERE scope = ? GROUP BY about", scope)
+        )
+
+    def rejected(self, scope: str) -> Iterator[bytes]:
+        """Go through the entries of a scope's rejected rows."""
+        sql = (
+            "SELECT entry FROM rejected JOIN units ON units.id = rejected.unit"  # noqa: S608
+            f" WHERE {_OF_SCOPE} AND NOT EXISTS (SELECT 1 FROM repeated"
+            " WHERE repeated.unit = rejected.unit AND repeated.id = rejected.id)"
+            " ORDER BY number, rejected.rowid"
+        )
+        found = self._rows(sql, scope, scope)
+        return (entry for (entry,) in found)
+
+    def rejected_in(self, scope: str) -> int:
+        """Count the rejected rows of a scope."""
+        return sum(1 for _ in self.rejected(scope))
+
+    def repeated_in(self, scope: str) -> int:
+        """Count the rows of a scope that had come in it before."""
+        return self._count(
+            f"SELECT count(*) FROM repeated WHERE unit IN (SELECT id FROM units WHERE {_OF_SCOPE})",  # noqa: S608 - the words above
+            scope,
+            scope,
+        )
+
+    def ids(self, scope: str) -> Iterator[RowId]:
+        """Go through the ids of a scope."""
+        return (row for (row,) in self._rows("SELECT id FROM ids WHERE scope = ?", scope))
+
+    def unit_ids(self, unit: Kept) -> list[RowId]:
+        """List the ids that a unit brought, or what it adopted."""
+        found = self._rows(
+            "SELECT id FROM ids WHERE unit = ? OR scope = ?", unit.id, unit.adopts or ""
+        )
+        return [row for (row,) in found]
+
+    def distinct(self, scope: str) -> int:
+        """Count the ids of a scope."""
+        return self._count("SELECT count(*) FROM ids WHERE scope = ?", scope)
+
+    def shared_ids(self, scope: str, other: str) -> int:
+        """Count the ids that two scopes have in common."""
+        return self._count(
+            "SELECT count(*) FROM ids AS a JOIN ids AS b ON a.id = b.id"
+            " WHERE a.scope = ? AND b.scope = ?",
+            scope,
+            other,
+        )
+
+    def _rows(self, sql: str, *values: str | int | bytes | None) -> Iterator[Any]:
+        with naming(self._path):
+            yield from self._connection.execute(sql, values)
+
+    def _count(self, sql: str, *values: str | int | bytes | None) -> int:
+        ((count,),) = self._rows(sql, *values)
+        return int(count)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection
+        with naming(self._path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite ends some that fail itself
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _write(self, unit: Unit) -> tuple[str, int, bytes]:
+        """Write a unit's rows into their file, behind all that the journal knows of."""
+        name = f"{re.split('[#@]', unit.scope)[0]}.rows"
+        data = b"".join(line + b"\n" for line in unit.lines)
+        path = self.folder / name
+        with naming(path):
+            if name not in self._files:
+                self._files[name] = os.open(path, os.O_CREAT | os.O_RDWR | O_BINARY, 0o666)
+            if name not in self._ends:
+                self._ends[name] = self._count(
+                    "SELECT coalesce(max(offset + length), 0) FROM units WHERE file = ?", name
+                )
+            offset = self._ends[name]
+            os.lseek(self._files[name], offset, os.SEEK_SET)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._files[name], rest) :]
+        self._ends[name] = offset + len(data)
+        return name, offset, data
+
+    def _insert(
+        self, connection: sqlite3.Connection, unit: Unit, file: str, offset: int, data: bytes
+    ) -> int:
+        place = (unit.scope, unit.number, file, offset, len(data), zlib.crc32(data), unit.at)
+        added = connection.execute(
+            "INSERT INTO units (scope, number, file, offset, length, crc, at, adopts, about)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*place, unit.adopts, unit.about),
+        ).lastrowid
+        entries = [
+            (added, row.id, rejected_entry(row, row.error)) for row in unit.rows if row.error
+        ]
+        connection.executemany("INSERT INTO rejected VALUES (?, ?, ?)", entries)
+        if unit.adopts:
+            return self._adopt(connection, unit.scope, unit.adopts)
+        ids = [(unit.scope, row.id, added) for row in unit.rows]
+        new = connection.executemany("INSERT OR IGNORE INTO ids VALUES (?, ?, ?)", ids).rowcount
+        if new < len(ids):
+            connection.executemany(
+                "INSERT OR IGNORE INTO repeated"
+                " SELECT ?, id FROM ids WHERE scope = ? AND id = ? AND unit <> ?",
+                [(added, scope, row, added) for scope, row, _ in ids],
+            )
+        return len(ids) - max(new, 0)
+
+    def _adopt(self, connection: sqlite3.Connection, scope: str, adopted: str) -> int:
+        repeated = connection.execute(
+            "INSERT OR IGNORE INTO repeated SELECT a.unit, a.id FROM ids AS a"
+            " JOIN ids AS b ON a.id = b.id WHERE a.scope = ? AND b.scope = ?",
+            (adopted, scope),
+        ).rowcount
+        connection.execute(
+            "INSERT OR IGNORE INTO ids SELECT ?, id, unit FROM ids WHERE scope = ?",
+            (scope, adopted),
+        )
+        return repeated

@@ -1,0 +1,168 @@
+"""An answer's rows: as the server wrote them, as records, and what of them is unknown."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import NamedTuple, TypeAlias, get_type_hints
+
+import attrs
+import msgspec
+from attrs import AttrsInstance
+
+from .. import convert
+from ..errors import DecodeError, TransportError
+from ..records import OpenEnum
+
+RowId: TypeAlias = int | str
+
+_LARGEST = 2**63 - 1
+
+
+class Row(NamedTuple):
+    """A row of an answer.
+
+    Args:
+        id: What tells it from others: its `id`, or its `date`; a digest where it has neither.
+        line: The row as the server wrote it, without line ends.
+        record: The row as a record; None where it is not what the reference describes.
+        error: What is wrong then, with a path that begins at the row.
+        unknown: The fields that the reference does not know, and a status that it does not list
+            as `status=refunded`.
+    """
+
+    id: RowId
+    line: bytes
+    record: AttrsInstance | None
+    error: DecodeError | None = None
+    unknown: tuple[str, ...] = ()
+
+
+def read_rows(raw: Sequence[msgspec.Raw | bytes], cls: type[AttrsInstance]) -> list[Row]:
+    """Read rows that are JSON each; what can't be decoded becomes a row with an error."""
+    try:
+        return list(map(_good_row, raw, convert.loads_rows(raw, cls), _plain(raw)))
+    except (DecodeError, TransportError):
+        return list(_told_apart(_read_row(bytes(row), cls) for row in raw))
+
+
+def unique_rows(rows: Iterable[Row]) -> dict[RowId, Row]:
+    """Give each row once, by its id; one that can't be decoded gives way to one that can."""
+    unique: dict[RowId, Row] = {}
+    for row in rows:
+        if row.id not in unique or unique[row.id].record is None:
+            unique[row.id] = row
+    return unique
+
+
+def first_error(rows: Iterable[Row], path: str) -> DecodeError | None:
+    """Give the error of the first row that has one, with the path to where the rows stand."""
+    for index, row in enumerate(rows):
+        if (error := row.error) is not None:
+            place = f"{path}[{index}]{error.path[1:]}"
+            return DecodeError(place, error.expected, error.received)
+    return None
+
+
+def rejected_entry(row: Row, error: DecodeError) -> bytes:
+    """Write a rejected row as JSON on one line: where, what was expected, what came, the row."""
+    told: dict[str, object] = {
+        "path": error.path,
+        "expected": error.expected,
+        "received": error.received,
+    }
+    try:
+        convert.parse(row.line)
+        told["row"] = msgspec.Raw(row.line)
+    except TransportError:  # such as bytes that are no UTF-8
+        told["row"] = row.line.decode(errors="replace")
+    return msgspec.json.encode(told)
+
+
+def line_id(line: bytes) -> RowId:
+    """Give the id of a row that was read as a record."""
+    plain = convert.parse(line)
+    if isinstance(plain, dict):
+        return _id_of(plain.get("id", plain.get("date")), line)
+    return _id_of(None, line)
+
+
+def _plain(raw: Sequence[msgspec.Raw | bytes]) -> Sequence[dict[str, object]]:
+    plain = convert.parse(b"[" + b",".join(raw) + b"]")
+    assert isinstance(plain, list)  # noqa: S101 - it is what was put together
+    return plain
+
+
+def _read_row(line: bytes, cls: type[AttrsInstance]) -> Row:
+    try:
+        (record,) = convert.loads_rows([line], cls)
+        (plain,) = _plain([line])
+    except DecodeError as error:
+        # "$[0].total" of the one row becomes "$.total".
+        wrong = DecodeError(f"${error.path[4:]}", error.expected, error.received)
+    except TransportError as error:
+        wrong = DecodeError("$", "JSON", str(error))
+    else:
+        return _good_row(line, record, plain)
+    return Row(_rejected_id(line), _one_line(line), None, wrong)
+
+
+def _told_apart(rows: Iterable[Row]) -> Iterator[Row]:
+    """Number rows of one answer that are alike, and have nothing that tells them apart."""
+    seen: Counter[RowId] = Counter()
+    for row in rows:
+        if row.record is None and row.id == _digest(row.line):
+            yield row._replace(id=f"{row.id} {seen[row.id]}") if seen[row.id] else row
+            seen[row.id] += 1
+        else:
+            yield row
+
+
+def _good_row(raw: msgspec.Raw | bytes, record: AttrsInstance, plain: dict[str, object]) -> Row:
+    line = _one_line(bytes(raw))
+    row_id = _id_of(plain.get("id", plain.get("date")), line)
+    known, closed = _known(type(record))
+    unknown: tuple[str, ...] = ()
+    if not known.issuperset(plain):
+        unknown = tuple(name for name in plain if name not in known)
+    if closed and not record.status.known:  # type: ignore[attr-defined]  # it has one then
+        unknown += (f"status={plain['status']}",)
+    return Row(row_id, line, record, None, unknown)
+
+
+@cache
+def _known(cls: type[AttrsInstance]) -> tuple[frozenset[str], bool]:
+    """Give a record's field names, and whether its status is one of listed words."""
+    status = get_type_hints(cls).get("status")
+    listed = isinstance(status, type) and issubclass(status, OpenEnum)
+    return frozenset(field.name for field in attrs.fields(cls)), listed
+
+
+def _id_of(value: object, line: bytes) -> RowId:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if -_LARGEST <= value <= _LARGEST else str(value)
+    return value if isinstance(value, str) else _digest(line)
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+def _rejected_id(line: bytes) -> RowId:
+    try:
+        plain = convert.parse(line)
+    except TransportError:
+        plain = None
+    return _id_of(plain.get("id") if isinstance(plain, dict) else None, line)
+
+
+def _one_line(line: bytes) -> bytes:
+    # What the server wrote stays as it is, down to its spaces, where it has no line ends.
+    if b"\n" in line or b"\r" in line:
+        try:
+            return msgspec.json.format(line, indent=-1)
+        except msgspec.DecodeError:
+            return line.replace(b"\n", b" ").replace(b"\r", b" ")
+    return line

@@ -1,0 +1,72 @@
+"""What every sink does."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Container
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from attrs import frozen
+
+from ..tables import Batch, Table
+
+Write: TypeAlias = Callable[[Batch], object]
+
+
+@frozen(kw_only=True)
+class Merge:
+    """Which rows of the table that stands already are kept.
+
+    A row is kept if it was created before `since` and its id is not among `ids`: those that come
+    take the place of all others.
+
+    Args:
+        since: An aware instant.
+        ids: The ids of the rows that come.
+    """
+
+    since: dt.datetime
+    ids: Container[int]
+
+
+class Sink(Protocol):
+    """Writes tables, one after the other."""
+
+    def table(self, table: Table, merge: Merge | None = None) -> AbstractContextManager[Write]:
+        """Write one table, in the place of what stood under its name.
+
+        Args:
+            table: Its name and columns.
+            merge: Keep these rows of what stands in the base; None keeps none.
+
+        Yields:
+            A function that takes the next rows; the table is whole when the block has ended.
+
+        Raises:
+            DecodeError: A value does not fit its column.
+            OSError: The file can't be written.
+        """
+        ...
+
+
+@frozen(kw_only=True)
+class Options:
+    """How a sink writes.
+
+    Args:
+        folder: Where its files are made; it exists and has none of them yet.
+        base: The folder of an earlier export in the same format, to be merged into; None where
+            there is none.
+        compress: Compress text with gzip.
+        excel: Write csv so that Excel opens it as it is meant.
+    """
+
+    folder: Path
+    base: Path | None = None
+    compress: bool = False
+    excel: bool = False
+
+
+OpenSink: TypeAlias = Callable[[Options], AbstractContextManager[Sink]]

@@ -113,7 +113,8 @@ class Session:
         self.requests: int = 0
         self._tallied = ""
         self._tallies: dict[str, Tally] = {}
-        self._refused = store.budget.refused
+        self._scheduler = store.reader.transport.scheduler
+        self._refused = self._scheduler.refused
         self._queueing: Queueing = store.reader.queueing(Lane.BULK)
         self._sending = asyncio.Semaphore(self.concurrency)
 
@@ -131,7 +132,7 @@ class Session:
             tally.began = tally.began or now()
             self._tallies[name] = tally
         self.tally = self._tallies[name]
-        self._refused = self.store.budget.refused
+        self._refused = self._scheduler.refused
 
     def spent(self, name: str) -> int:
         """Count the requests that a resource has taken, earlier sessions included."""
@@ -139,7 +140,7 @@ class Session:
 
     async def keep(self, *units: Unit) -> None:
         """Keep units, all of them or none, and with them what they have cost."""
-        refused = self.store.budget.refused
+        refused = self._scheduler.refused
         self.tally.refused += refused - self._refused
         self._refused = refused
         self.stage.note(self._tallied, msgspec.json.encode(self.tally))

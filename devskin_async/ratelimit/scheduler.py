@@ -106,7 +106,7 @@ class Scheduler:
         self._probe_out = False
         self._round_trip = 0.0
         self._sent = 0
-        self._refused = 0
+        self.refused: int = 0  # requests answered with 429
 
     def slot(self, lane: Lane = Lane.INTERACTIVE, job: SlotJob | None = None) -> Slot:
         """Wait for a turn, and hold its slot until the request is over: `async with`.
@@ -164,7 +164,7 @@ class Scheduler:
         if told.remaining is not None and told.reset_after is not None:
             self._quota.told(now, told.remaining, told.reset_after, self._in_flight - 1)
         if told.refused:
-            self._refused += 1
+            self.refused += 1
             self.tell(Refused(lane=slot.lane, retry_after=told.retry_after))
             pause = self._shaper.refused(now, slot.granted_at)
             # "At once" is no answer to a refusal.
@@ -208,7 +208,7 @@ class Scheduler:
             waiting=sum(self._waiting.values()),
             paused_for=self._store.paused_for(),
             sent=self._sent,
-            refused=self._refused,
+            refused=self.refused,
             forecast=self.forecast,
         )
 

@@ -57,7 +57,7 @@ class ArrowBatches:
     def __init__(self, table: Table, holder: str) -> None:
         self._table = table
         self._holder = holder
-        self.schema = arrow_schema(table)
+        self.schema: pa.Schema = arrow_schema(table)
         self._rows = 0
 
     def take(self, records: Sequence[AttrsInstance]) -> pa.RecordBatch:

@@ -35,6 +35,7 @@ from .units import Unit
 _ENDS_LAST = dt.timedelta(hours=12)
 _BEGINS_FIRST = dt.timedelta(hours=14)
 
+_END = dt.datetime.max.replace(tzinfo=dt.UTC)
 _LONG_AGO = dt.datetime(2, 1, 1, tzinfo=dt.UTC)
 _GUESS_ANEW = 0.05  # the part of the requests left after which they are guessed anew
 _PARTS = 10  # unit numbers for each first day
@@ -278,8 +279,8 @@ class Orders:
         call = orders_call(found, number, self._server_status, inclusive=self._inclusive)
         page = await self._session.ask("orders", call)
         self._answers += 1
-        days = set(map(day_of, instants_of(page.rows)))
-        for day in {min(days), max(days)} if days else ():
+        instants = instants_of(page.rows)
+        for day in {day_of(min(instants)), day_of(max(instants))} if instants else ():
             # The store's own time zone may put an order a day off.
             if without(Slice(day - 1, day + 1), [found]) == [Slice(day - 1, day + 1)]:
                 raise DecodeError(
@@ -332,8 +333,8 @@ def _is_settled(row: Row, settled: dt.datetime | None) -> bool:
     return isinstance(row.record, OrderSummary) and row.record.created_at < settled
 
 
-def _age(row: Row) -> tuple[bool, dt.datetime, str]:
+def _age(row: Row) -> tuple[dt.datetime, int]:
     """Sort orders from the oldest on, and what is no order after them."""
     if isinstance(row.record, OrderSummary):
-        return (False, row.record.created_at, f"{row.record.id:020}")
-    return (True, dt.datetime.max.replace(tzinfo=dt.UTC), str(row.id))
+        return row.record.created_at, row.record.id
+    return _END, 0

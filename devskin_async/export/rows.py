@@ -43,7 +43,10 @@ class Row(NamedTuple):
 def read_rows(raw: Sequence[msgspec.Raw | bytes], cls: type[AttrsInstance]) -> list[Row]:
     """Read rows that are JSON each; what can't be decoded becomes a row with an error."""
     try:
-        return list(map(_good_row, raw, convert.loads_rows(raw, cls), _plain(raw)))
+        records = convert.loads_rows(raw, cls)
+        if _are_known(raw, records, cls):
+            return list(map(_known_row, raw, records))
+        return list(map(_good_row, raw, records, _plain(raw)))
     except (DecodeError, TransportError):
         return list(_told_apart(_read_row(bytes(row), cls) for row in raw))
 
@@ -89,6 +92,38 @@ def line_id(line: bytes) -> RowId:
     return _id_of(None, line)
 
 
+def _are_known(
+    raw: Sequence[msgspec.Raw | bytes], records: Iterable[AttrsInstance], cls: type[AttrsInstance]
+) -> bool:
+    """Say whether rows have no field, and no status, that the reference does not know."""
+    try:
+        _strict_decoder(cls).decode(b"[" + b",".join(raw) + b"]")
+    except msgspec.ValidationError:
+        return False
+    return not _known(cls)[1] or all(_has_known_status(record) for record in records)
+
+
+@cache
+def _strict_decoder(cls: type[AttrsInstance]) -> msgspec.json.Decoder[object]:
+    """Make a decoder that refuses fields which a record does not have, and looks at none."""
+    names = [(name, msgspec.Raw, msgspec.Raw(b"")) for name in _known(cls)[0]]
+    return msgspec.json.Decoder(
+        list[msgspec.defstruct(cls.__name__, names, forbid_unknown_fields=True)]  # type: ignore[misc]  # made at run time
+    )
+
+
+def _has_known_status(record: AttrsInstance) -> bool:
+    return bool(record.status.known)  # type: ignore[attr-defined]  # it has one
+
+
+def _known_row(raw: msgspec.Raw | bytes, record: AttrsInstance) -> Row:
+    line = _one_line(bytes(raw))
+    value: object = getattr(record, "id", None)
+    if value is None and (day := getattr(record, "date", None)):
+        value = day.isoformat()
+    return Row(_id_of(value, line), line, record)
+
+
 def _plain(raw: Sequence[msgspec.Raw | bytes]) -> Sequence[dict[str, object]]:
     plain = convert.parse(b"[" + b",".join(raw) + b"]")
     assert isinstance(plain, list)  # noqa: S101 - it is what was put together
@@ -127,7 +162,7 @@ def _good_row(raw: msgspec.Raw | bytes, record: AttrsInstance, plain: dict[str, 
     unknown: tuple[str, ...] = ()
     if not known.issuperset(plain):
         unknown = tuple(name for name in plain if name not in known)
-    if closed and not record.status.known:  # type: ignore[attr-defined]  # it has one then
+    if closed and not _has_known_status(record):
         unknown += (f"status={plain['status']}",)
     return Row(row_id, line, record, None, unknown)
 

@@ -7,7 +7,6 @@ when the export goes on. One process at a time holds a journal.
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 import sqlite3
@@ -15,17 +14,15 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from ..errors import ConfigurationError
 from .database import FILE, open_database
 from .files import make_folder, naming
+from .row_files import RowFiles
 from .rows import RowId, line_id, rejected_entry
 from .units import Kept, Unit, is_later_pass
 
 FOLDER = ".devskin-export"
-
-O_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
 _TABLES = {"notes": "", "ids": "unit", "repeated": "unit", "rejected": "unit", "units": "id"}
 _OF_SCOPE = "(scope = ? OR scope IN (SELECT adopts FROM units WHERE scope = ?))"
@@ -48,7 +45,7 @@ class Journal:
     def __init__(self, out: Path, *, fresh: bool = False) -> None:
         self.folder: Path = out / FOLDER
         self._path = self.folder / FILE
-        self._files: dict[str, int] = {}
+        self._files = RowFiles(self.folder)
         self._ends: dict[str, int] = {}
         make_folder(self.folder)
         self._connection = open_database(self.folder, fresh=fresh)
@@ -63,8 +60,7 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the journal; what it knows stays."""
-        while self._files:
-            os.close(self._files.popitem()[1])
+        self._files.close()
         self._connection.close()
 
     def remove(self) -> None:
@@ -98,9 +94,7 @@ class Journal:
             OSError: The disk is full, or can't be written.
         """
         placed = [(unit, *self._write(unit)) for unit in units]
-        with naming(self.folder):
-            for name in {name for _, name, *_ in placed}:
-                os.fsync(self._files[name])
+        self._files.sync({name for _, name, *_ in placed})
         with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO notes VALUES (?, ?)", (notes or {}).items()
@@ -203,12 +197,7 @@ class Journal:
         """Read the rows of one unit, as `batches` does."""
         if not unit.length:
             return []
-        path = self.folder / unit.file
-        with naming(path), path.open("rb") as file:
-            file.seek(unit.offset)
-            data = file.read(unit.length)
-        if zlib.crc32(data) != unit.crc:
-            raise ConfigurationError(f"{path} is damaged: --fresh reads everything anew")
+        data = self._files.read(unit.file, unit.offset, unit.length, unit.crc)
         lines = data.split(b"\n")[:-1]
         repeated = {row for (row,) in self._rows("SELECT id FROM repeated WHERE unit = ?", unit.id)}
         return [line for line in lines if line_id(line) not in repeated] if repeated else lines
@@ -291,19 +280,12 @@ class Journal:
         """Write a unit's rows into their file, behind all that the journal knows of."""
         name = f"{re.split('[#@]', unit.scope)[0]}.rows"
         data = b"".join(line + b"\n" for line in unit.lines)
-        path = self.folder / name
-        with naming(path):
-            if name not in self._files:
-                self._files[name] = os.open(path, os.O_CREAT | os.O_RDWR | O_BINARY, 0o666)
-            if name not in self._ends:
-                self._ends[name] = self._count(
-                    "SELECT coalesce(max(offset + length), 0) FROM units WHERE file = ?", name
-                )
-            offset = self._ends[name]
-            os.lseek(self._files[name], offset, os.SEEK_SET)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._files[name], rest) :]
+        if name not in self._ends:
+            self._ends[name] = self._count(
+                "SELECT coalesce(max(offset + length), 0) FROM units WHERE file = ?", name
+            )
+        offset = self._ends[name]
+        self._files.write(name, offset, data)
         self._ends[name] = offset + len(data)
         return name, offset, data
 

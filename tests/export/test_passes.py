@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devskin_async import DecodeError, OrderSummary
+from devskin_async.export.counting import is_counted
 from devskin_async.export.lists import Listed
-from devskin_async.export.orders import is_counted
 from devskin_async.export.passes import MOST_PASSES, Passes, Reading
 from devskin_async.export.reading import Choice, RowPage, Session, Tally
 from devskin_async.export.rows import read_rows

@@ -63,14 +63,16 @@ class Screen:
         if not progress.total:
             return
         task = self._bars.tasks[self._tasks[progress.resource]]
-        again = progress.rows < task.completed
+        detailed = progress.counted == "details"
+        # A list that is read again does not begin at nothing: only details do.
+        done = progress.rows if detailed else max(progress.rows, int(task.completed))
         self._bars.start_task(task.id)
         self._bars.update(
             task.id,
             total=progress.total,
-            completed=max(progress.rows, min(int(task.completed), progress.total)),
-            rows=f"{max(progress.rows, int(task.completed)):,} of {progress.total:,} rows",
-            note="checking" if again else "",
+            completed=min(done, progress.total),
+            rows=f"{done:,} of {progress.total:,} {progress.counted}",
+            note="checking" if progress.rows < done else "",
         )
 
     def tick(self, wait: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from attrs import evolve, field, frozen
 
@@ -26,8 +27,9 @@ class Progress:
 
     Args:
         resource: What is read now.
-        rows: Rows of it that were read.
-        total: Rows that it has, as far as is known.
+        counted: What is counted: its rows, or, of orders, their details.
+        rows: How many of them were read.
+        total: How many it has, as far as is known.
         requests: Requests sent in this session.
         requests_left: Requests to be answered yet for all that is wanted, as far as is known.
         refused: Requests of the client that were answered with 429 in this session.
@@ -35,6 +37,7 @@ class Progress:
     """
 
     resource: Resource
+    counted: Literal["rows", "details"] = "rows"
     rows: int
     total: int
     requests: int
@@ -85,6 +88,7 @@ class Readers:
         self._wanted = wanted
         self._on_progress = on_progress
         self._refused = session.store.budget.refused
+        self._in_details = False
         self._resource: Resource = wanted.resources[0]
         self._readers = {name: self._reader(name) for name in wanted.resources}
         self._details = Details(session) if wanted.details and "orders" in self._readers else None
@@ -121,6 +125,7 @@ class Readers:
         for name, reader in self._readers.items():
             await self._turn_to(name)
             await reader.read()
+            self._tell()
             certificate = await reader.certify()
             if name == "orders":
                 certificate = await self._finish_orders(certificate)
@@ -168,7 +173,9 @@ class Readers:
         )
         if self._details is None:
             return certificate
+        self._in_details = True
         await self._details.read()
+        self._in_details = False
         tally, journal = self._session.tally, stage.journal
         return evolve(
             certificate,
@@ -182,12 +189,14 @@ class Readers:
     def _tell(self) -> None:
         if self._on_progress is None:
             return
-        reader = self._readers[self._resource]
+        details = self._details if self._in_details else None
+        counting = details or self._readers[self._resource]
         self._on_progress(
             Progress(
                 resource=self._resource,
-                rows=reader.rows,
-                total=max(reader.total, reader.rows),
+                counted="details" if details else "rows",
+                rows=counting.rows,
+                total=max(counting.total, counting.rows),
                 requests=self._session.requests,
                 requests_left=self.requests_left,
                 refused=self.refused,

@@ -140,8 +140,12 @@ def in_terminal(
     ) as process:
         os.close(other)
         drawn = b""
+        end = time.monotonic() + PATIENCE
         while part := _read(main):
             drawn += part
+            if ended_at is not None and time.monotonic() > end:
+                process.kill()
+                raise AssertionError(f"waited in vain for {ended_at}: {plain(drawn.decode())}")
             if ended_at is not None and re.search(ended_at, plain(drawn.decode(errors="replace"))):
                 process.send_signal(signal.SIGINT)
                 ended_at = None

@@ -275,3 +275,17 @@ async def test_an_order_with_an_id_of_more_than_64_bits_has_a_detail_too(tmp_pat
     async with shelved({str(big): detail(big)}, orders=[order(big)]) as (_, store):
         await export(store, ["orders"], tmp_path, details=True)
     assert [row["id"] for row in read_table(tmp_path, "jsonl")] == [big]
+
+
+async def test_progress_counts_details_when_they_are_read(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    async with shop(orders=30) as (_, store):
+        await export(
+            store,
+            ["orders"],
+            tmp_path,
+            details=True,
+            on_progress=lambda at: told.append((at.counted, at.rows, at.total)),
+        )
+    assert told[0][0] == "rows"
+    assert told[-1] == ("details", 30, 30)

@@ -14,6 +14,7 @@ from threading import Event
 from attrs import AttrsInstance, asdict, field, frozen
 
 from .. import convert
+from ..errors import ConfigurationError
 from ..records import Order, OrderSummary
 from .details import SCOPE as DETAILS
 from .details import detail_lines
@@ -119,7 +120,17 @@ def put_in_place(journal: Journal, files: Iterable[MadeFile], out: Path) -> None
 
     Raises:
         OSError: One can't be; `filename` says which.
+        ConfigurationError: A database that stands there is in use.
     """
+    for file in files:
+        for end in ("-wal", "-journal", ".wal"):
+            beside = out / f"{file.name}{end}"
+            if beside.exists() and beside.stat().st_size:
+                # It belongs to the file that stands there, and would be applied to the new one.
+                raise ConfigurationError(
+                    f"{beside}: another program has {file.name} open, or ended without closing it:"
+                    " close it, and start this again"
+                )
     for file in files:
         place(journal.folder / _MADE / file.name, out / file.name)
 

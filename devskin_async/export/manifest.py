@@ -71,6 +71,7 @@ class Certificate:
         sessions: In how many sessions it was read; more than one if it was resumed.
         began: When it was begun.
         ended: When its last part was read.
+        newest: When the newest order was created; None where there is none.
         unknown: How often each field came that the reference does not know, and each status that
             it does not list, as `status=…`.
         status: The filter, if there was one.
@@ -95,6 +96,7 @@ class Certificate:
     sessions: int
     began: dt.datetime
     ended: dt.datetime
+    newest: dt.datetime | None = None
     unknown: dict[str, int] = field(factory=dict)
     status: str | None = None
     filter_on_server: bool = False

@@ -172,7 +172,7 @@ class Passes:
         self._now, self._number = reading, number
         if 1 not in reading.pages:
             await self._read_page(reading, 1)
-        missing = iter([n for n in range(2, reading.last + 1) if n not in reading.pages])
+        missing = (n for n in range(2, reading.last + 1) if n not in reading.pages)
 
         def next_page() -> int | None:
             # What has changed meanwhile proves nothing any more; only the last pass is read out.

@@ -30,6 +30,7 @@ class Terms:
         first: The first day of the orders, as an ordinal; None is open.
         last: The last day; None is open.
         lenient: Whether rows that can't be decoded are set aside.
+        once: Whether one reading of a list is enough.
     """
 
     base_url: str
@@ -38,6 +39,7 @@ class Terms:
     first: int | None
     last: int | None
     lenient: bool
+    once: bool
 
 
 async def resume(session: Session, terms: Terms, max_age: float) -> int:
@@ -68,11 +70,19 @@ async def resume(session: Session, terms: Terms, max_age: float) -> int:
     return units
 
 
+def _good_enough(terms: Terms) -> list[Terms]:
+    """List the terms whose rows are of use: what was read more strictly is."""
+    return [
+        evolve(terms, lenient=lenient, once=once)
+        for lenient in {False, terms.lenient}
+        for once in {False, terms.once}
+    ]
+
+
 def _prepare(journal: Journal, terms: Terms, max_age: float) -> int:
     noted = journal.note("terms")
     before = None if noted is None else msgspec.json.decode(noted, type=Terms)
-    # What was read strictly has nothing to set aside.
-    if before not in (None, terms, evolve(terms, lenient=False)):
+    if before is not None and before not in _good_enough(terms):
         journal.clear()
     at = now()
     if journal.note(ORDERS) is None:

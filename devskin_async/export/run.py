@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import msgspec
 from attrs import evolve, frozen
 
 from .._version import __version__
@@ -28,6 +29,7 @@ from .tables import Format, Resource
 
 OnProgress: TypeAlias = Callable[[Progress], object]
 
+PLACING = "placing"
 MAX_AGE: Final[dt.timedelta] = dt.timedelta(hours=6)
 
 
@@ -200,6 +202,7 @@ async def run(
             first=wanted.days.first,
             last=wanted.days.last,
             lenient=choice.lenient,
+            once=choice.once,
         )
         resumed = await resume(session, terms, job.max_age.total_seconds())
         readers = Readers(session, wanted, on_progress)
@@ -259,7 +262,9 @@ def _manifest(
 def _put_in_place(
     stage: Stage, layout: Layout, out: Path, manifest: Manifest, files: tuple[MadeFile, ...]
 ) -> None:
-    put_in_place(stage.journal, files, out)
     put_rejected(stage.journal, layout)
+    # Who is killed in between leaves files that are newer than the manifest, and knows them again.
+    stage.journal.keep([], {PLACING: msgspec.json.encode(files)})
+    put_in_place(stage.journal, files, out)
     write_manifest(out, manifest)
     stage.journal.remove()

@@ -89,6 +89,7 @@ def certify_orders(journal: Journal, tally: Tally) -> Certificate:
         began=instant_of(tally.began),
         ended=max((each.at for each in slices), default=instant_of(tally.began)),
         unknown=added_up(note.unknown for _, note in units),
+        newest=_newest(journal),
         inclusive=known.inclusive,
         slices=slices,
     )
@@ -106,7 +107,15 @@ def slice_notes(journal: Journal) -> list[SliceNote]:
 
 def newest_orders(journal: Journal) -> dict[int, str]:
     """Give the numbers of some of the newest orders by their ids."""
+    return {order.id: order.order_number for order in _last_orders(journal)}
+
+
+def _newest(journal: Journal) -> dt.datetime | None:
+    return max((order.created_at for order in _last_orders(journal)), default=None)
+
+
+def _last_orders(journal: Journal) -> tuple[OrderSummary, ...]:
     for unit in reversed(journal.units(SCOPE)):
         if lines := journal.lines(unit)[-_SAMPLE:]:
-            return {o.id: o.order_number for o in convert.loads_rows(lines, OrderSummary)}
-    return {}
+            return convert.loads_rows(lines, OrderSummary)
+    return ()

@@ -34,9 +34,13 @@ class Stage:
         self.journal: Journal
 
     async def __aenter__(self) -> Self:
+        opening = asyncio.wrap_future(self._thread.submit(Journal, self._out, fresh=self._fresh))
         try:
-            self.journal = await self.run(Journal, self._out, fresh=self._fresh)
+            await _to_the_end(opening)
+            self.journal = opening.result()
         except BaseException:
+            if not opening.exception():
+                await _to_the_end(asyncio.wrap_future(self._thread.submit(opening.result().close)))
             self._thread.shutdown(wait=False)
             raise
         return self
@@ -103,7 +107,7 @@ class Stage:
                     kept.set_result(None)
 
 
-async def _to_the_end(future: asyncio.Future[None]) -> None:
+async def _to_the_end(future: asyncio.Future[T]) -> None:
     """Wait until a future is done, however often this is cancelled meanwhile."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():

@@ -63,7 +63,7 @@ def instants_of(rows: Iterable[Row]) -> list[dt.datetime]:
 def day_of(instant: dt.datetime) -> int:
     """Give an instant's day in UTC, as an ordinal."""
     # Not through astimezone: near the ends of the calendar an instant may have no time in UTC.
-    return max(EARLIEST, (instant - _BEGINNING) // _DAY + EARLIEST)
+    return min(max(EARLIEST, (instant - _BEGINNING) // _DAY + EARLIEST), LATEST)
 
 
 async def ends(
@@ -125,11 +125,14 @@ async def is_inclusive(
     if not days:
         return True, None
     day = min(days)
+    # A server may take the last day for its first moment; orders of that very moment tell nothing.
+    telling = {row.id for row in sample if any(i.second for i in instants_of([row]))}
+    telling = telling or {row.id for row in sample}
     # In the store's own time zone it may be one off.
     for each in (day, max(EARLIEST, day - 1), min(LATEST, day + 1)):
         one = Slice(each, each)
         page = await session.ask("orders", orders_call(one, 1, status, inclusive=True))
-        if page.total:
+        if page.pages > 1 or not telling.isdisjoint(row.id for row in page.rows):
             return True, (one, page)
     return False, None
 

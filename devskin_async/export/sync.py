@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from attrs import evolve
 
 from .. import convert
@@ -15,15 +16,17 @@ from ..errors import ConfigurationError
 from ..records import OrderSummary
 from .assemble import Layout
 from .choose import Verify, choose
+from .files import digest
 from .identity import check_same_store
 from .journal import Journal
-from .manifest import NAME, Certificate, Manifest, read_manifest
-from .run import MAX_AGE, Exported, Job, OnProgress, run
-from .sinks import Merge, require
+from .manifest import NAME, Certificate, MadeFile, Manifest, instant_of, read_manifest
+from .reading import now
+from .run import MAX_AGE, PLACING, Exported, Job, OnProgress, run
+from .sinks import Merge, count_rows, require
 from .slice_notes import slice_notes
 from .slices import Slice
 from .survey import Survey
-from .tables import Format, Resource
+from .tables import Format, Resource, table_named
 
 _LONG_AGO = dt.datetime(2, 1, 1, tzinfo=dt.UTC)
 
@@ -90,13 +93,13 @@ def _merging(job: Job, folder: Path, before: Manifest, lookback: dt.timedelta) -
     """Make a job read only what may have changed, and merge it."""
     orders = before.resources.get("orders")
     if orders is None or "orders" not in job.wanted.resources:
-        return evolve(job, merge=partial(_merge, folder, None))
+        return evolve(job, merge=partial(_merge, folder, before, None))
     since = _since(orders, lookback)
     first = since.toordinal()
     return evolve(
         job,
         wanted=evolve(job.wanted, days=Slice(first, None), known=_known(orders, first)),
-        merge=partial(_merge, folder, since),
+        merge=partial(_merge, folder, before, since),
         amend=partial(_amend, orders, since),
     )
 
@@ -141,9 +144,12 @@ def _obstacle(manifest: Manifest, base_url: str, file_format: Format | None) -> 
 
 def _since(orders: Certificate, lookback: dt.timedelta) -> dt.date:
     """Say from which day on orders may have changed or come since they were read."""
+    began = orders.began
+    if began > instant_of(now()) and orders.newest is not None:
+        began = orders.newest  # the clock was wrong then, or is now
     # Half a day back it may still have been the day before, where the store is.
     back = max(lookback, dt.timedelta(hours=12))
-    return (orders.began - min(back, orders.began - _LONG_AGO)).date()
+    return (began - min(back, began - _LONG_AGO)).date()
 
 
 def _known(orders: Certificate, first: int) -> Survey | None:
@@ -158,8 +164,15 @@ def _known(orders: Certificate, first: int) -> Survey | None:
     return Survey(total=sum(each.total for each in recent), first=first, inclusive=orders.inclusive)
 
 
-def _merge(folder: Path, since: dt.date | None, journal: Journal, layout: Layout) -> Layout:
-    """Say what of the export that stands there is kept."""
+def _merge(
+    folder: Path, before: Manifest, since: dt.date | None, journal: Journal, layout: Layout
+) -> Layout:
+    """Say what of the export that stands there is kept.
+
+    Raises:
+        ConfigurationError: It is not what it was any more.
+    """
+    _check_base(folder, before, journal)
     if since is None:
         return evolve(layout, base=folder)
     kept_before = dt.datetime.max.replace(tzinfo=dt.UTC)
@@ -169,6 +182,29 @@ def _merge(folder: Path, since: dt.date | None, journal: Journal, layout: Layout
         kept_before = min(a_day_later, _oldest(journal) or a_day_later)
     ids = {row for row in journal.ids("orders") if isinstance(row, int)}
     return evolve(layout, base=folder, merges={"orders": Merge(since=kept_before, ids=ids)})
+
+
+def _check_base(folder: Path, before: Manifest, journal: Journal) -> None:
+    """See that the files to merge into are those that the manifest tells of."""
+    if read_manifest(folder) != before:
+        raise ConfigurationError(f"another export into {folder} has ended meanwhile: start again")
+    noted = journal.note(PLACING)
+    placed = () if noted is None else msgspec.json.decode(noted, type=tuple[MadeFile, ...])
+    known = {file.sha256 for file in (*before.files, *placed)}
+    for file in before.files:
+        path = folder / file.name
+        if digest(path) in known:
+            continue
+        try:
+            tables = {n: count_rows(before.format, path, table_named(n)) for n in file.tables}
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} can't be merged into: {error.strerror}; --fresh writes it anew"
+            ) from None
+        if tables != file.tables:
+            raise ConfigurationError(
+                f"{path} was changed since {NAME} was written: --fresh writes it anew"
+            )
 
 
 def _oldest(journal: Journal) -> dt.datetime | None:

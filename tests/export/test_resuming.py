@@ -222,3 +222,15 @@ async def test_killed_at_any_moment_an_export_ends_up_the_same(tmp_path: Path) -
                 assert not (out / FOLDER).exists()
     assert set(codes) <= {0, -signal.SIGKILL}
     assert codes[-signal.SIGKILL] > KILLS / 2
+
+
+async def test_what_was_read_once_is_not_enough_for_twice(tmp_path: Path) -> None:
+    async with selling(orders=1, products=900, customers=1) as (box, store):
+        exporting = asyncio.create_task(export(store, ["products"], tmp_path, verify="once"))
+        await seen(box, 6)
+        exporting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await exporting
+        done = await export(store, ["products"], tmp_path)
+    assert done.certificates["products"].proof == "two-pass"
+    assert not done.resumed

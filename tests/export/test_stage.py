@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -260,3 +261,25 @@ async def test_what_is_asked_of_the_journal_comes_after_what_was_kept_before(
         await asyncio.sleep(0)
         assert await stage.run(stage.journal.distinct, "orders") == 1
         await kept
+
+
+async def test_being_cancelled_while_the_journal_is_opened_leaves_it_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, go = threading.Event(), threading.Event()
+
+    class SlowJournal(Journal):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            opening.set()
+            go.wait()
+
+    monkeypatch.setattr("devskin_async.export.stage.Journal", SlowJournal)
+    task = asyncio.create_task(Stage(tmp_path).__aenter__())
+    await asyncio.to_thread(opening.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    Journal(tmp_path).close()

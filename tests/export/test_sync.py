@@ -8,7 +8,9 @@ import json
 import math
 import random
 import signal
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -613,3 +615,87 @@ async def test_the_same_store_gives_the_same_table_by_sync_and_by_export(
         for name in ("synced", "new")
     )
     assert synced == new
+
+
+async def test_an_export_that_failed_before_its_manifest_leaves_the_table_as_it_was(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a file").touch()
+    out = tmp_path / "out"
+    async with shop(orders=450) as (box, store):
+        await sync(store, out)
+        with pytest.raises(NotADirectoryError):
+            await export(
+                store, ["orders"], out, format="parquet", status="paid", rejects=tmp_path / "a file"
+            )
+        await sync(store, out)
+        assert in_table(out, "parquet") == in_store(box)
+
+
+async def test_a_sync_that_ended_before_its_manifest_knows_its_own_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("somebody pulled the plug")
+
+    async with shop(orders=450) as (box, store):
+        await sync(store, tmp_path)
+        place(box, NOON)
+        with monkeypatch.context() as patch:
+            patch.setattr("devskin_async.export.run.write_manifest", fail)
+            with pytest.raises(OSError, match="pulled"):
+                await sync(store, tmp_path)
+        await sync(store, tmp_path)
+        assert in_table(tmp_path, "parquet") == in_store(box)
+    assert verify(tmp_path).problems == ()
+
+
+async def test_a_table_that_lost_rows_since_is_refused(tmp_path: Path) -> None:
+    async with shop(orders=450) as (_, store):
+        await sync(store, tmp_path, format="sqlite")
+        with closing(sqlite3.connect(tmp_path / "export.sqlite")) as database:
+            database.execute("DELETE FROM orders WHERE id < 100")
+            database.commit()
+        with pytest.raises(ConfigurationError, match=r"was changed since manifest\.json.*--fresh"):
+            await sync(store, tmp_path)
+
+
+async def test_a_database_that_somebody_has_open_is_not_replaced(tmp_path: Path) -> None:
+    async with shop(orders=50) as (box, store):
+        await sync(store, tmp_path, format="sqlite")
+        with closing(sqlite3.connect(tmp_path / "export.sqlite")) as reader:
+            reader.execute("PRAGMA journal_mode = WAL")
+            reader.execute("CREATE TABLE mine (id)")
+            place(box, NOON)
+            with pytest.raises(
+                ConfigurationError, match=r"another program has export\.sqlite open"
+            ):
+                await sync(store, tmp_path)
+        await sync(store, tmp_path)
+        assert in_table(tmp_path, "sqlite") == in_store(box)
+
+
+async def test_another_export_that_ends_meanwhile_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shop(orders=450) as (_, store):
+        await sync(store, tmp_path)
+
+        async def meanwhile(*_: object) -> None:
+            await export(store, ["orders"], tmp_path, format="parquet", status="paid")
+
+        # The package's name `sync` is the function; its module is among the loaded ones.
+        module = sys.modules["devskin_async.export.sync"]
+        monkeypatch.setattr(module, "check_same_store", meanwhile)
+        with pytest.raises(ConfigurationError, match="has ended meanwhile: start again"):
+            await sync(store, tmp_path)
+
+
+async def test_a_clock_that_was_ahead_loses_no_orders(tmp_path: Path, clock: Clock) -> None:
+    async with shop(orders=450) as (box, store):
+        clock.at += 45 * DAY
+        await sync(store, tmp_path)
+        clock.at -= 45 * DAY
+        place(box, NOON)
+        await sync(store, tmp_path)
+        assert in_table(tmp_path, "parquet") == in_store(box)

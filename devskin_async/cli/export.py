@@ -34,7 +34,7 @@ class Selection:
 
     Args:
         status: Only orders of this status.
-        filter_on_server: Let the API filter by --status: fewer requests, and weaker proofs.
+        filter_on_server: Let the API filter by --status: it saves requests in large stores.
         date_from: Only orders from this day on (YYYY-MM-DD).
         date_to: Only orders up to this day (YYYY-MM-DD).
         details: Read each order's address and items too: one request an order.

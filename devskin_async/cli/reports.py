@@ -132,8 +132,9 @@ def checked(found: Verified, folder: Path) -> Iterator[Part]:
     files = found.manifest.files
     yield table(_CHECKED, [(file, _found(file, found.problems)) for file in files])
     yield ""
-    yield _proofs(found.manifest)
-    yield from _unproven(found.manifest.unproven)
+    if not found.problems:  # of other files the proofs say nothing
+        yield _proofs(found.manifest)
+        yield from _unproven(found.manifest.unproven)
     if found.unfinished:
         yield (
             f"An unfinished export lies in {printable(str(folder))} too: the command that began it "

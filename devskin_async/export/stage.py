@@ -34,13 +34,13 @@ class Stage:
         self.journal: Journal
 
     async def __aenter__(self) -> Self:
-        opening = asyncio.wrap_future(self._thread.submit(Journal, self._out, fresh=self._fresh))
+        opening = asyncio.ensure_future(self.run(Journal, self._out, fresh=self._fresh))
         try:
             await _to_the_end(opening)
             self.journal = opening.result()
         except BaseException:
             if not opening.exception():
-                await _to_the_end(asyncio.wrap_future(self._thread.submit(opening.result().close)))
+                await _to_the_end(asyncio.ensure_future(self.run(opening.result().close)))
             self._thread.shutdown(wait=False)
             raise
         return self
@@ -55,10 +55,11 @@ class Stage:
             if self._writing is not None:
                 await asyncio.wait((self._writing,))
         finally:
-            # Not through `run`: whoever is cancelled again while this waits still closes it.
-            closing = asyncio.wrap_future(self._thread.submit(self.journal.close))
-            self._thread.shutdown(wait=False)
-            await _to_the_end(closing)
+            # A task of its own: whoever is cancelled again while this waits still closes it.
+            try:
+                await _to_the_end(asyncio.ensure_future(self.run(self.journal.close)))
+            finally:
+                self._thread.shutdown(wait=False)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in the journal's thread, after what was asked for before."""

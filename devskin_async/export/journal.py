@@ -65,6 +65,8 @@ class Journal:
 
     def remove(self) -> None:
         """Remove the journal with all that belongs to it."""
+        # Who is killed in between must not leave a journal that knows of files which are gone.
+        self.clear()
         # The lock goes last, so that nobody begins in a folder that is being removed.
         for path in self.folder.iterdir():
             if not path.name.startswith(FILE):

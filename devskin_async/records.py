@@ -51,6 +51,10 @@ class OpenEnum(StrEnum):
         member._name_ = member._value_ = value
         return member
 
+    def __reduce_ex__(self, _: object) -> tuple[type[OpenEnum], tuple[str]]:
+        # Python 3.11.2 copies and pickles an enum by name, which an unlisted word has not.
+        return type(self), (self._value_,)
+
     @property
     def known(self) -> bool:
         """Whether the reference lists this word."""

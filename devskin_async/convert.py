@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from decimal import Decimal
 from functools import cache, partial
 from operator import attrgetter, eq
-from typing import TypeAlias, TypeVar, cast, get_args, get_origin
+from typing import Final, TypeAlias, TypeVar, cast, get_args, get_origin
 
 import attrs
 import cattrs
@@ -39,6 +39,8 @@ _EXPECTED: dict[object, str] = {
     Count: "an integer of 0 or more",
     Ordinal: "an integer of 1 or more",
 }
+
+NOT_JSON: Final = "the body can't be read as JSON"
 
 _SHOWN = 60
 
@@ -101,7 +103,7 @@ def parse(body: bytes) -> object:
         return _exact.decode(body)
     except _REFUSALS as error:
         reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
-    raise TransportError(f"the body can't be read as JSON: {reason}")
+    raise TransportError(f"{NOT_JSON}: {reason}")
 
 
 def to_plain(record: attrs.AttrsInstance) -> dict[str, object]:

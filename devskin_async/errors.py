@@ -135,7 +135,22 @@ class InvalidSignatureError(WebhookError):
 
 
 class MalformedEventError(WebhookError):
-    """The body is signed correctly and is not an event."""
+    """The body is signed correctly and is not an event.
+
+    Args:
+        path: Where in the body, such as `$.data.total`.
+        expected: What the reference promises there.
+        received: What came, shortened.
+    """
+
+    def __init__(self, path: str, expected: str, received: str) -> None:
+        super().__init__(path, expected, received)
+        self.path = path
+        self.expected = expected
+        self.received = received
+
+    def __str__(self) -> str:
+        return f"{self.path}: expected {self.expected}, got {self.received}"
 
 
 class StaleEventError(WebhookError):

@@ -26,7 +26,7 @@ EXAMPLES = (
     errors.DecodeError("$.data.total", "a number", "null", "GET /orders"),
     errors.BudgetExceededError("would wait 12 s", 12.0),
     errors.InvalidSignatureError("no signature"),
-    errors.MalformedEventError("no event"),
+    errors.MalformedEventError("$.data.total", "a number", "null"),
     errors.StaleEventError("too old"),
 )
 

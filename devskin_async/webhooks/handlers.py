@@ -1,0 +1,63 @@
+"""Which functions want which events."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, TypeVar, cast
+
+from .events import WebhookEvent
+
+Handler: TypeAlias = Callable[[WebhookEvent], object]
+H = TypeVar("H", bound=Handler)
+
+_PATTERN = re.compile(r"\*|[^\s*]+\.\*|[^\s*]+")
+
+
+class Handlers:
+    """The functions that are called with events."""
+
+    def __init__(self) -> None:
+        self._handlers: list[tuple[str, Callable[[WebhookEvent], Awaitable[object]]]] = []
+
+    def on(self, pattern: str) -> Callable[[H], H]:
+        """Make a decorator that adds a function, as `WebhookReceiver.on` tells."""
+        if not _PATTERN.fullmatch(pattern):
+            raise ValueError(
+                f'pattern must be an event such as "order.paid", or "order.*", or "*", not '
+                f"{pattern!r}"
+            )
+
+        def add(handler: H) -> H:
+            self._handlers.append((pattern, _awaitable(handler)))
+            return handler
+
+        return add
+
+    async def call(self, event: WebhookEvent) -> None:
+        """Call those who want an event, one after another, in the order they were added in."""
+        for pattern, handler in self._handlers:
+            if _fits(pattern, event.event):
+                await handler(event)
+
+
+def _fits(pattern: str, name: str) -> bool:
+    if pattern.endswith("*"):
+        return name.startswith(pattern[:-1])
+    return name == pattern
+
+
+def _awaitable(handler: Handler) -> Callable[[WebhookEvent], Awaitable[object]]:
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+        getattr(handler, "__call__", None)  # noqa: B004 - an object may have an async one
+    ):
+        return cast(Callable[[WebhookEvent], Awaitable[object]], handler)
+
+    async def in_thread(event: WebhookEvent) -> None:
+        result = await asyncio.to_thread(handler, event)
+        if inspect.isawaitable(result):
+            await result
+
+    return in_thread

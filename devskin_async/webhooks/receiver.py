@@ -1,0 +1,181 @@
+"""Webhook requests received: verified, read, handled once, answered."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Final, Self
+
+from ..errors import InvalidSignatureError, MalformedEventError, StaleEventError
+from .backlog import Backlog
+from .events import WebhookEvent, parse
+from .handlers import H, Handlers
+from .once import Once, Outcome
+from .replies import BUSY, FAILED, INVALID_SIGNATURE, RECEIVED, TOO_LARGE, Reply, refusal
+from .seen import MemorySeen, Seen
+from .signature import Headers, Secret, as_keys, signature_in, verify_keys
+
+MAX_BODY: Final = 1024 * 1024
+FUTURE: Final = dt.timedelta(minutes=5)
+
+_log = logging.getLogger(__package__)
+
+
+class WebhookReceiver:
+    """Takes a store's webhook requests and hands their events to functions, each once.
+
+    It is pure of any framework: give it a request's raw body and headers. `asgi_app`,
+    `aiohttp_handler` and `BlockingReceiver` do so for the frameworks. In an application, use it
+    as `async with receiver:` around its life, so that a backlog is worked off at the end.
+
+    A repeat is known by its bytes: the body holds the event's timestamp, and there is no other
+    id. A request is remembered once all its handlers have returned. Where one raises, the sender
+    is told 500 and sends it again, and all its handlers are called again.
+
+    Args:
+        secrets: The endpoint's secret, or several: while one is replaced, both are valid.
+        tolerance: How old an event's timestamp may be. None, the default, is any age: a sender
+            that tries again sends the same body with the old timestamp, so that a tolerance loses
+            what was sent while the receiver was down. A repeat is known without it.
+        future: How far an event's timestamp may be ahead of this machine's clock.
+        seen: Where what was handled is remembered: `MemorySeen` by default, `SQLiteSeen` to
+            outlive a restart, or any object of the protocol `Seen`.
+        background: Acknowledge first, and handle afterwards. A handler that raises is logged then,
+            and its event is not sent again; `reconcile` finds it.
+        backlog: How many acknowledged events may wait or be under way; the sender of one more is
+            told 503, to try again.
+        workers: How many acknowledged events are handled at once.
+        max_body: The largest body that is read, in bytes.
+        clock: Gives the seconds since 1970.
+
+    Raises:
+        ConfigurationError: There is no secret, or one is empty.
+        ValueError: Another argument is out of its bounds.
+    """
+
+    def __init__(
+        self,
+        secrets: Secret | Iterable[Secret],
+        *,
+        tolerance: dt.timedelta | None = None,
+        future: dt.timedelta = FUTURE,
+        seen: Seen | None = None,
+        background: bool = False,
+        backlog: int = 1000,
+        workers: int = 8,
+        max_body: int = MAX_BODY,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys = as_keys(secrets)
+        if future < dt.timedelta(0) or (tolerance is not None and tolerance < dt.timedelta(0)):
+            raise ValueError("tolerance and future can't be negative")
+        if max_body < 1:
+            raise ValueError("max_body must be greater than 0")
+        self.seen: Seen = MemorySeen() if seen is None else seen
+        self.max_body: int = max_body
+        self._oldest = None if tolerance is None else tolerance.total_seconds()
+        self._newest = future.total_seconds()
+        self._clock = clock
+        self._handlers = Handlers()
+        self._once = Once(self._handlers, self.seen)
+        self._backlog = Backlog(self._once, backlog, workers) if background else None
+
+    def on(self, pattern: str) -> Callable[[H], H]:
+        """Have a function called with events: `@receiver.on("order.paid")`.
+
+        It may be sync or async; a sync one is called in a thread, with the caller's context.
+
+        Args:
+            pattern: An event's name, or the beginning of several (`order.*`), or `*` for all.
+
+        Raises:
+            ValueError: The pattern is none of these.
+        """
+        return self._handlers.on(pattern)
+
+    def read(self, body: bytes, headers: Headers) -> WebhookEvent:
+        """Verify a request and read its event, without handling it.
+
+        Args:
+            body: The raw body, just as it came.
+            headers: The headers: a mapping, or pairs of text or bytes.
+
+        Raises:
+            InvalidSignatureError: It was not signed with a secret of this receiver.
+            MalformedEventError: It is no event.
+            StaleEventError: Its timestamp is older than `tolerance` or beyond `future`.
+        """
+        verify_keys(body, signature_in(headers), self._keys)
+        event = parse(body)
+        age = self._clock() - event.timestamp.timestamp()
+        if age < -self._newest:
+            raise StaleEventError(f"the event is {-age:.0f} s ahead of this machine's clock")
+        if self._oldest is not None and age > self._oldest:
+            raise StaleEventError(f"the event is {age:.0f} s old, at most {self._oldest:.0f} s is")
+        return event
+
+    async def handle(self, body: bytes, headers: Headers) -> Reply:
+        """Take a request, and say what to answer.
+
+        Args:
+            body: The raw body, just as it came.
+            headers: The headers: a mapping, or pairs of text or bytes.
+
+        Returns:
+            200 if the event was handled, now or before; 401 for a wrong signature; 400 for what
+            is no event, or out of time; 413 for a body over `max_body`; 500 if a handler raised;
+            503 if there is no room, or if another process is at it.
+        """
+        if len(body) > self.max_body:
+            return TOO_LARGE
+        try:
+            event = self.read(body, headers)
+        except InvalidSignatureError as error:
+            _log.info("refused: %s", error)
+            return INVALID_SIGNATURE
+        except (MalformedEventError, StaleEventError) as error:
+            _log.info("refused: %s", error)
+            return refusal(400, str(error))
+        key = hashlib.sha256(body).hexdigest()
+        if self._backlog is not None:
+            return RECEIVED if self._backlog.put(event, key) else BUSY
+        try:
+            outcome = await self._once.hand(event, key)
+        except Exception:  # noqa: BLE001 - whatever it is, the sender is to try again
+            _log.exception("a handler failed on %s", event.event)
+            return FAILED
+        return BUSY if outcome == "busy" else RECEIVED
+
+    async def poll(self, event: WebhookEvent) -> Outcome:
+        """Hand a polled event to the functions, unless an event told its status: for `reconcile`.
+
+        Args:
+            event: The event.
+
+        Returns:
+            `handled`, or `known`, or `busy` where another process is at this order.
+
+        Raises:
+            Exception: Whatever a handler raised.
+        """
+        return await self._once.hand(event, None)
+
+    async def aclose(self) -> None:
+        """Handle what was acknowledged; a receiver with a backlog answers 503 from then on."""
+        if self._backlog is not None:
+            await self._backlog.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,159 @@
+"""What was handled already: by a request's digest, and by an order's status."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeAlias
+
+from attrs import frozen
+
+from .events import Source, WebhookEvent
+
+Begun: TypeAlias = Literal["new", "done", "busy"]
+
+WEEK = dt.timedelta(days=7)
+
+
+@frozen(kw_only=True)
+class Told:
+    """The latest status of an order that was handled.
+
+    Args:
+        order_id: Which order.
+        store_id: Of which store; None where that is not known.
+        status: Its status.
+        at: When it was so, in seconds since 1970.
+        source: Who told of it.
+    """
+
+    order_id: int
+    store_id: int | None
+    status: str
+    at: float
+    source: Source
+
+    @classmethod
+    def by(cls, event: WebhookEvent) -> Told:
+        """Give what an event tells of its order."""
+        return cls(
+            order_id=event.order.id,
+            store_id=event.store_id,
+            status=event.order.status,
+            at=event.timestamp.timestamp(),
+            source=event.source,
+        )
+
+
+class Seen(Protocol):
+    """Remembers what was handled, so that nothing is handled twice.
+
+    A turn is what can't be handled by two at the same moment: an order, or an event of something
+    else. Whoever begins one ends it with `finish` or `give_up`; within a process the receiver
+    sees to it that a turn is not begun twice, so that `busy` tells of another process.
+    """
+
+    async def begin(self, turn: str, key: str | None) -> Begun:
+        """Begin a turn, unless the key was handled before.
+
+        Args:
+            turn: The turn.
+            key: The request's digest; None begins a turn without a request.
+
+        Returns:
+            `new` if the turn is ours now, `done` if the key was handled before, `busy` if another
+            process has the turn.
+        """
+        ...
+
+    async def finish(self, turn: str, key: str | None, told: Told | None) -> None:
+        """End a turn that was handled, and remember it.
+
+        Args:
+            turn: The turn.
+            key: The request's digest.
+            told: What is known of an order by it; what is older than what is known is left out.
+        """
+        ...
+
+    async def give_up(self, turn: str) -> None:
+        """End a turn that was not handled: it may be begun again."""
+        ...
+
+    async def latest(self, order_id: int, store_id: int | None) -> Told | None:
+        """Give the latest status of an order that was handled.
+
+        Args:
+            order_id: The order.
+            store_id: Of which store. None is any store's, and what is known without a store is
+                known of any.
+        """
+        ...
+
+
+class MemorySeen:
+    """Remembers in this process alone, and not for ever.
+
+    Args:
+        age: How long it remembers a request; longer than a sender tries again.
+        count: How many requests it remembers, and of how many orders the status.
+        clock: Gives seconds that never run backwards.
+
+    Raises:
+        ValueError: `age` or `count` is not greater than 0.
+    """
+
+    def __init__(
+        self,
+        age: dt.timedelta = WEEK,
+        count: int = 100_000,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if age <= dt.timedelta(0) or count < 1:
+            raise ValueError("age and count must be greater than 0")
+        self._age = age.total_seconds()
+        self._count = count
+        self._clock = clock
+        # Both have the oldest first.
+        self._keys: OrderedDict[str, float] = OrderedDict()
+        self._told: OrderedDict[int, dict[int | None, Told]] = OrderedDict()
+
+    async def begin(self, turn: str, key: str | None) -> Begun:  # noqa: ARG002 - see `Seen`
+        """Begin a turn; in memory none is ever `busy`."""
+        self._forget()
+        return "done" if key in self._keys else "new"
+
+    async def finish(self, turn: str, key: str | None, told: Told | None) -> None:  # noqa: ARG002
+        """End a turn that was handled, and remember it."""
+        if key is not None:
+            self._keys[key] = self._clock()
+        if told is not None:
+            stores = self._told.setdefault(told.order_id, {})
+            known = stores.get(told.store_id)
+            if known is None or known.at <= told.at:
+                stores[told.store_id] = told
+            self._told.move_to_end(told.order_id)
+        self._forget()
+
+    async def give_up(self, turn: str) -> None:
+        """End a turn that was not handled."""
+
+    async def latest(self, order_id: int, store_id: int | None) -> Told | None:
+        """Give the latest status of an order that was handled."""
+        found = [
+            told
+            for told in self._told.get(order_id, {}).values()
+            if store_id is None or told.store_id in (None, store_id)
+        ]
+        return max(found, key=lambda told: told.at, default=None)
+
+    def _forget(self) -> None:
+        oldest = self._clock() - self._age
+        keys = self._keys
+        while keys and (len(keys) > self._count or next(iter(keys.values())) < oldest):
+            keys.popitem(last=False)
+        while len(self._told) > self._count:
+            self._told.popitem(last=False)

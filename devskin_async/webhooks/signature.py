@@ -1,0 +1,121 @@
+"""The signature of a webhook request: HMAC-SHA256 of the raw body, in hexadecimal."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeAlias
+
+from ..errors import ConfigurationError, InvalidSignatureError
+
+HEADER: Final = "X-Webhook-Signature"
+
+Secret: TypeAlias = str | bytes
+Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
+
+_PREFIX = "sha256="
+_SIGNATURE = re.compile(_PREFIX + "([0-9a-fA-F]{64})", re.ASCII)
+
+
+def sign(body: bytes, secret: Secret) -> str:
+    """Sign a body, as the API does.
+
+    Args:
+        body: The raw body.
+        secret: The endpoint's secret; text stands for its UTF-8.
+
+    Returns:
+        What belongs in the header `X-Webhook-Signature`, such as `sha256=5d…`.
+
+    Raises:
+        ConfigurationError: The secret is empty.
+    """
+    (key,) = as_keys(secret)
+    return _PREFIX + hmac.digest(key, body, "sha256").hex()
+
+
+def verify(body: bytes, signature: str | bytes | None, secrets: Secret | Iterable[Secret]) -> int:
+    """Check that a body was signed with one of the secrets.
+
+    Digests are compared in constant time, and all secrets are tried.
+
+    Args:
+        body: The raw body, just as it came: JSON that was parsed and written again is another.
+        signature: The header `X-Webhook-Signature`; None where there is none. The digest's letters
+            may be of either case.
+        secrets: The endpoint's secret, or several: while one is replaced, both are valid.
+
+    Returns:
+        The index of the secret that it was signed with.
+
+    Raises:
+        InvalidSignatureError: It was signed with none of them, or the header is no signature.
+        ConfigurationError: There is no secret, or one is empty.
+    """
+    return verify_keys(body, signature, as_keys(secrets))
+
+
+def as_keys(secrets: Secret | Iterable[Secret]) -> tuple[bytes, ...]:
+    """Give secrets as the keys they stand for.
+
+    Raises:
+        ConfigurationError: There is none, or one is empty: anybody could sign with that.
+    """
+    several = (secrets,) if isinstance(secrets, str | bytes) else tuple(secrets)
+    keys = tuple(each.encode() if isinstance(each, str) else each for each in several)
+    if not keys or not all(keys):
+        raise ConfigurationError(
+            "a webhook secret is needed, and it can't be empty: copy it from the store's"
+            " Settings → Webhooks"
+        )
+    return keys
+
+
+def verify_keys(body: bytes, signature: str | bytes | None, keys: tuple[bytes, ...]) -> int:
+    """Do what `verify` does, with the keys of `as_keys`."""
+    if signature is None:
+        raise InvalidSignatureError(f"the request has no header {HEADER}")
+    # Latin-1 has a character for each byte, so that no header can fail to be read.
+    text = signature.decode("latin-1") if isinstance(signature, bytes) else signature
+    match = _SIGNATURE.fullmatch(text)
+    if match is None:
+        raise InvalidSignatureError(f"the header {HEADER} is not sha256= and 64 hexadecimal digits")
+    given = bytes.fromhex(match[1])
+    fits = [hmac.compare_digest(hmac.digest(key, body, "sha256"), given) for key in keys]
+    if True not in fits:
+        raise InvalidSignatureError("the body was not signed with this secret")
+    return fits.index(True)
+
+
+def signature_in(headers: Headers) -> str | bytes | None:
+    """Find the signature among a request's headers.
+
+    Args:
+        headers: A mapping (also one that has a name several times), or pairs, text or bytes; the
+            case of names does not matter.
+
+    Returns:
+        The signature, or None where there is none.
+
+    Raises:
+        InvalidSignatureError: There are several.
+    """
+    found = [
+        value
+        for name, value in (headers.items() if isinstance(headers, Mapping) else headers)
+        if _is_header(name)
+    ]
+    if len(found) > 1:
+        raise InvalidSignatureError(f"the request has {len(found)} headers {HEADER}")
+    return found[0] if found else None
+
+
+def _is_header(name: str | bytes) -> bool:
+    if len(name) != len(HEADER):
+        return False
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return text.lower() == _LOWER
+
+
+_LOWER = HEADER.lower()

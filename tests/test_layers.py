@@ -23,12 +23,13 @@ LAYERS = (
     ("resources",),
     ("client",),
     ("export", "fleet"),
+    ("reconcile",),
     ("cli", "testing"),
     ("__init__",),
 )
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {
-    "__init__": {"cli", "export", "sandbox", "testing"},
+    "__init__": {"cli", "export", "reconcile", "sandbox", "testing", "webhooks"},
     "sandbox": set(LAYER_OF) - {"sandbox"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"), key=str)

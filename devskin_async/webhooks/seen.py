@@ -123,7 +123,8 @@ class MemorySeen:
 
     async def begin(self, turn: str, key: str | None) -> Begun:  # noqa: ARG002 - see `Seen`
         """Begin a turn; in memory none is ever `busy`."""
-        self._forget()
+        if key in self._keys:
+            self._forget()
         return "done" if key in self._keys else "new"
 
     async def finish(self, turn: str, key: str | None, told: Told | None) -> None:  # noqa: ARG002
@@ -143,9 +144,12 @@ class MemorySeen:
 
     async def latest(self, order_id: int, store_id: int | None) -> Told | None:
         """Give the latest status of an order that was handled."""
+        stores = self._told.get(order_id)
+        if stores is None:
+            return None
         found = [
             told
-            for told in self._told.get(order_id, {}).values()
+            for told in stores.values()
             if store_id is None or told.store_id in (None, store_id)
         ]
         return max(found, key=lambda told: told.at, default=None)

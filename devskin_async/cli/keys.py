@@ -46,7 +46,7 @@ def create(name: str, /, *, db: Database, only: str | None = None, store: Whole 
         store: The id of the store it opens.
     """
     resources = None if only is None else [part.strip() for part in only.split(",")]
-    with _database(db) as connection:
+    with sandbox_file(db) as connection:
         from ..sandbox import keys
 
         text = keys.create(connection, store, name, resources)
@@ -63,7 +63,7 @@ def list_keys(*, db: Database) -> None:
     Args:
         db: The sandbox's file.
     """
-    with _database(db) as connection:
+    with sandbox_file(db) as connection:
         from ..sandbox import keys
 
         found = keys.list_keys(connection)
@@ -80,7 +80,7 @@ def revoke(id_or_name: Annotated[str, Parameter(name="ID-OR-NAME")], /, *, db: D
         id_or_name: The key's id or name, as the list has them.
         db: The sandbox's file.
     """
-    with _database(db) as connection:
+    with sandbox_file(db) as connection:
         from ..sandbox import keys
 
         gone = keys.revoke(connection, id_or_name)
@@ -88,7 +88,8 @@ def revoke(id_or_name: Annotated[str, Parameter(name="ID-OR-NAME")], /, *, db: D
 
 
 @contextmanager
-def _database(db: Path) -> Iterator[sqlite3.Connection]:
+def sandbox_file(db: Path) -> Iterator[sqlite3.Connection]:
+    """Open the sandbox's file that is there already."""
     if not db.is_file():
         # Opening it would make an empty one.
         raise ConfigurationError(f"there is no {db}: make it with devskin sandbox --db {db}")

@@ -1,9 +1,10 @@
-"""`devskin sandbox`: a local store to try things on, and its API keys."""
+"""`devskin sandbox`: a local store to try things on, its API keys and its webhooks."""
 
 from __future__ import annotations
 
 import asyncio
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from attrs import frozen
 from cyclopts import App, Group, Parameter
 
-from . import keys
+from . import endpoints, keys
 from .failures import ended_by_signals, needing_extra
 from .options import Flag, Whole
 from .render import show, stderr, stdout
 
 if TYPE_CHECKING:
-    from ..sandbox import Sandbox
+    from ..sandbox import Endpoint, Sandbox
 
 # The sandbox's own words, which its package can't be asked for: its libraries are an extra.
 LimiterKind = Literal[
@@ -44,6 +45,7 @@ DateTo = Literal["inclusive", "exclusive"]
 
 app: App = App(name="sandbox", help_epilogue="")
 app.command(keys.app)
+app.command(endpoints.app)
 
 
 @Parameter(name="*", group=Group("Its data", sort_key=1))
@@ -122,6 +124,22 @@ class Wire:
     drift: Annotated[bool, Flag] = False
 
 
+@Parameter(name="*", group=Group("Its webhooks", sort_key=5))
+@frozen(kw_only=True)
+class Hooks:
+    """Where its events go.
+
+    Args:
+        webhook: A URL to post every order's events to, signed; may be given more than once.
+        webhook_secret: What to sign them by; otherwise each URL gets a secret of its own.
+        allow_private: Post to private addresses too; this machine's own is always allowed.
+    """
+
+    webhook: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = ()
+    webhook_secret: Annotated[str | None, Parameter(env_var="DEVSKIN_WEBHOOK_SECRET")] = None
+    allow_private: Annotated[bool, Flag] = False
+
+
 @app.default
 async def run(
     *,
@@ -130,10 +148,13 @@ async def run(
     limit: Limit = Limit(),
     trouble: Trouble = Trouble(),
     wire: Wire = Wire(),
+    hooks: Hooks = Hooks(),
 ) -> None:
     """Run a local store with the API's own rules, until Ctrl-C.
 
     Example: devskin sandbox --fail 0.05 --limiter sliding-log
+
+    With webhooks: devskin sandbox --live 1 --webhook http://localhost:8000/hook
 
     Args:
         port: The port on 127.0.0.1; 0 takes a free one.
@@ -141,20 +162,25 @@ async def run(
         limit: How it limits requests.
         trouble: What goes wrong.
         wire: How it reads the reference where that is silent.
+        hooks: Where its events go.
     """
-    sandbox = _describe(port, data, limit, trouble, wire)
+    sandbox = _describe(port=port, data=data, limit=limit, trouble=trouble, wire=wire, hooks=hooks)
     with ended_by_signals():
         async with sandbox:
-            _introduce(sandbox)
+            secret = hooks.webhook_secret or None
+            accepted = [sandbox.webhooks.accept(url, secret) for url in hooks.webhook]
+            _introduce(sandbox, accepted)
             with suppress(asyncio.CancelledError):  # Ctrl-C and SIGTERM are how it ends
                 await asyncio.Event().wait()
     counts = sandbox.counts
     show(stderr(), f"Stopped after {counts.requests:,} requests, {counts.refused:,} refused.")
 
 
-def _describe(port: int, data: Data, limit: Limit, trouble: Trouble, wire: Wire) -> Sandbox:
+def _describe(
+    *, port: int, data: Data, limit: Limit, trouble: Trouble, wire: Wire, hooks: Hooks
+) -> Sandbox:
     with needing_extra("sandbox"):
-        from ..sandbox import Faults, Sandbox, Traffic
+        from ..sandbox import Faults, Sandbox, Traffic, WebhookSending
     faults = Faults(fail=trouble.fail)
     if trouble.fail_kind:
         faults = Faults(fail=trouble.fail, kinds=trouble.fail_kind)
@@ -172,6 +198,7 @@ def _describe(port: int, data: Data, limit: Limit, trouble: Trouble, wire: Wire)
         faults=faults,
         # Three steps lead an order to its end: at fewer, open orders would pile up.
         traffic=Traffic(inserts=data.live, changes=3 * data.live),
+        webhooks=WebhookSending(allow_private=hooks.allow_private),
         order=wire.list_order,
         date_to=wire.date_to,
         time_zone=wire.time_zone,
@@ -181,14 +208,15 @@ def _describe(port: int, data: Data, limit: Limit, trouble: Trouble, wire: Wire)
     )
 
 
-def _introduce(sandbox: Sandbox) -> None:
-    """Tell where the store is and what to type next; its own key is shown here on purpose."""
+def _introduce(sandbox: Sandbox, accepted: Sequence[Endpoint]) -> None:
+    """Tell where the store is and what to type next; its key and secrets are shown on purpose."""
     url, key = sandbox.base_url, sandbox.api_key
     header, address = shlex.quote(f"X-API-Key: {key}"), shlex.quote(f"{url}/orders?limit=2")
     show(
         stdout(),
         f"Sandbox store at {url} (Ctrl-C stops it)",
         f"API key: {key}",
+        *map(_hook_line, accepted),
         "",
         "In another terminal:",
         "",
@@ -198,3 +226,9 @@ def _introduce(sandbox: Sandbox) -> None:
         f"  curl -H {header} {address}",
         "",
     )
+
+
+def _hook_line(endpoint: Endpoint) -> str:
+    if endpoint.secret is None:
+        return f"Webhooks to {endpoint.url}, which the file has as endpoint {endpoint.id}"
+    return f"Webhooks to {endpoint.url}, signed by the secret {endpoint.secret}"

@@ -2,6 +2,8 @@
 
 try:
     from .database import StoreInfo, list_stores, open_database
+    from .deliveries import Delivery
+    from .endpoints import Endpoint
     from .faults import Faults
     from .generate import create_store
     from .keys import KeyInfo
@@ -15,8 +17,10 @@ try:
         SandboxError,
     )
     from .sandbox import Sandbox
+    from .sending import WebhookSending
     from .server import Counts, SeenRequest
     from .traffic import Traffic
+    from .webhooks import Webhooks
 except ModuleNotFoundError as _missing:
     _package = (_missing.name or "").partition(".")[0]
     if _package not in ("limits", "mimesis", "throttled"):
@@ -28,6 +32,8 @@ except ModuleNotFoundError as _missing:
 __all__ = [
     "Counts",
     "DateTo",
+    "Delivery",
+    "Endpoint",
     "FaultKind",
     "Faults",
     "KeyInfo",
@@ -41,6 +47,8 @@ __all__ = [
     "SeenRequest",
     "StoreInfo",
     "Traffic",
+    "WebhookSending",
+    "Webhooks",
     "create_store",
     "list_stores",
     "open_database",

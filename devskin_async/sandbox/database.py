@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 APPLICATION_ID: Final = 0x4445_5653
 """«DEVS», in the file's header: tells a sandbox's file from any other SQLite file."""
 
-SCHEMA_VERSION: Final = 1
-
-SCHEMA: Final = """
+_STORES: Final = """
 CREATE TABLE stores (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL
@@ -88,9 +86,45 @@ CREATE TABLE order_items (
 ) WITHOUT ROWID;
 """
 
+_WEBHOOKS: Final = """
+CREATE TABLE webhook_endpoints (
+    id INTEGER PRIMARY KEY,
+    store_id INTEGER NOT NULL REFERENCES stores (id),
+    url TEXT NOT NULL,
+    events TEXT NOT NULL,
+    secret TEXT,
+    created_at INTEGER NOT NULL,
+    removed_at INTEGER
+);
+CREATE TABLE webhook_deliveries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    endpoint_id INTEGER NOT NULL REFERENCES webhook_endpoints (id),
+    order_id INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    body BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    due REAL,
+    attempts INTEGER NOT NULL,
+    tried_at INTEGER,
+    status INTEGER,
+    error TEXT
+);
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, due)
+    WHERE due IS NOT NULL;
+CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (endpoint_id, order_id)
+    WHERE state = 'waiting';
+CREATE INDEX webhook_deliveries_ended ON webhook_deliveries (id) WHERE state <> 'waiting';
+"""
+
+SCHEMAS: Final = (_STORES, _WEBHOOKS)
+"""What each version of the schema added to the one before; version 1 is the first."""
+
 
 def open_database(path: str | Path | None = None) -> sqlite3.Connection:
     """Open a sandbox's database, making the file and its tables when there is none.
+
+    A file from an earlier version of the sandbox gets the tables that it lacks.
 
     Args:
         path: The file, or None for a database in memory.
@@ -119,18 +153,21 @@ def open_database(path: str | Path | None = None) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: str | Path | None) -> None:
-    """Make the tables of an empty database, and refuse any other that is not ours."""
+    """Make the tables of an empty or older database, and refuse any other that is not ours."""
     if _is_empty(connection):
         with _immediate(connection):
             # Looked at again: another process may have made them while this one had no lock.
             if _is_empty(connection):
-                _make_tables(connection)
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application_id != APPLICATION_ID:
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                _upgrade(connection)
+    if _pragma(connection, "application_id") != APPLICATION_ID:
         raise SandboxError(f"{path} is a SQLite database, but not a sandbox's")
-    if version != SCHEMA_VERSION:
+    version = _pragma(connection, "user_version")
+    if not 1 <= version <= len(SCHEMAS):
         raise SandboxError(f"{path} was made by another version of the sandbox (schema {version})")
+    if version < len(SCHEMAS):
+        with _immediate(connection):
+            _upgrade(connection)
     connection.execute("PRAGMA foreign_keys = ON")
 
 
@@ -138,12 +175,18 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_schema").fetchone() is None
 
 
-def _make_tables(connection: sqlite3.Connection) -> None:
-    # One by one: executescript would end the transaction first.
-    for statement in SCHEMA.split(";"):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Make the tables that a database lacks; within a transaction, where none can be missed."""
+    for schema in SCHEMAS[_pragma(connection, "user_version") :]:
+        # One by one: executescript would end the transaction first.
+        for statement in schema.split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(SCHEMAS)}")
 
 
 @attrs.frozen

@@ -212,9 +212,10 @@ class SlidingCounter:
 
     def _retry_after(self, last: int, last_left: float, this: int, this_left: float) -> float:
         """Tell when the weighted count falls below the limit, if nothing comes meanwhile."""
-        if this < self.limit:
-            return max(0.0, last_left - (self.limit - this) * self.window / last)
-        return this_left
+        if this >= self.limit:
+            return this_left
+        # A window that began since the request was judged may have nothing of one before it.
+        return max(0.0, last_left - (self.limit - this) * self.window / last) if last else 0.0
 
 
 class Bucket:

@@ -60,6 +60,7 @@ class LiveStore:
         *,
         seed: int = 1,
         now: Callable[[], int] | None = None,
+        outbox: Callable[[OrderChange], object] | None = None,
     ) -> None:
         """Take a store in use.
 
@@ -68,8 +69,11 @@ class LiveStore:
             store_id: One of its stores.
             seed: The same seed, store and steps give the same changes.
             now: Gives the present in milliseconds since 1970; None is the machine's clock.
+            outbox: Called within a change's transaction, to write what must not be lost; what
+                it raises undoes the change. None writes nothing.
         """
         self.listeners: set[Callable[[OrderChange], object]] = set()
+        self._outbox = outbox
         self._connection = connection
         self._store_id = store_id
         self._now = _clock if now is None else now
@@ -106,7 +110,8 @@ class LiveStore:
                 order_id, self._store_id, self._last_number() + 1, FIRST_STATUS, (now, now)
             )
             write_orders(connection, [row], basket.line_rows(order_id))
-        self._tell(OrderChange(order_id, None, FIRST_STATUS))
+            change = self._noted(OrderChange(order_id, None, FIRST_STATUS))
+        self._tell(change)
         return order_id
 
     def change(self) -> int | None:
@@ -133,7 +138,8 @@ class LiveStore:
                 " WHERE id = ?",
                 (new, self._now(), order_id),
             )
-        self._tell(OrderChange(order_id, old, new))
+            change = self._noted(OrderChange(order_id, old, new))
+        self._tell(change)
         return order_id
 
     def remove(self) -> int | None:
@@ -154,7 +160,8 @@ class LiveStore:
             order_id, old = found
             connection.execute("DELETE FROM order_items WHERE order_id = ?", (order_id,))
             connection.execute("DELETE FROM orders WHERE id = ?", (order_id,))
-        self._tell(OrderChange(order_id, old, None))
+            change = self._noted(OrderChange(order_id, old, None))
+        self._tell(change)
         return order_id
 
     def _choices(self, now: int) -> tuple[_Articles, _Buyers]:
@@ -202,6 +209,12 @@ class LiveStore:
             (self._store_id, self._rng.randrange(first, last)),
         ).fetchone()
         return found
+
+    def _noted(self, change: OrderChange) -> OrderChange:
+        """Write along, in the same transaction, what must not be lost if the process ends here."""
+        if self._outbox is not None:
+            self._outbox(change)
+        return change
 
     def _tell(self, change: OrderChange) -> None:
         for listener in tuple(self.listeners):

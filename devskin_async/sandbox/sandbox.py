@@ -7,20 +7,21 @@ import sqlite3
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
-from aiohttp import web
-
 from . import keys
 from .database import open_database
 from .faults import FaultPlan, Faults, ScriptItem
 from .generate import Sizes
 from .limiter import make_limiter
+from .listening import listen
 from .live import LiveStore
 from .opening import accept_key, first_store
 from .quota import check_style
 from .records import DateTo, LimiterKind, ListOrder, QuotaHeaders, SandboxError
-from .server import LOG_LENGTH, Counts, HttpServer, SeenRequest, Settings, StoreServer
+from .sending import WebhookSending
+from .server import LOG_LENGTH, Counts, SeenRequest, Settings
 from .traffic import Traffic, play
 from .view import View, find_zone
+from .webhooks import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from aiohttp import web
+
 BUSY_MILLISECONDS: Final = 1000
 """How long a request may wait for another process's lock; all others wait with it."""
-
-CLOSING_SECONDS: Final = 0.2
-"""How long answers under way may take to finish when the sandbox closes."""
 
 
 class Sandbox:
@@ -64,6 +64,7 @@ class Sandbox:
         quota_headers: QuotaHeaders = "none",
         faults: Faults | None = None,
         traffic: Traffic | None = None,
+        webhooks: WebhookSending | None = None,
         order: ListOrder = "newest",
         date_to: DateTo = "inclusive",
         time_zone: str = "UTC",
@@ -88,6 +89,7 @@ class Sandbox:
             quota_headers: Which headers tell of the limit.
             faults: Which answers go wrong; None is none.
             traffic: How many of the first store's orders come, move on and go; None is none.
+            webhooks: How events are sent to endpoints; None is as the class has it.
             order: The order of lists: by creation, or by ascending id.
             date_to: Whether the last day belongs to a range of days.
             time_zone: Where the store's days begin and end, by its IANA name.
@@ -115,9 +117,11 @@ class Sandbox:
             order=order, date_to=date_to, zone=find_zone(time_zone), today=today, refunds=drift
         )
         self._traffic = traffic or Traffic()
+        self._sending = webhooks or WebhookSending()
         self._check()
         self._connection: sqlite3.Connection | None = None
         self._live: LiveStore | None = None
+        self._webhooks: Webhooks | None = None
         self._playing: asyncio.Task[None] | None = None
         self._runner: web.ServerRunner | None = None
         self.counts: Counts = Counts()
@@ -163,6 +167,13 @@ class Sandbox:
         if self._live is None:
             raise SandboxError("the sandbox is not running")
         return self._live
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """The webhooks of the first store, to add endpoints and see what was sent."""
+        if self._webhooks is None:
+            raise SandboxError("the sandbox is not running")
+        return self._webhooks
 
     def fail_next(self, *script: ScriptItem) -> None:
         """Say what happens to the next requests that the limiter lets through.
@@ -222,11 +233,8 @@ class Sandbox:
             store = self._first_store(self._connection)
             self._key = accept_key(self._connection, store, self._key)
             self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-            self._live = LiveStore(self._connection, store, seed=self._seed, now=self._view.now)
-            if self._traffic.inserts:
-                self._live.check()
             await self._listen(self._connection)
-            self._playing = asyncio.create_task(play(self._traffic, self._live, self._seed))
+            self._take_in_use(self._connection, store)
         except sqlite3.Error as error:
             await self.close()
             raise SandboxError(f"cannot use the database {self._db}: {error}") from error
@@ -242,11 +250,14 @@ class Sandbox:
         """
         playing, self._playing = self._playing, None
         runner, self._runner = self._runner, None
+        webhooks, self._webhooks = self._webhooks, None
         self._live = None
         connection, self._connection = self._connection, None
         if playing is not None:
             playing.cancel()
             await asyncio.wait((playing,))
+        if webhooks is not None:
+            await webhooks.close()
         if runner is not None:
             await runner.cleanup()
         if connection is not None:
@@ -276,13 +287,18 @@ class Sandbox:
             drift=self._drift,
             latency=self._latency,
         )
-        server = HttpServer(StoreServer(settings, self.counts, self.requests).handle)
-        self._runner = web.ServerRunner(server, shutdown_timeout=CLOSING_SECONDS)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
-        except OSError as error:
-            raise SandboxError(
-                f"cannot listen on {self._host} port {self._port}: {error.strerror}"
-            ) from error
+        self._runner = await listen(
+            settings, self.counts, self.requests, host=self._host, port=self._port
+        )
         self._port = int(self._runner.addresses[0][1])
+
+    def _take_in_use(self, connection: sqlite3.Connection, store: int) -> None:
+        """Let the store's orders change from now on, and their changes fire."""
+        self._webhooks = webhooks = Webhooks(connection, store, self._sending)
+        self._live = live = LiveStore(
+            connection, store, seed=self._seed, now=self._view.now, outbox=webhooks.record
+        )
+        live.listeners.add(webhooks.notice)
+        if self._traffic.inserts:
+            live.check()
+        self._playing = asyncio.create_task(play(self._traffic, live, self._seed))

@@ -92,7 +92,7 @@ def test_every_switch_reaches_the_sandbox(
         "--limiter=sliding-log --limit=9 --per=1.5 --quota-headers=ratelimit "
         "--fail=0.5 --fail-kind=500 --fail-kind=reset "
         "--latency=0.25 --list-order=oldest --date-to=exclusive --time-zone=America/Sao_Paulo "
-        f"--drift --port={free_port} --db={tmp_path / 'shop.db'}"
+        f"--drift --allow-private --port={free_port} --db={tmp_path / 'shop.db'}"
     )
     with ended_by(signal.SIGTERM, free_port):
         ran = devskin("sandbox", *switches.split())
@@ -107,6 +107,7 @@ def test_every_switch_reaches_the_sandbox(
             "seed": 7,
             "key": "k",
             "traffic": package.Traffic(inserts=0.5, changes=1.5),
+            "webhooks": package.WebhookSending(allow_private=True),
             "limiter": "sliding-log",
             "limit": 9,
             "per": 1.5,

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from devskin_async.sandbox import LimiterKind, SandboxError
-from devskin_async.sandbox.limiter import Decision, Limiter, make_limiter
+from devskin_async.sandbox.limiter import Decision, Limiter, SlidingCounter, make_limiter
 from tests.sandbox.conftest import Clock
 
 KINDS = get_args(LimiterKind)
@@ -136,6 +136,14 @@ def test_a_sliding_counter_need_not_wait_for_the_windows_end(clock: Clock) -> No
     assert not limiter.hit("1").allowed
     clock.now = now + refused.retry_after + 0.01
     assert limiter.hit("1").allowed
+
+
+def test_a_sliding_counters_window_may_begin_while_a_request_is_judged(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = SlidingCounter(1, 60)
+    monkeypatch.setattr(counter._strategy, "hit", lambda *_: False)
+    assert counter.hit("key").retry_after == 0
 
 
 def test_a_token_bucket_fills_evenly(clock: Clock) -> None:

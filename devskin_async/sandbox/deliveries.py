@@ -1,0 +1,329 @@
+"""Webhook deliveries in the database: what fired, what waits, and how each one went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+
+import attrs
+import msgspec
+
+from .database import transaction
+from .endpoints import list_endpoints
+from .records import MAX_INTEGER, SandboxError, instant, money
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from .live import OrderChange
+
+DeliveryState: TypeAlias = Literal["waiting", "delivered", "given up"]
+
+KEPT: Final = 10_000
+"""How many ended deliveries the log keeps at least; the oldest go first."""
+
+MOST_WAITING: Final = 100_000
+"""How many may wait for one endpoint; the oldest are given up."""
+
+CROWDED: Final = f"more than {MOST_WAITING:,} were waiting for the endpoint"
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@attrs.frozen
+class Delivery:
+    """An event on its way to an endpoint, as the log has it.
+
+    Attributes:
+        id: Rises in the order in which the events fired.
+        endpoint_id: Where it goes.
+        order_id: The order that it tells of.
+        event: Such as order.paid.
+        state: Whether it waits, for its turn or for another attempt, or how it ended.
+        attempts: How often it was sent.
+        status: The HTTP status that the last attempt got, if it got one.
+        error: Why the last attempt failed, or why there was none.
+        created_at: When the event fired.
+        tried_at: When the last attempt ended.
+        body: The very bytes that each attempt sends.
+    """
+
+    id: int
+    endpoint_id: int
+    order_id: int
+    event: str
+    state: DeliveryState
+    attempts: int
+    status: int | None
+    error: str | None
+    created_at: str
+    tried_at: str | None
+    body: bytes = attrs.field(repr=False)
+
+
+_COLUMNS: Final = tuple(field.name for field in attrs.fields(Delivery))
+
+
+class Head(NamedTuple):
+    """The first of an order's deliveries that wait, and when it is due by the sender's clock."""
+
+    delivery_id: int
+    order_id: int
+    due: float
+
+
+@attrs.frozen
+class Parcel:
+    """What an attempt needs of a delivery and its endpoint."""
+
+    delivery_id: int
+    url: str
+    secret: str = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    attempts: int
+
+
+@attrs.frozen
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        status: The HTTP status, if an answer came.
+        error: Why it failed; None if it did not.
+        final: Another attempt would fail as well.
+    """
+
+    status: int | None
+    error: str | None
+    final: bool = False
+
+
+def record(connection: sqlite3.Connection, change: OrderChange, due: float, at: int) -> None:
+    """Write down what fires when an order changes; a removal fires nothing.
+
+    Args:
+        connection: A sandbox's database, best within the transaction of the change.
+        change: What happened.
+        due: When to send it first, by the sender's clock; behind the order's earlier events.
+        at: The present in milliseconds since 1970.
+    """
+    if change.new is None:
+        return
+    event = f"order.{change.new}"
+    store_id, number, total, moment = connection.execute(
+        "SELECT store_id, order_number, total, updated_at FROM orders WHERE id = ?",
+        (change.order_id,),
+    ).fetchone()
+    data = {"id": change.order_id, "order_number": number, "total": money(total)}
+    body = _encode(
+        {
+            "event": event,
+            "store_id": store_id,
+            "timestamp": instant(moment),
+            "data": {**data, "status": change.new},
+        }
+    )
+    # Looked up each time: another process may have added or removed one.
+    for endpoint in list_endpoints(connection, store_id):
+        if endpoint.wants(event):
+            connection.execute(
+                "INSERT INTO webhook_deliveries (endpoint_id, order_id, event, body, created_at,"
+                " state, attempts, due)"
+                " SELECT :endpoint, :order, :event, :body, :at, 'waiting', 0,"
+                " CASE WHEN EXISTS (SELECT 1 FROM webhook_deliveries WHERE"
+                " endpoint_id = :endpoint AND order_id = :order AND state = 'waiting')"
+                " THEN NULL ELSE :due END",
+                {
+                    "endpoint": endpoint.id,
+                    "order": change.order_id,
+                    "event": event,
+                    "body": body,
+                    "at": at,
+                    "due": due,
+                },
+            )
+
+
+def make_due(connection: sqlite3.Connection, now: float) -> None:
+    """Let all that waits for another attempt be due: the clock it was set by may be gone.
+
+    Args:
+        connection: A sandbox's database.
+        now: The sender's clock.
+    """
+    if busy_endpoints(connection):
+        with transaction(connection):
+            connection.execute(
+                "UPDATE webhook_deliveries SET due = ? WHERE due IS NOT NULL", (now,)
+            )
+
+
+def busy_endpoints(connection: sqlite3.Connection) -> list[int]:
+    """Find the endpoints that something waits for.
+
+    Args:
+        connection: A sandbox's database.
+
+    Returns:
+        Their ids.
+    """
+    rows = connection.execute(
+        "SELECT id FROM webhook_endpoints WHERE EXISTS (SELECT 1 FROM webhook_deliveries"
+        " WHERE endpoint_id = webhook_endpoints.id AND due IS NOT NULL)"
+    )
+    return [row[0] for row in rows]
+
+
+def heads(connection: sqlite3.Connection, endpoint_id: int, most: int) -> list[Head]:
+    """Find what may be sent to an endpoint: of each order, the first event that waits.
+
+    Args:
+        connection: A sandbox's database.
+        endpoint_id: The endpoint.
+        most: How many are enough.
+
+    Returns:
+        The first due first.
+    """
+    rows = connection.execute(
+        "SELECT id, order_id, due FROM webhook_deliveries"
+        " WHERE endpoint_id = ? AND due IS NOT NULL ORDER BY due, id LIMIT ?",
+        (endpoint_id, most),
+    )
+    return [Head(*row) for row in rows]
+
+
+def load(connection: sqlite3.Connection, delivery_id: int) -> Parcel | None:
+    """Give what the next attempt of a delivery needs.
+
+    Args:
+        connection: A sandbox's database.
+        delivery_id: The delivery.
+
+    Returns:
+        That, or None if it does not wait any more.
+    """
+    row = connection.execute(
+        "SELECT d.id, url, secret, body, attempts FROM webhook_deliveries d"
+        " JOIN webhook_endpoints e ON e.id = endpoint_id WHERE d.id = ? AND state = 'waiting'",
+        (delivery_id,),
+    ).fetchone()
+    return None if row is None else Parcel(*row)
+
+
+def note(
+    connection: sqlite3.Connection,
+    delivery_id: int,
+    outcome: Outcome,
+    at: int,
+    *,
+    due: float,
+    again: bool,
+) -> None:
+    """Write down how an attempt ended; if it was the last, the order's next event is due.
+
+    Args:
+        connection: A sandbox's database.
+        delivery_id: The delivery.
+        outcome: How it ended.
+        at: The present in milliseconds since 1970.
+        due: When the next attempt, or else the next event, is due.
+        again: Whether there is another attempt.
+    """
+    state: DeliveryState = "waiting"
+    if not again:
+        state = "delivered" if outcome.error is None else "given up"
+    with transaction(connection):
+        row = connection.execute(
+            # One that was given up meanwhile stays so, unless it arrived after all.
+            "UPDATE webhook_deliveries SET attempts = attempts + 1, tried_at = ?, status = ?,"
+            " error = ?, state = ?, due = ? WHERE id = ? AND (state = 'waiting' OR ?)"
+            " RETURNING endpoint_id, order_id",
+            (
+                at,
+                outcome.status,
+                outcome.error,
+                state,
+                due if again else None,
+                delivery_id,
+                state == "delivered",
+            ),
+        ).fetchone()
+        if row is not None and not again:
+            connection.execute(
+                "UPDATE webhook_deliveries SET due = ? WHERE due IS NULL AND id = ("
+                "SELECT min(id) FROM webhook_deliveries"
+                " WHERE endpoint_id = ? AND order_id = ? AND state = 'waiting')",
+                (due, *row),
+            )
+
+
+def trim(connection: sqlite3.Connection, now: float) -> None:
+    """Keep the log and the waiting deliveries within their bounds.
+
+    Args:
+        connection: A sandbox's database.
+        now: The sender's clock.
+    """
+    with transaction(connection):
+        for endpoint_id in busy_endpoints(connection):
+            _give_up_oldest(connection, endpoint_id, now)
+        connection.execute(
+            "DELETE FROM webhook_deliveries WHERE state <> 'waiting' AND id <= ("
+            "SELECT id FROM webhook_deliveries WHERE state <> 'waiting'"
+            " ORDER BY id DESC LIMIT 1 OFFSET ?)",
+            (KEPT,),
+        )
+
+
+def list_deliveries(
+    connection: sqlite3.Connection, limit: int = 100, *, store_id: int | None = None
+) -> tuple[Delivery, ...]:
+    """List the deliveries, newest first.
+
+    Args:
+        connection: A sandbox's database.
+        limit: How many at most.
+        store_id: Whose; None is all stores.
+
+    Returns:
+        Those that wait, and of those that ended the last ones.
+
+    Raises:
+        SandboxError: The limit is not positive.
+    """
+    if limit < 1:
+        raise SandboxError("limit must be positive")
+    rows = connection.execute(
+        f"SELECT {', '.join(_COLUMNS)} FROM webhook_deliveries"  # noqa: S608 - no input
+        " WHERE :store IS NULL"
+        " OR endpoint_id IN (SELECT id FROM webhook_endpoints WHERE store_id = :store)"
+        " ORDER BY id DESC LIMIT :most",
+        {"store": store_id, "most": min(limit, MAX_INTEGER)},
+    )
+    return tuple(map(_delivery, rows))
+
+
+def _give_up_oldest(connection: sqlite3.Connection, endpoint_id: int, now: float) -> None:
+    """Give up what is too much for one endpoint, and let what came behind it be due."""
+    given_up = connection.execute(
+        "UPDATE webhook_deliveries SET state = 'given up', due = NULL, error = ?"
+        " WHERE endpoint_id = ? AND state = 'waiting' AND id <= ("
+        "SELECT id FROM webhook_deliveries WHERE endpoint_id = ? AND state = 'waiting'"
+        " ORDER BY id DESC LIMIT 1 OFFSET ?)",
+        (CROWDED, endpoint_id, endpoint_id, MOST_WAITING),
+    )
+    if given_up.rowcount:
+        connection.execute(
+            "UPDATE webhook_deliveries SET due = ? WHERE due IS NULL AND id IN ("
+            "SELECT min(id) FROM webhook_deliveries WHERE endpoint_id = ? AND state = 'waiting'"
+            " GROUP BY order_id)",
+            (now, endpoint_id),
+        )
+
+
+def _delivery(row: tuple[Any, ...]) -> Delivery:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["created_at"] = instant(values["created_at"])
+    if values["tried_at"] is not None:
+        values["tried_at"] = instant(values["tried_at"])
+    return Delivery(**values)

@@ -1,0 +1,50 @@
+"""A server that listens on an address of this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from .records import SandboxError
+from .server import HttpServer, StoreServer
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from .server import Counts, SeenRequest, Settings
+
+CLOSING_SECONDS: Final = 0.2
+"""How long answers under way may take to finish when the sandbox closes."""
+
+
+async def listen(
+    settings: Settings, counts: Counts, log: deque[SeenRequest], *, host: str, port: int
+) -> web.ServerRunner:
+    """Begin to serve.
+
+    Args:
+        settings: What the server works with.
+        counts: Where it counts requests.
+        log: Where it notes them.
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+
+    Returns:
+        What has the address, and ends it by its cleanup.
+
+    Raises:
+        SandboxError: The address can't be listened on.
+    """
+    server = HttpServer(StoreServer(settings, counts, log).handle)
+    runner = web.ServerRunner(server, shutdown_timeout=CLOSING_SECONDS)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise SandboxError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return runner

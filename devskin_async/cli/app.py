@@ -13,7 +13,7 @@ from typing import TextIO
 from cyclopts import App
 
 from .._version import __version__
-from . import export, read, sandbox, sync
+from . import export, read, sandbox, sync, webhooks
 from .failures import report
 
 _EXAMPLES = """\
@@ -59,6 +59,7 @@ def make_app() -> App:
         app.command(command, help_epilogue="")
     app.command(export.app)
     app.command(sync.sync, help_epilogue="")
+    app.command(webhooks.app)
     app.command(sandbox.app)
     return app
 

@@ -27,6 +27,15 @@ _SIGPIPE = 13  # not among the signals of Windows
 
 _ENDS = {"SIGTERM": "terminated", "SIGHUP": "hung up"}
 
+_KEY, _SECRET = "the API key", "the webhook secret"
+_SECRET_VARIABLES = {"DEVSKIN_API_KEY": _KEY, "DEVSKIN_WEBHOOK_SECRET": _SECRET}
+_SECRET_OPTIONS = {
+    "--api-key": _KEY,
+    "--key": _KEY,
+    "--secret": _SECRET,
+    "--webhook-secret": _SECRET,
+}
+
 
 class Hint(str):
     """What somebody may do about an error: a note of it, told in a line below."""
@@ -106,8 +115,8 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
     told = "".join(f"{printable(each)}\n" for each in (f"devskin: {line}", *_hints(error)))
     if os.environ.get("DEVSKIN_DEBUG"):
         told = "".join(traceback.format_exception(error)) + told
-    for key in _keys(argv):
-        told = re.sub(rf"(?<!\w){re.escape(key)}(?!\w)", "[the API key]", told)
+    for secret, name in _secrets(argv):
+        told = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", f"[{name}]", told)
     sys.stderr.write(told)
     return code
 
@@ -151,14 +160,15 @@ def _is_expected(error: BaseException) -> bool:
     return isinstance(error, SandboxError)
 
 
-def _keys(argv: Sequence[str]) -> Iterator[str]:
-    """Find the API keys that a message could repeat, wherever they were misplaced."""
-    if key := os.environ.get("DEVSKIN_API_KEY", "").strip():
-        yield key
+def _secrets(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Find what a message could repeat and must not, wherever it was misplaced, and its name."""
+    for variable, name in _SECRET_VARIABLES.items():
+        if secret := os.environ.get(variable, "").strip():
+            yield secret, name
     for word, following in zip(argv, (*argv[1:], ""), strict=True):
         option, _, value = word.partition("=")
-        if option in ("--api-key", "--key") and (key := value or following):
-            yield key
+        if option in _SECRET_OPTIONS and (secret := value or following):
+            yield secret, _SECRET_OPTIONS[option]
 
 
 def _drop_output() -> None:

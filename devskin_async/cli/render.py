@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import Generic, Literal, TypeVar
 
@@ -54,12 +55,11 @@ def show(console: Console, *parts: Table | Text | str) -> None:
         console: Where to.
         parts: One below the other. A string is one line, however long, so that it can be copied.
     """
-    if console.is_terminal:
+    with nullcontext() if console.is_terminal else console.capture() as capture:
         for part in parts:
             console.print(part, soft_wrap=isinstance(part, str))
+    if capture is None:
         return
-    with console.capture() as capture:
-        console.print(*parts, sep="\n")
     lines = (line.rstrip() for line in capture.get().splitlines())
     console.file.write("".join(f"{line}\n" for line in lines))
     console.file.flush()

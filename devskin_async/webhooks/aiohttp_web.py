@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .receiver import WebhookReceiver
-from .replies import BROKEN, NOT_POST, TOO_LARGE, Reply
+from .replies import BROKEN, NOT_POST, TOO_LARGE, Reply, refusal
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     AiohttpHandler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_ENCODED: Final = refusal(
+    415, "The body must be sent without Content-Encoding", Accept_Encoding="identity"
+)
 
 
 def aiohttp_handler(receiver: WebhookReceiver) -> AiohttpHandler:
@@ -32,18 +36,22 @@ def aiohttp_handler(receiver: WebhookReceiver) -> AiohttpHandler:
 
 
 async def _answer(receiver: WebhookReceiver, request: web.Request) -> Reply:
+    from aiohttp.http import HttpProcessingError
     from aiohttp.web import RequestPayloadError
 
     if request.method != "POST":
         return NOT_POST
     if (request.content_length or 0) > receiver.max_body:
         return TOO_LARGE
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        # The server has undone it: these would not be the bytes that were signed.
+        return _ENCODED
     body = bytearray()
     try:
         async for chunk in request.content.iter_any():
             body += chunk
             if len(body) > receiver.max_body:
                 return TOO_LARGE
-    except RequestPayloadError:
+    except (RequestPayloadError, HttpProcessingError, OSError):
         return BROKEN
     return await receiver.handle(bytes(body), request.headers)

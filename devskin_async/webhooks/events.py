@@ -94,7 +94,10 @@ def parse(body: bytes) -> WebhookEvent:
         MalformedEventError: It is no event; `path` says where, such as `$.data.total`.
     """
     try:
+        body.decode()  # what is not looked at is not checked otherwise
         envelope = convert.loads(body, _Envelope)
+    except UnicodeDecodeError:
+        raise MalformedEventError("$", "JSON in UTF-8", "other bytes") from None
     except (DecodeError, TransportError) as error:
         raise _malformed(error) from None
     if not envelope.event:

@@ -84,7 +84,8 @@ def verify_keys(body: bytes, signature: str | bytes | None, keys: tuple[bytes, .
     given = bytes.fromhex(match[1])
     fits = [hmac.compare_digest(hmac.digest(key, body, "sha256"), given) for key in keys]
     if True not in fits:
-        raise InvalidSignatureError("the body was not signed with this secret")
+        which = "this secret" if len(keys) == 1 else "any of these secrets"
+        raise InvalidSignatureError(f"the body was not signed with {which}")
     return fits.index(True)
 
 

@@ -14,6 +14,8 @@ from aiohttp import web
 
 from devskin_async.cli import main
 from devskin_async.sandbox import Sandbox
+from devskin_async.webhooks import HEADER, BlockingReceiver, sign
+from tests.webhooks.serving import by_uvicorn, by_werkzeug, event_body, post
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -39,7 +41,7 @@ async def test_an_example_runs_as_it_stands(
         monkeypatch.setenv("DEVSKIN_API_KEY", box.api_key)
         monkeypatch.setenv("DEVSKIN_BASE_URL", box.base_url)
         await run(EXAMPLES[number])
-        elsewhere = re.search(r"web\.Application\(\)|Sandbox\(", EXAMPLES[number])
+        elsewhere = re.search(r"web\.Application\(\)|Sandbox\(|Route\(|Flask\(", EXAMPLES[number])
         assert bool(box.counts.requests) is not bool(elsewhere)
 
 
@@ -67,6 +69,30 @@ async def test_the_web_apps_example_answers_requests(monkeypatch: pytest.MonkeyP
                     assert response.status == 404
         finally:
             await runner.cleanup()
+
+
+async def test_the_receivers_examples_take_signed_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    body = event_body("order.paid", id=7, order_number="ORD-7", total=19.90)
+    (example,) = (text for text in EXAMPLES if "FastAPI(" in text)
+    async with by_uvicorn((await run(example))["app"]) as address:
+        header = f"{HEADER}: " + sign(body, "the endpoint's secret")
+        for _ in range(2):
+            answer = await post(address, body, header)
+            assert (answer.status, answer.json) == (200, {"received": True})
+    assert capsys.readouterr().out.count("pack ORD-7 19.9\n") == 1
+    (example,) = (text for text in EXAMPLES if "Flask(" in text)
+    names = await run(example)
+    blocking = names["blocking"]
+    assert isinstance(blocking, BlockingReceiver)
+    async with by_werkzeug(names["app"], blocking) as address:
+        for secret in ("the new secret", "the old one"):
+            answer = await post(address, body, f"{HEADER}: {sign(body, secret)}")
+            assert answer.status == 200
+        answer = await post(address, body, f"{HEADER}: {sign(body, 'another')}")
+        assert answer.status == 401
 
 
 def masked(text: str) -> list[str]:

@@ -29,7 +29,11 @@ Your own store, with a key from its Settings page:
   devskin orders --status paid --date-from 2026-01-14
   devskin orders --json | jq .total
   devskin export orders customers --out export --format parquet
-  devskin sync orders --out copy
+  devskin sync --out copy
+
+Its webhooks, with an endpoint's secret in DEVSKIN_WEBHOOK_SECRET:
+
+  devskin webhooks listen --forward-to http://localhost:8000/webhooks
 
 Each command has its own --help.
 

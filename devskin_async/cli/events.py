@@ -121,7 +121,7 @@ def json_line(event: WebhookEvent) -> bytes:
     What could steer a terminal is written as \uXXXX. JSON has such characters only in strings, so
     that this changes no value; its line ends and tabs are between the values.
     """
-    text = event.raw.decode(errors="replace").strip()
+    text = event.raw.decode().strip()
     return "".join(c if c.isprintable() else _escaped(c) for c in text).encode()
 
 

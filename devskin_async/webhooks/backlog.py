@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 
 from .events import WebhookEvent
-from .once import Once
+from .once import Once, turn_of
 
 _BUSY_SECONDS = 1.0
 
@@ -27,9 +28,12 @@ class Backlog:
             raise ValueError("backlog and workers must be greater than 0")
         self._once = once
         self._size = size
-        self._queue: asyncio.Queue[tuple[WebhookEvent, str]] = asyncio.Queue()
-        self._keys: set[str] = set()
         self._workers = workers
+        self._keys: set[str] = set()
+        # The events of each turn, in the order in which they came, and the turns that no worker
+        # is at: those of one order take up one worker at the most.
+        self._events: dict[str, deque[tuple[WebhookEvent, str]]] = {}
+        self._turns: deque[str] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -43,14 +47,22 @@ class Backlog:
         Returns:
             Whether it is in.
         """
+        if self._closed:
+            return False
         if key in self._keys:
             return True
-        if self._closed or len(self._keys) >= self._size:
+        if len(self._keys) >= self._size:
             return False
         self._keys.add(key)
-        self._queue.put_nowait((event, key))
-        if len(self._tasks) < self._workers:
-            self._tasks.add(asyncio.create_task(self._work()))
+        turn = turn_of(event, key)
+        if turn not in self._events:
+            self._events[turn] = deque()
+            self._turns.append(turn)
+        self._events[turn].append((event, key))
+        if len(self._tasks) < self._workers and self._turns:
+            task = asyncio.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return True
 
     async def aclose(self) -> None:
@@ -60,24 +72,32 @@ class Backlog:
         """
         self._closed = True
         try:
-            await self._queue.join()
+            while self._tasks:
+                await asyncio.wait(self._tasks)
         finally:
             if self._keys:
                 _log.error("%d acknowledged events were not handled", len(self._keys))
-            for task in self._tasks:
+            tasks = tuple(self._tasks)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._tasks.clear()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._keys.clear()
+            self._events.clear()
+            self._turns.clear()
 
     async def _work(self) -> None:
-        while True:
-            event, key = await self._queue.get()
+        """Handle events until no turn is left."""
+        while self._turns:
+            turn = self._turns.popleft()
+            event, key = self._events[turn].popleft()
             try:
                 while await self._once.hand(event, key) == "busy":  # noqa: ASYNC110 - see below
                     # Another process is at this order, and can't tell when it has ended.
                     await asyncio.sleep(_BUSY_SECONDS)
             except Exception:  # noqa: BLE001 - whatever it is, the next one's turn has come
-                _log.exception("a handler failed on %s, which was acknowledged", event.event)
-            finally:
-                self._keys.discard(key)
-                self._queue.task_done()
+                _log.exception("a handler failed on %.80r, which was acknowledged", event.event)
+            self._keys.discard(key)
+            if self._events[turn]:
+                self._turns.append(turn)
+            else:
+                del self._events[turn]

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeAlias, TypeVar, cast
 
 from .events import WebhookEvent
@@ -40,7 +41,13 @@ class Handlers:
         """Call those who want an event, one after another, in the order they were added in."""
         for pattern, handler in self._handlers:
             if _fits(pattern, event.event):
-                await handler(event)
+                try:
+                    await handler(event)
+                except asyncio.CancelledError as error:
+                    task = asyncio.current_task()
+                    if task is None or task.cancelling():
+                        raise
+                    raise RuntimeError("a handler was cancelled, and not its request") from error
 
 
 def _fits(pattern: str, name: str) -> bool:
@@ -56,8 +63,26 @@ def _awaitable(handler: Handler) -> Callable[[WebhookEvent], Awaitable[object]]:
         return cast(Callable[[WebhookEvent], Awaitable[object]], handler)
 
     async def in_thread(event: WebhookEvent) -> None:
-        result = await asyncio.to_thread(handler, event)
+        result = await _in_thread(handler, event)
         if inspect.isawaitable(result):
             await result
 
     return in_thread
+
+
+async def _in_thread(handler: Handler, event: WebhookEvent) -> object:
+    def call() -> object:
+        try:
+            return handler(event)
+        except StopIteration as error:  # no future can hold it
+            raise RuntimeError("a handler raised StopIteration") from error
+
+    thread = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        # A thread can't be stopped, and until it ends the event is under way.
+        while not thread.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait((thread,))
+        raise

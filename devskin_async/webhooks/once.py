@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from .events import OrderEvent, WebhookEvent
@@ -10,6 +12,8 @@ from .seen import Seen, Told
 from .turns import Turns
 
 Outcome: TypeAlias = Literal["handled", "known", "busy"]
+
+_log = logging.getLogger(__package__)
 
 
 class Once:
@@ -42,38 +46,62 @@ class Once:
             Exception: Whatever a handler raised; the event is not remembered then.
         """
         told = Told.by(event) if isinstance(event.data, OrderEvent) else None
-        turn = f"event {key}" if told is None else f"order {told.order_id}"
+        turn = turn_of(event, key)
         await self._turns.take(turn)
         try:
-            begun = await self._seen.begin(turn, key)
-            if begun == "new":
-                return await self._handle(event, key, turn, told)
+            begun = await self._handle(event, key, turn, told)
+        except BaseException:
+            await self._give_up(turn)
+            raise
         finally:
             self._turns.give(turn)
-        return "known" if begun == "done" else "busy"
+        return begun
 
     async def _handle(
         self, event: WebhookEvent, key: str | None, turn: str, told: Told | None
     ) -> Outcome:
-        try:
-            news = told is None or await self._is_news(told)
-            if news:
-                await self._handlers.call(event)
-            elif event.source == "poll":
-                await self._seen.give_up(turn)
-                return "known"
-        except BaseException:
+        begun = await self._seen.begin(turn, key)
+        if begun != "new":
+            return "known" if begun == "done" else "busy"
+        news = told is None or is_news(told, await self._seen.told(told.order_id, told.store_id))
+        if news:
+            await self._handlers.call(event)
+        elif event.source == "poll":
             await self._seen.give_up(turn)
-            raise
+            return "known"
         await self._seen.finish(turn, key, told)
         return "handled" if news else "known"
 
-    async def _is_news(self, told: Told) -> bool:
-        latest = await self._seen.latest(told.order_id, told.store_id)
-        if latest is None:
-            return True
-        if told.source == "poll":
-            # An event from after the poll began knows better than the poll.
-            return told.status != latest.status and told.at >= latest.at
-        # What a poll has found out first may be told by its event later, once.
-        return not (latest.source == "poll" and latest.status == told.status)
+    async def _give_up(self, turn: str) -> None:
+        try:
+            await self._seen.give_up(turn)
+        except Exception:  # noqa: BLE001 - the error that led here is the one to be told
+            _log.exception("a turn could not be given up")
+
+
+def turn_of(event: WebhookEvent, key: str | None) -> str:
+    """Name what can't be handled by two at the same moment.
+
+    Args:
+        event: An event.
+        key: The digest of its request.
+    """
+    return f"order {event.data.id}" if isinstance(event.data, OrderEvent) else f"event {key}"
+
+
+def is_news(told: Told, known: Sequence[Told]) -> bool:
+    """Say whether an order's status is still to be handled.
+
+    Args:
+        told: The status, as an event or a poll tells it.
+        known: Those of the order that were handled.
+    """
+    if told.source == "poll":
+        # An event from after the poll began knows better than the poll.
+        latest = max(known, key=lambda each: each.at, default=None)
+        return latest is None or (told.status != latest.status and told.at >= latest.at)
+    for poll in known:
+        if poll.source == "poll" and poll.status == told.status:
+            # Its event has come late, unless the order was something else in between.
+            return any(poll.at < each.at < told.at for each in known)
+    return True

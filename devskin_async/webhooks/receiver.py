@@ -132,23 +132,33 @@ class WebhookReceiver:
         """
         if len(body) > self.max_body:
             return TOO_LARGE
-        try:
-            event = self.read(body, headers)
-        except InvalidSignatureError as error:
-            _log.info("refused: %s", error)
-            return INVALID_SIGNATURE
-        except (MalformedEventError, StaleEventError) as error:
-            _log.info("refused: %s", error)
-            return refusal(400, str(error))
+        event = self._accept(body, headers)
+        if isinstance(event, Reply):
+            return event
         key = hashlib.sha256(body).hexdigest()
         if self._backlog is not None:
             return RECEIVED if self._backlog.put(event, key) else BUSY
         try:
             outcome = await self._once.hand(event, key)
         except Exception:  # noqa: BLE001 - whatever it is, the sender is to try again
-            _log.exception("a handler failed on %s", event.event)
+            _log.exception("a handler failed on %.80r", event.event)
             return FAILED
         return BUSY if outcome == "busy" else RECEIVED
+
+    def _accept(self, body: bytes, headers: Headers) -> WebhookEvent | Reply:
+        """Read a request; what is refused gives the reply."""
+        try:
+            return self.read(body, headers)
+        except InvalidSignatureError as error:
+            _log.info("refused: %s", error)
+            return INVALID_SIGNATURE
+        except MalformedEventError as error:
+            # What came instead is the body's, and belongs into no log.
+            reason = f"{error.path}: expected {error.expected}"
+        except StaleEventError as error:
+            reason = str(error)
+        _log.info("refused: %s", reason)
+        return refusal(400, reason)
 
     async def poll(self, event: WebhookEvent) -> Outcome:
         """Hand a polled event to the functions, unless an event told its status: for `reconcile`.

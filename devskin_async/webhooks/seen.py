@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .events import Source, WebhookEvent
 
@@ -19,14 +19,14 @@ WEEK = dt.timedelta(days=7)
 
 @frozen(kw_only=True)
 class Told:
-    """The latest status of an order that was handled.
+    """A status of an order that was handled.
 
     Args:
         order_id: Which order.
         store_id: Of which store; None where that is not known.
-        status: Its status.
-        at: When it was so, in seconds since 1970.
-        source: Who told of it.
+        status: The status.
+        at: When it was so, in seconds since 1970; the latest time that was told.
+        source: Who told of it last: `poll` as long as its event is still to come.
     """
 
     order_id: int
@@ -45,6 +45,11 @@ class Told:
             at=event.timestamp.timestamp(),
             source=event.source,
         )
+
+
+def merged(known: Told | None, told: Told) -> Told:
+    """Give what is to be remembered when a status is told again."""
+    return told if known is None else evolve(told, at=max(known.at, told.at))
 
 
 class Seen(Protocol):
@@ -74,7 +79,7 @@ class Seen(Protocol):
         Args:
             turn: The turn.
             key: The request's digest.
-            told: What is known of an order by it; what is older than what is known is left out.
+            told: The status of an order that was handled; see `merged`.
         """
         ...
 
@@ -82,8 +87,8 @@ class Seen(Protocol):
         """End a turn that was not handled: it may be begun again."""
         ...
 
-    async def latest(self, order_id: int, store_id: int | None) -> Told | None:
-        """Give the latest status of an order that was handled.
+    async def told(self, order_id: int, store_id: int | None) -> Sequence[Told]:
+        """Give the statuses of an order that were handled, each as it was last told.
 
         Args:
             order_id: The order.
@@ -119,7 +124,7 @@ class MemorySeen:
         self._clock = clock
         # Both have the oldest first.
         self._keys: OrderedDict[str, float] = OrderedDict()
-        self._told: OrderedDict[int, dict[int | None, Told]] = OrderedDict()
+        self._told: OrderedDict[int, dict[tuple[int | None, str], Told]] = OrderedDict()
 
     async def begin(self, turn: str, key: str | None) -> Begun:  # noqa: ARG002 - see `Seen`
         """Begin a turn; in memory none is ever `busy`."""
@@ -131,28 +136,24 @@ class MemorySeen:
         """End a turn that was handled, and remember it."""
         if key is not None:
             self._keys[key] = self._clock()
+            self._keys.move_to_end(key)
         if told is not None:
-            stores = self._told.setdefault(told.order_id, {})
-            known = stores.get(told.store_id)
-            if known is None or known.at <= told.at:
-                stores[told.store_id] = told
+            order = self._told.setdefault(told.order_id, {})
+            status = (told.store_id, told.status)
+            order[status] = merged(order.get(status), told)
             self._told.move_to_end(told.order_id)
         self._forget()
 
     async def give_up(self, turn: str) -> None:
         """End a turn that was not handled."""
 
-    async def latest(self, order_id: int, store_id: int | None) -> Told | None:
-        """Give the latest status of an order that was handled."""
-        stores = self._told.get(order_id)
-        if stores is None:
-            return None
-        found = [
-            told
-            for told in stores.values()
-            if store_id is None or told.store_id in (None, store_id)
-        ]
-        return max(found, key=lambda told: told.at, default=None)
+    async def told(self, order_id: int, store_id: int | None) -> Sequence[Told]:
+        """Give the statuses of an order that were handled."""
+        order = self._told.get(order_id)
+        if order is None:
+            return ()
+        stores = (None, store_id)
+        return [told for told in order.values() if store_id is None or told.store_id in stores]
 
     def _forget(self) -> None:
         oldest = self._clock() - self._age

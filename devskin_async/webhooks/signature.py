@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from ..errors import ConfigurationError, InvalidSignatureError
 
@@ -63,7 +63,10 @@ def as_keys(secrets: Secret | Iterable[Secret]) -> tuple[bytes, ...]:
         ConfigurationError: There is none, or one is empty: anybody could sign with that.
     """
     several = (secrets,) if isinstance(secrets, str | bytes) else tuple(secrets)
-    keys = tuple(each.encode() if isinstance(each, str) else each for each in several)
+    try:
+        keys = tuple(each.encode() if isinstance(each, str) else each for each in several)
+    except UnicodeEncodeError:  # its text has the secret
+        raise ConfigurationError("a webhook secret is no Unicode text: give it as bytes") from None
     if not keys or not all(keys):
         raise ConfigurationError(
             "a webhook secret is needed, and it can't be empty: copy it from the store's"
@@ -102,14 +105,17 @@ def signature_in(headers: Headers) -> str | bytes | None:
     Raises:
         InvalidSignatureError: There are several.
     """
-    found = [
-        value
-        for name, value in (headers.items() if isinstance(headers, Mapping) else headers)
-        if _is_header(name)
-    ]
+    found = [value for name, value in pairs_of(headers) if _is_header(name)]
     if len(found) > 1:
         raise InvalidSignatureError(f"the request has {len(found)} headers {HEADER}")
     return found[0] if found else None
+
+
+def pairs_of(headers: Headers) -> Iterable[tuple[str | bytes, str | bytes]]:
+    """Give headers as pairs, those that come several times too."""
+    # Not every framework's headers are a `Mapping` that have its methods.
+    items = getattr(headers, "items", None)
+    return cast(Iterable[tuple[str | bytes, str | bytes]], headers if items is None else items())
 
 
 def _is_header(name: str | bytes) -> bool:

@@ -8,8 +8,9 @@ import os
 import socket
 import sqlite3
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,15 @@ LEASE: Final = dt.timedelta(minutes=5)
 BUSY_SECONDS: Final = 10.0
 """How long a process waits for another that is writing."""
 
+_POLLING_SECONDS = 0.01
+
 _ANY = ""
+_CLOCK_STEPS = 86_400.0
+"""A clock may be set back so many seconds without ending the turns of others."""
+
+_inherited: list[_Opened] = []
+"""What a parent process has opened: SQLite forbids its child even to close it."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS handled (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS handled_by_age ON handled (at);
@@ -32,8 +41,8 @@ CREATE TABLE IF NOT EXISTS turns (
     turn TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, until REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS told (
-    order_id TEXT, store_id TEXT, status TEXT NOT NULL, at REAL NOT NULL, source TEXT NOT NULL,
-    PRIMARY KEY (order_id, store_id)
+    order_id TEXT, store_id TEXT, status TEXT, at REAL NOT NULL, source TEXT NOT NULL,
+    PRIMARY KEY (order_id, store_id, status)
 ) WITHOUT ROWID;
 """
 
@@ -67,6 +76,7 @@ class SQLiteSeen:
         self._lease = lease.total_seconds()
         self._host = socket.gethostname()
         self._opened: _Opened | None = None
+        self._opening = threading.Lock()
         _connect(self._path).close()
 
     async def begin(self, turn: str, key: str | None) -> Begun:
@@ -79,11 +89,11 @@ class SQLiteSeen:
 
     async def give_up(self, turn: str) -> None:
         """End a turn that was not handled."""
-        await self._run(lambda connection: _end(connection, turn))
+        await self._run(lambda connection: self._end(connection, turn))
 
-    async def latest(self, order_id: int, store_id: int | None) -> Told | None:
-        """Give the latest status of an order that was handled."""
-        return await self._run(lambda connection: _latest(connection, order_id, store_id))
+    async def told(self, order_id: int, store_id: int | None) -> Sequence[Told]:
+        """Give the statuses of an order that were handled."""
+        return await self._run(lambda connection: _told(connection, order_id, store_id))
 
     def close(self) -> None:
         """Close the file; whatever is asked afterwards opens it again."""
@@ -103,18 +113,27 @@ class SQLiteSeen:
         self.close()
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        # A process that was forked off can't use what its parent has opened.
-        if self._opened is None or self._opened.pid != os.getpid():
-            self._opened = _Opened(self._path)
-        opened = self._opened
+        opened = self._open()
         loop = asyncio.get_running_loop()
         # What was begun in the thread happens, whether or not its caller is there to hear of it.
         return await asyncio.shield(loop.run_in_executor(opened.thread, opened.transaction, work))
 
+    def _open(self) -> _Opened:
+        with self._opening:
+            if self._opened is not None and self._opened.pid != os.getpid():
+                _inherited.append(self._opened)
+                self._opened = None
+            if self._opened is None:
+                self._opened = _Opened(self._path)
+            return self._opened
+
     def _begin(self, connection: sqlite3.Connection, turn: str, key: str | None) -> Begun:
-        if connection.execute("SELECT 1 FROM handled WHERE key = ?", (key,)).fetchone():
-            return "done"
         now = time.time()
+        handled = connection.execute(
+            "SELECT 1 FROM handled WHERE key = ? AND at >= ?", (key, now - self._age)
+        )
+        if handled.fetchone():
+            return "done"
         found = connection.execute(
             "SELECT host, pid, until FROM turns WHERE turn = ?", (turn,)
         ).fetchone()
@@ -138,15 +157,21 @@ class SQLiteSeen:
             store = _ANY if told.store_id is None else str(told.store_id)
             connection.execute(
                 "INSERT INTO told VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " status = excluded.status, at = excluded.at, source = excluded.source"
-                " WHERE told.at <= excluded.at",
+                " at = max(at, excluded.at), source = excluded.source",
                 (str(told.order_id), store, told.status, told.at, told.source),
             )
         connection.execute("DELETE FROM handled WHERE at < ?", (now - self._age,))
-        _end(connection, turn)
+        self._end(connection, turn)
+
+    def _end(self, connection: sqlite3.Connection, turn: str) -> None:
+        # Whoever has held it beyond its lease must not end it for the next.
+        connection.execute(
+            "DELETE FROM turns WHERE turn = ? AND host = ? AND pid = ?",
+            (turn, self._host, os.getpid()),
+        )
 
     def _is_held(self, host: str, pid: int, until: float, now: float) -> bool:
-        if not now < until <= now + self._lease:  # over, or of a clock that was set back
+        if not now < until <= now + self._lease + _CLOCK_STEPS:
             return False
         # This process does not begin a turn twice: it is what a process of the same id has left.
         return host != self._host or (pid != os.getpid() and _is_alive(pid))
@@ -189,27 +214,37 @@ class _Opened:
 def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    except sqlite3.Error as error:
-        raise ConfigurationError(f"cannot open {path}: {error}") from error
+    except (sqlite3.Error, ValueError) as error:
+        raise ConfigurationError(f"cannot open {path}: {error}") from None
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _wait_for_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
     except sqlite3.Error as error:
         connection.close()
-        raise ConfigurationError(f"cannot use {path}: {error}") from error
+        raise ConfigurationError(f"cannot use {path}: {error}") from None
     return connection
 
 
-def _end(connection: sqlite3.Connection, turn: str) -> None:
-    connection.execute("DELETE FROM turns WHERE turn = ?", (turn,))
+def _wait_for_wal(connection: sqlite3.Connection) -> None:
+    """Let the file have a write-ahead log; here SQLite itself does not wait for others."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_POLLING_SECONDS)
+        else:
+            return
 
 
-def _latest(connection: sqlite3.Connection, order_id: int, store_id: int | None) -> Told | None:
+def _told(connection: sqlite3.Connection, order_id: int, store_id: int | None) -> list[Told]:
     rows = connection.execute(
         "SELECT store_id, status, at, source FROM told WHERE order_id = ?", (str(order_id),)
     )
-    found = [
+    return [
         Told(
             order_id=order_id,
             store_id=None if store == _ANY else int(store),
@@ -220,7 +255,6 @@ def _latest(connection: sqlite3.Connection, order_id: int, store_id: int | None)
         for store, status, at, source in rows
         if store_id is None or store in (_ANY, str(store_id))
     ]
-    return max(found, key=lambda told: told.at, default=None)
 
 
 def _is_alive(pid: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 
 class Turns:
@@ -24,7 +25,8 @@ class Turns:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                queue.remove(turn)
+                with suppress(ValueError):  # `give` has passed it over already
+                    queue.remove(turn)
             else:  # it was handed over at the same moment
                 self.give(key)
             raise

@@ -179,11 +179,6 @@ def test_json_of_several_lines_is_one_harmless_line_of_the_same_values(listen: L
     assert r"\u009b2J\u202e\udb40\udc41\n" in ran.out
 
 
-def test_json_that_is_no_utf_8_where_nobody_looks_is_one_line_too(listen: Listen) -> None:
-    ran = listen(lambda url: post(url, BODY[:-1] + b',"x":"\xff"}'), "--json")
-    assert json.loads(ran.out)["x"] == "\N{REPLACEMENT CHARACTER}"
-
-
 @pytest.mark.parametrize("place", ["event", "order_number", "status", "data"])
 def test_an_event_can_not_steer_the_terminal(place: str, listen: Listen) -> None:
     hostile = "x.\x1b[2J\x9b1m\r\n[red]\u202e" + "y" * 1000

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
+
+from attrs import frozen
 
 from .events import WebhookEvent
 from .once import Once, turn_of
@@ -12,6 +15,13 @@ from .once import Once, turn_of
 _BUSY_SECONDS = 1.0
 
 _log = logging.getLogger(__package__)
+
+
+@frozen
+class _Waiting:
+    event: WebhookEvent
+    key: str
+    context: contextvars.Context  # of its request, for its handlers
 
 
 class Backlog:
@@ -32,7 +42,7 @@ class Backlog:
         self._keys: set[str] = set()
         # The events of each turn, in the order in which they came, and the turns that no worker
         # is at: those of one order take up one worker at the most.
-        self._events: dict[str, deque[tuple[WebhookEvent, str]]] = {}
+        self._events: dict[str, deque[_Waiting]] = {}
         self._turns: deque[str] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -58,7 +68,7 @@ class Backlog:
         if turn not in self._events:
             self._events[turn] = deque()
             self._turns.append(turn)
-        self._events[turn].append((event, key))
+        self._events[turn].append(_Waiting(event, key, contextvars.copy_context()))
         if len(self._tasks) < self._workers and self._turns:
             task = asyncio.create_task(self._work())
             self._tasks.add(task)
@@ -89,15 +99,19 @@ class Backlog:
         """Handle events until no turn is left."""
         while self._turns:
             turn = self._turns.popleft()
-            event, key = self._events[turn].popleft()
-            try:
-                while await self._once.hand(event, key) == "busy":  # noqa: ASYNC110 - see below
-                    # Another process is at this order, and can't tell when it has ended.
-                    await asyncio.sleep(_BUSY_SECONDS)
-            except Exception:  # noqa: BLE001 - whatever it is, the next one's turn has come
-                _log.exception("a handler failed on %.80r, which was acknowledged", event.event)
-            self._keys.discard(key)
+            waiting = self._events[turn].popleft()
+            await asyncio.create_task(self._handle(waiting), context=waiting.context)
+            self._keys.discard(waiting.key)
             if self._events[turn]:
                 self._turns.append(turn)
             else:
                 del self._events[turn]
+
+    async def _handle(self, waiting: _Waiting) -> None:
+        event, key = waiting.event, waiting.key
+        try:
+            while await self._once.hand(event, key) == "busy":  # noqa: ASYNC110 - see below
+                # Another process is at this order, and can't tell when it has ended.
+                await asyncio.sleep(_BUSY_SECONDS)
+        except Exception:  # noqa: BLE001 - whatever it is, the next one's turn has come
+            _log.exception("a handler failed on %.80r, which was acknowledged", event.event)

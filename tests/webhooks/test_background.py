@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import json
 from typing import Any
 
@@ -363,3 +364,20 @@ async def test_a_handler_may_run_for_hours() -> None:
     assert (await send(receiver, EXAMPLE)).status == 200
     await receiver.aclose()
     assert len(ended) == 1
+
+
+@virtual_time
+async def test_an_event_is_handled_in_the_context_of_its_request() -> None:
+    receiver, _ = recording(workers=1)
+    request: contextvars.ContextVar[int] = contextvars.ContextVar("request")
+    seen_by_handlers: list[int] = []
+
+    @receiver.on("*")
+    async def note(_: WebhookEvent) -> None:
+        seen_by_handlers.append(request.get())
+
+    for number in range(3):
+        request.set(number)
+        await send(receiver, order_body(order=number))
+    await receiver.aclose()
+    assert seen_by_handlers == [0, 1, 2]

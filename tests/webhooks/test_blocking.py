@@ -148,25 +148,21 @@ def test_close_works_the_backlog_off_and_takes_no_more(handled: Handled) -> None
 
 def test_close_waits_for_the_requests_under_way(receiver: WebhookReceiver) -> None:
     entered = threading.Event()
-    gate: asyncio.Future[None]
+    blocking = BlockingReceiver(receiver)
 
     @receiver.on("*")
-    async def waits(event: WebhookEvent) -> None:
-        nonlocal gate
-        gate = asyncio.get_running_loop().create_future()
+    async def takes_long(event: WebhookEvent) -> None:
         entered.set()
-        await gate
+        while blocking._running is not None:  # noqa: ASYNC110 - until it has begun to close
+            await asyncio.sleep(0)
+        for _ in range(10_000):
+            await asyncio.sleep(0)
 
-    blocking = BlockingReceiver(receiver)
     with ThreadPoolExecutor(2) as threads:
         reply = threads.submit(hand, blocking, event_body())
         assert entered.wait(PATIENCE)
-        closing = threads.submit(blocking.close)
-        while blocking._running is not None:
-            pass  # until it has begun to close
-        gate.get_loop().call_soon_threadsafe(gate.set_result, None)
+        threads.submit(blocking.close).result(PATIENCE)
         assert reply.result(PATIENCE).status == 200
-        closing.result(PATIENCE)
     assert not own_threads()
 
 

@@ -358,9 +358,7 @@ async def test_a_status_that_an_order_went_back_to_is_handled() -> None:
     assert recorder.statuses == ["paid", "shipped", "paid"]
 
 
-async def test_a_late_event_of_what_a_poll_found_an_order_back_at_is_no_news() -> (
-    None
-):
+async def test_a_late_event_of_what_a_poll_found_an_order_back_at_is_no_news() -> None:
     receiver, recorder = recording(StrictSeen())
     await send(receiver, order_body("paid", seconds=0))
     await send(receiver, order_body("shipped", seconds=10))

@@ -9,30 +9,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import asdict, frozen
 
-from benchmarks.limits import rounded
+from benchmarks.measuring import CLIENT_CORE, MIB, Server, serving
+from benchmarks.report import (
+    Figure,
+    fail,
+    figure,
+    keep,
+    print_figures,
+    quartiles,
+    shown,
+    yes_or_no,
+)
 
 ROWS, ROUNDS = 1_000_000, 3
 SMALLER = 10  # how many times fewer rows the export has that memory is compared with
 MOST_MIB = 250
 MOST_GROWTH = 1.10
-MIB = 1 << 20
-CLIENT_CORE, SERVER_CORE = 0, 1
-RESULTS = Path(__file__).parent / "results" / "export.json"
-LIBRARIES = ("devskin-async", "aiohttp", "msgspec", "pyarrow", "duckdb")
+LIBRARIES = ("pyarrow", "duckdb")
 FORMATS: dict[str, dict[str, Any]] = {
     "jsonl": {"format": "jsonl"},
     "jsonl --compress": {"format": "jsonl", "compress": True},
@@ -41,23 +43,6 @@ FORMATS: dict[str, dict[str, Any]] = {
     "duckdb": {"format": "duckdb"},
     "sqlite": {"format": "sqlite"},
 }
-
-
-@frozen
-class Server:
-    """A page server: where it is, and its process."""
-
-    base_url: str
-    process: int
-
-    @property
-    def busy(self) -> float:
-        """The CPU seconds that it has taken."""
-        try:
-            fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @frozen(kw_only=True)
@@ -86,25 +71,9 @@ class Run:
         return self.rows / self.seconds
 
 
-@contextmanager
-def serving(rows: int, core: int | None) -> Iterator[Server]:
-    """Serve a number of orders meanwhile."""
-    command = [sys.executable, "-m", "benchmarks.page_server", str(rows)]
-    if core is not None:
-        command += ["--core", str(core)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        try:
-            yield Server(f"http://127.0.0.1:{port}/api/v1", process.pid)
-        finally:
-            process.stdin.close()
-
-
-def measure(what: str, name: str, server: Server, core: int | None) -> Run:
+def measure(what: str, name: str, server: Server) -> Run:
     """Do something once, in a fresh process."""
-    job = {"what": what, **FORMATS[name], "base_url": server.base_url, "core": core}
+    job = {"what": what, **FORMATS[name], "base_url": server.base_url, "core": CLIENT_CORE}
     busy = server.busy
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.export_run", json.dumps(job)],
@@ -115,14 +84,6 @@ def measure(what: str, name: str, server: Server, core: int | None) -> Run:
     told = json.loads(done.stdout)
     share = (server.busy - busy) / told["seconds"] if told["seconds"] else 0.0
     return Run(**told, server=share)
-
-
-def quartiles(values: list[float], digits: str) -> str:
-    """Show a median and its quartiles."""
-    if len(values) == 1:
-        return f"{values[0]:{digits}}"
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:{digits}} ({low:{digits}} to {high:{digits}})"
 
 
 @frozen(kw_only=True)
@@ -192,19 +153,19 @@ class Found:
         }
 
 
-def find_out(name: str, large: Server, small: Server, rounds: int, core: int | None) -> Found:
+def find_out(name: str, large: Server, small: Server, rounds: int) -> Found:
     """Measure a format in every way; what is compared takes turns."""
     found = Found(
         name=name,
-        imports=measure("imports", name, small, core).peak,
+        imports=measure("imports", name, small).peak,
         export=[],
         loop=[],
         smaller=[],
     )
     for _ in range(rounds):
-        found.export.append(measure("export", name, large, core))
-        found.loop.append(measure("loop", name, large, core))
-        found.smaller.append(measure("export", name, small, core))
+        found.export.append(measure("export", name, large))
+        found.loop.append(measure("loop", name, large))
+        found.smaller.append(measure("export", name, small))
     return found
 
 
@@ -213,9 +174,9 @@ def speeds(found: Found) -> str:
     each = found.export
     assembling = statistics.median(run.assembling / run.seconds for run in each)
     return (
-        f"{found.name:17}{quartiles([run.speed / 1000 for run in each], '.1f'):>24}"
-        f"{quartiles([run.speed / 1000 for run in found.loop], '.1f'):>26}"
-        f"{quartiles(found.times, '.2f'):>24}{assembling:>9.0%}"
+        f"{found.name:17}{shown(quartiles([run.speed / 1000 for run in each]), '.1f'):>24}"
+        f"{shown(quartiles([run.speed / 1000 for run in found.loop]), '.1f'):>26}"
+        f"{shown(quartiles(found.times)):>24}{assembling:>9.0%}"
         f"{statistics.median(run.requests / run.rows * 100 for run in each):>10.2f}"
         f"{max(run.server for run in each + found.loop):>8.0%}"
     )
@@ -226,8 +187,39 @@ def memory(found: Found) -> str:
     return (
         f"{found.name:17}{found.imports / MIB:>9.1f}{found.smaller_peak / MIB:>11.1f}"
         f"{found.peak / MIB:>11.1f}{found.mib:>10.1f}{found.growth:>8.3f}"
-        f"{found.growth_beyond:>8.3f}  {'yes' if found.met else 'NO'}"
+        f"{found.growth_beyond:>8.3f}  {yes_or_no(found.met)}"
     )
+
+
+def figures(formats: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """Give the figures of the formats as they are kept, each of the worst of them."""
+
+    def worst(what: str) -> Mapping[str, Any]:
+        return max(formats, key=lambda each: float(each[what]))
+
+    slow, large, growing = map(worst, ("times_the_loop", "mib_beyond_imports", "growth"))
+    pairs = zip(slow["export"], slow["loop"], strict=True)
+    return [
+        figure(
+            f"time to export 1,000,000 orders, the longest of {len(formats)} formats "
+            f"({slow['name']})",
+            "a plain loop with the same writer",
+            [export["seconds"] / loop["seconds"] for export, loop in pairs],
+        ),
+        figure(
+            f"memory of an export, the most of {len(formats)} formats ({large['name']})",
+            "its imports alone",
+            [(run["peak"] - large["imports"]) / MIB for run in large["export"]],
+            "MiB more",
+            at_most=MOST_MIB,
+        ),
+        figure(
+            f"memory of an export, the steepest of {len(formats)} formats ({growing['name']})",
+            "a tenth of the rows",
+            [growing["growth"]],
+            at_most=MOST_GROWTH,
+        ),
+    ]
 
 
 def main() -> None:
@@ -241,9 +233,10 @@ def main() -> None:
         parser.error(f"no such format: {', '.join(sorted(unknown))}")
     names, rows = asked.formats or list(FORMATS), asked.rows
     begin = time.perf_counter()
-    cores = (os.cpu_count() or 1) > 1 and hasattr(os, "sched_setaffinity")
-    client_core, server_core = (CLIENT_CORE, SERVER_CORE) if cores else (None, None)
-    with serving(rows, server_core) as large, serving(rows // SMALLER, server_core) as small:
+    with (
+        serving("page_server", str(rows)) as large,
+        serving("page_server", str(rows // SMALLER)) as small,
+    ):
         print(f"{rows:,} orders, {asked.rounds} rounds; speeds in 1,000 rows a second (quartiles)")
         print(
             f"{'format':17}{'export':>24}{'loop':>26}{'times as long':>24}{'files':>9}"
@@ -252,7 +245,7 @@ def main() -> None:
         print(f"{'':17}{'':24}{'':26}{'':24}{'made in':>9}{'per 100':>10}{'busy':>8}")
         found = []
         for name in names:
-            found.append(find_out(name, large, small, asked.rounds, client_core))
+            found.append(find_out(name, large, small, asked.rounds))
             print(speeds(found[-1]), flush=True)
     print("\npeak memory in MiB")
     print(
@@ -263,18 +256,13 @@ def main() -> None:
     print("\n".join(map(memory, found)))
     print(f"bounds: {MOST_MIB} MiB beyond the imports, {MOST_GROWTH} times in all")
     if not asked.formats and (rows, asked.rounds) == (ROWS, ROUNDS):
-        how = {
-            "command": "python -m benchmarks.export",
-            "python": platform.python_version(),
-            "versions": {library: version(library) for library in LIBRARIES},
-            "rows": rows,
-        }
-        RESULTS.parent.mkdir(exist_ok=True)
-        told = [each.told() for each in found]
-        RESULTS.write_text(json.dumps(rounded(how | {"formats": told}), indent=1) + "\n")
+        formats = [each.told() for each in found]
+        print()
+        print_figures(made := figures(formats))
+        keep("export", made, LIBRARIES, rows=rows, formats=formats)
     print(f"\n{time.perf_counter() - begin:.1f} s in all")
     if not all(each.met for each in found):
-        sys.exit("an export takes more memory than it may")
+        fail("an export takes more memory than it may")
 
 
 if __name__ == "__main__":

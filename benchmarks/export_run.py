@@ -20,7 +20,8 @@ from typing import NamedTuple
 import aiohttp
 import msgspec
 
-from devskin_async import DevSkinClient, OrderSummary, RateLimit, convert
+from benchmarks.measuring import LIFTED
+from devskin_async import DevSkinClient, OrderSummary, convert
 from devskin_async.export import export
 from devskin_async.export.sinks import SINKS, Options
 from devskin_async.export.tables import Batch, Format, Table
@@ -28,7 +29,6 @@ from devskin_async.export.tables import Batch, Format, Table
 # "export.run" is a module here; its name is a function's elsewhere.
 exporting = importlib.import_module("devskin_async.export.run")
 
-LIFTED = RateLimit(10_000_000, 60, burst=10_000_000, reserve=0)
 CONCURRENCY = 10
 LIMIT, PAGES_A_BATCH = 100, 10
 NEEDS = {"parquet": ("pyarrow.parquet",), "duckdb": ("pyarrow", "duckdb")}

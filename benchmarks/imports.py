@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import compileall
-import statistics
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import devskin_async
+from benchmarks.measuring import in_turn, prepare, rounds_asked
+from benchmarks.report import fail, figure, keep, print_costs, print_figures, quartiles, ratios
 
 DEPENDENCIES = "import aiohttp, attrs, cattrs, msgspec, stamina, aiolimiter"
+ALONE = "import of its dependencies"
 PACKAGE = "import devskin_async"
 ROUNDS = 31
-TARGET = 1.15
+MOST_TIMES = 1.15
 
 
 def seconds(statement: str) -> float:
@@ -28,16 +31,22 @@ def seconds(statement: str) -> float:
 
 
 def main() -> None:
-    """Print the medians of both and their ratio."""
+    """Print the medians of both and their ratio, keep it, and fail if it is surely too much."""
+    rounds = rounds_asked("imports", __doc__, ROUNDS)
+    prepare()
     # pip compiles what it installs; an editable install or an environment variable may not.
     compileall.compile_dir(Path(devskin_async.__file__).parent, quiet=2)
-    pairs = [(seconds(DEPENDENCIES), seconds(PACKAGE)) for _ in range(ROUNDS)]
-    alone, package = (statistics.median(column) for column in zip(*pairs, strict=True))
-    low, ratio, high = statistics.quantiles([b / a for a, b in pairs], n=4)
-    print(f"dependencies {alone * 1e3:.1f} ms, devskin_async {package * 1e3:.1f} ms")
-    print(f"ratio {ratio:.3f} (quartiles {low:.3f} to {high:.3f}); target {TARGET}")
-    if low > TARGET:
-        sys.exit("importing the package costs too much")
+    imports = {ALONE: DEPENDENCIES, PACKAGE: PACKAGE}
+    found = in_turn({name: partial(seconds, what) for name, what in imports.items()}, rounds)
+    milliseconds = {name: [each * 1e3 for each in values] for name, values in found.items()}
+    print_costs(milliseconds, ALONE, "ms")
+    made = figure(PACKAGE, ALONE, ratios(found, PACKAGE, ALONE), at_most=MOST_TIMES)
+    print_figures([made])
+    if rounds == ROUNDS:
+        costs = {name: quartiles(values) for name, values in milliseconds.items()}
+        keep("imports", [made], milliseconds=costs)
+    if made.quartiles.low > MOST_TIMES:
+        fail("importing the package costs too much")
 
 
 if __name__ == "__main__":

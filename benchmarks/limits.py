@@ -8,21 +8,18 @@ these, and keep nothing.
 from __future__ import annotations
 
 import asyncio
-import json
-import platform
 import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import asdict, frozen
 
 from benchmarks import latency
 from benchmarks.clients import CLIENTS, OURS, Turn
+from benchmarks.report import Figure, figure, keep, print_figures, yes_or_no
 from benchmarks.servers import (
     PER,
     Bucket,
@@ -36,8 +33,7 @@ from benchmarks.simulation import simulate, work
 
 TOTAL, CALLERS = 1000, 16
 SEEDS, SEEDS_OF_PEERS, SEEDS_OF_LATENCY = 20, 5, 10
-RESULTS = Path(__file__).parent / "results" / "limits.json"
-LIBRARIES = ("devskin-async", "aiolimiter", "pyrate-limiter")
+LIBRARIES = ("pyrate-limiter",)
 
 
 @frozen
@@ -60,7 +56,7 @@ class Case:
 
 
 @frozen
-class Figures:
+class Means:
     """The means over the seeds, and the most refusals that any seed had."""
 
     refusals: float
@@ -101,7 +97,7 @@ async def run(server: Server, turn: Turn, rng: random.Random) -> tuple[int, floa
     return refusals, asyncio.get_running_loop().time()
 
 
-def measure(case: Case, make: Callable[[], Turn], best: list[float]) -> Figures:
+def measure(case: Case, make: Callable[[], Turn], best: list[float]) -> Means:
     """Measure a client once for each seed, for which the best possible is given."""
     refusals, ratios = [], []
     for seed, shortest in enumerate(best):
@@ -113,12 +109,7 @@ def measure(case: Case, make: Callable[[], Turn], best: list[float]) -> Figures:
         refused, makespan = simulate(one)
         refusals.append(refused)
         ratios.append(makespan / shortest)
-    return Figures(statistics.mean(refusals), max(refusals), statistics.mean(ratios))
-
-
-def yes_or_no(met: bool | None) -> str:
-    """Say whether a target is met; nothing where there is none."""
-    return "" if met is None else "yes" if met else "NO"
+    return Means(statistics.mean(refusals), max(refusals), statistics.mean(ratios))
 
 
 def limits(names: list[str]) -> list[dict[str, Any]]:
@@ -174,16 +165,33 @@ def queue_times() -> list[dict[str, Any]]:
     return rows
 
 
-def rounded(value: object) -> object:
-    """Round the numbers in plain data to what is worth keeping."""
-    match value:
-        case float():
-            return round(value, 4)
-        case dict():
-            return {key: rounded(item) for key, item in value.items()}
-        case list():
-            return [rounded(item) for item in value]
-    return value
+def figures(
+    found: Sequence[Mapping[str, Any]], queueing: Sequence[Mapping[str, Any]]
+) -> list[Figure]:
+    """Give the figures of the rows as they are kept, servers of one target as one."""
+    made = []
+    for what, beside in (("refusals", "none"), ("ratio", "the best possible")):
+        groups: dict[float, list[float]] = {}
+        for row in found:
+            if row["client"] == OURS:
+                groups.setdefault(row["targets"][what], []).append(row[what])
+        title = {"refusals": "refusals of 1,000 requests", "ratio": "time to the last answer"}[what]
+        made += [
+            figure(
+                f"{title}, the most under {len(values)} of {len(CASES)} kinds of server",
+                beside,
+                [max(values)],
+                "times" if what == "ratio" else "",
+                at_most=target,
+            )
+            for target, values in sorted(groups.items())
+        ]
+    judged = [row for row in queueing if row["target_p99"] is not None]
+    one_queue = max(row["p99"] for row in queueing)
+    p99, target = (max(row[name] for row in judged) for name in ("p99", "target_p99"))
+    title = "queue time of interactive calls beside a listing, 99th percentile"
+    beside = f"one queue for all, {one_queue:.0f} s"
+    return [*made, figure(title, beside, [p99], "s", at_most=target)]
 
 
 def main() -> None:
@@ -192,16 +200,12 @@ def main() -> None:
     only = sys.argv[1:]
     if unknown := set(only) - set(CLIENTS):
         sys.exit(f"no such client: {', '.join(sorted(unknown))}; there are {', '.join(CLIENTS)}")
-    found: dict[str, object] = {"limits": limits(only or list(CLIENTS))}
+    found = limits(only or list(CLIENTS))
     if not only:
-        found["queue_times"] = queue_times()
-        how = {
-            "command": "python -m benchmarks.limits",
-            "python": platform.python_version(),
-            "versions": {library: version(library) for library in LIBRARIES},
-        }
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(rounded(how | found), indent=1) + "\n")
+        queueing = queue_times()
+        print()
+        print_figures(made := figures(found, queueing))
+        keep("limits", made, LIBRARIES, limits=found, queue_times=queueing)
     print(f"\n{time.perf_counter() - start:.1f} s in all")
 
 

@@ -3,8 +3,10 @@
 It runs as `python -m benchmarks.page_server ORDERS`.
 All rows stand encoded in one block, the newest first, so that a page is a slice of it. It knows
 what an export of orders asks for: `/orders` with page, limit, date_from and date_to (inclusive),
-and `/revenue`. Neither key nor limit is checked. It prints its port and serves until its standard
-input ends.
+and `/revenue`; and one order, `/orders/{id}`. No key is checked. With `--limit` it has the rule of
+a fixed window, and refuses by a bare 429; `/counts` tells how many requests there were and how many
+it refused. With `--latency` an answer comes so many seconds after its request. It prints its port
+and serves until its standard input ends.
 """
 
 from __future__ import annotations
@@ -28,6 +30,15 @@ from devskin_async.sandbox.generate import (
 )
 
 COUNTED = ("paid", "shipped", "completed")
+ORDER = (
+    b'{"success":true,"data":{"order":{"id":%d,"order_number":"ORD-2026-001234","status":"paid",'
+    b'"total":199.90,"subtotal":189.90,"shipping_cost":10.00,"discount":0,'
+    b'"customer_name":"John Doe","customer_email":"john@example.com","items":[{"product_id":42,'
+    b'"name":"Premium Widget","quantity":2,"price":94.95}],"shipping_address":'
+    b'{"street":"123 Main St","city":"Sao Paulo","state":"SP","zip":"01310-100"},'
+    b'"created_at":"2026-02-10T14:30:00.000Z","updated_at":"2026-02-10T15:00:00.000Z"}}}'
+)
+REFUSAL = b'{"success":false,"error":"Too many requests"}'
 FIRST_NAMES = ("Ana", "João", "Márcia", "Pedro", "Luíza", "Antônio", "Beatriz", "Caio")
 LAST_NAMES = ("Silva", "Souza", "Araújo", "Gonçalves", "Lima", "Conceição", "Rocha", "Prado")
 
@@ -98,6 +109,8 @@ class Store:
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         if url.path.endswith("/orders"):
             return self._orders(query)
+        if "/orders/" in url.path:
+            return ORDER % int(url.path.rpartition("/")[2])
         if url.path.endswith("/revenue"):
             return self._year()
         raise ValueError(f"there is no {target}")
@@ -132,11 +145,43 @@ class Store:
         ).encode()
 
 
+class FixedWindow:
+    """Accepts the first `limit` requests of each `per` seconds of the clock, and counts.
+
+    Args:
+        limit: How many; None accepts all.
+        per: The seconds of a window.
+    """
+
+    def __init__(self, limit: int | None, per: float) -> None:
+        self._limit = limit
+        self._per = per
+        self._window = self._taken = 0
+        self.requests = self.refused = 0
+
+    def accepts(self, now: float) -> bool:
+        """Count a request."""
+        self.requests += 1
+        if self._limit is None:
+            return True
+        window = int(now // self._per)
+        if window != self._window:
+            self._window, self._taken = window, 0
+        if self._taken < self._limit:
+            self._taken += 1
+            return True
+        self.refused += 1
+        return False
+
+
 class Http(asyncio.Protocol):
     """Just as much of HTTP as a client of one's own needs: GET, and connections that stay open."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, rule: FixedWindow, latency: float) -> None:
         self._store = store
+        self._rule = rule
+        self._latency = latency
+        self._loop = asyncio.get_running_loop()
         self._waiting = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -146,22 +191,45 @@ class Http(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *requests, self._waiting = (self._waiting + data).split(b"\r\n\r\n")
         for request in requests:
-            body = self._store.answer(request.split(b" ", 2)[1].decode())
-            self._transport.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-                % (len(body), body)
-            )
+            answer = self._answer(request.split(b" ", 2)[1].decode())
+            if self._latency:
+                self._loop.call_later(self._latency, self._send, answer)
+            else:
+                self._transport.write(answer)
+
+    def _send(self, answer: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(answer)
+
+    def _answer(self, target: str) -> bytes:
+        rule = self._rule
+        if target == "/counts":
+            return _http(b'{"requests":%d,"refused":%d}' % (rule.requests, rule.refused))
+        # A request is counted half way between its sending and its answer.
+        if rule.accepts(self._loop.time() + self._latency / 2):
+            return _http(self._store.answer(target))
+        return _http(REFUSAL, b"429 Too Many Requests")
+
+
+def _http(body: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+        status,
+        len(body),
+        body,
+    )
 
 
 def _ordinal(day: str) -> int:
     return dt.date.fromisoformat(day).toordinal()
 
 
-async def serve(orders: int) -> None:
+async def serve(orders: int, rule: FixedWindow, latency: float) -> None:
     """Serve until the standard input ends."""
     loop = asyncio.get_running_loop()
     store = await asyncio.to_thread(Store, orders)
-    server = await loop.create_server(lambda: Http(store), "127.0.0.1", 0)
+    server = await loop.create_server(
+        lambda: Http(store, rule, latency), "127.0.0.1", 0, backlog=1024
+    )
     async with server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.to_thread(sys.stdin.read)
@@ -171,11 +239,14 @@ def main() -> None:
     """Make the orders and serve them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page_server")
     parser.add_argument("orders", type=int)
+    parser.add_argument("--limit", type=int, help="requests a window; without it all are accepted")
+    parser.add_argument("--per", type=float, default=60.0, help="seconds of a window (60)")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds of an answer (0)")
     parser.add_argument("--core", type=int, help="the only core to run on")
     asked = parser.parse_args()
     if asked.core is not None:
         os.sched_setaffinity(0, {asked.core})
-    asyncio.run(serve(asked.orders))
+    asyncio.run(serve(asked.orders, FixedWindow(asked.limit, asked.per), asked.latency))
 
 
 if __name__ == "__main__":

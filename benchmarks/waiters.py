@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -19,6 +18,8 @@ from typing import TypeAlias
 from aiolimiter import AsyncLimiter
 from attrs import frozen
 
+from benchmarks.measuring import in_turn, prepare
+from benchmarks.report import Figure, figure, keep, print_costs, print_figures, quartiles, ratios
 from devskin_async import Lane, RateLimit
 from devskin_async.ratelimit import Job, MemoryStore, Scheduler, SlotJob
 
@@ -67,6 +68,7 @@ class Queue:
 
 
 Make: TypeAlias = Callable[[SetClockLoop], Awaitable[Queue]]
+Found: TypeAlias = Mapping[str, Sequence[float]]
 Measure: TypeAlias = Callable[[SetClockLoop], Awaitable[float]]
 
 
@@ -171,14 +173,13 @@ FREE_SLOTS: dict[str, Measure] = {
 
 
 def microseconds(measure: Measure, *, collect: bool) -> float:
-    """Measure once, on a new loop, with the garbage collected before, and meanwhile if asked."""
+    """Measure once, on a new loop, with the garbage collected meanwhile if asked."""
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SetClockLoop)
         return await measure(loop)
 
-    gc.collect()
     if not collect:
         gc.disable()
     try:
@@ -188,65 +189,65 @@ def microseconds(measure: Measure, *, collect: bool) -> float:
         gc.enable()
 
 
-def in_turn(
-    measures: dict[str, Measure],
-    rounds: int,
-    *,
-    collect: bool = False,
-) -> dict[str, list[float]]:
-    """Measure all in each round, after one round that does not count."""
-    found: dict[str, list[float]] = {name: [] for name in measures}
-    for again in range(rounds + 1):
-        for name, measure in measures.items():
-            took = microseconds(measure, collect=collect)
-            if again:
-                found[name].append(took)
+def queues(*, collect: bool) -> dict[str, list[float]]:
+    """Print what a waiter costs, and give the microseconds of each round."""
+    state = "on" if collect else "off"
+    print(f"CPU of a waiter, of {WAITERS:,} that queue; {ROUNDS} rounds; collector {state}")
+    found = in_turn(
+        {
+            name: partial(microseconds, partial(queued, make), collect=collect)
+            for name, make in QUEUES.items()
+        },
+        ROUNDS,
+    )
+    print_costs(found, HEAP)
+    print()
     return found
 
 
-def quartiles(values: list[float]) -> str:
-    """Show a median and its quartiles."""
-    low, median, high = statistics.quantiles(values, n=4)
-    return f"{median:8.2f} ({low:.2f} to {high:.2f})"
+def free_slots() -> dict[str, list[float]]:
+    """Print what a free slot costs, and give the microseconds of each round."""
+    print(f"CPU of a free slot, of {FREE:,} in a row; {ROUNDS_OF_FREE} rounds; collector off")
+    found = in_turn(
+        {
+            name: partial(microseconds, measure, collect=False)
+            for name, measure in FREE_SLOTS.items()
+        },
+        ROUNDS_OF_FREE,
+    )
+    print_costs(found, AIOLIMITER)
+    print()
+    return found
 
 
-def table(found: dict[str, list[float]], base: str) -> dict[str, tuple[float, float]]:
-    """Print a line for each, and give the medians of what it costs times and more than the base.
-
-    Ratios and differences are taken within a round, where the machine is in one mood.
-    """
-    print(f"{'':38} {'µs (quartiles)':28} times the {base}")
-    medians = {}
-    for name, values in found.items():
-        pairs = list(zip(values, found[base], strict=True))
-        times, more = (
-            [ours / plain for ours, plain in pairs],
-            [ours - plain for ours, plain in pairs],
-        )
-        medians[name] = statistics.median(times), statistics.median(more)
-        print(
-            f"{name:38} {quartiles(values):28} {quartiles(times) if name != base else ''}".rstrip()
-        )
-    return medians
-
-
-def verdict(what: str, value: float, target: float) -> None:
-    """Say whether a target is met."""
-    print(f"{what}: {value:.2f}; target at most {target:g}: {'yes' if value <= target else 'NO'}")
+def figures(off: Found, on: Found, free: Found) -> list[Figure]:
+    """Give the figures of the microseconds, with the collector off and on, and of a free slot."""
+    what = f"CPU of a waiter, of {WAITERS:,} that queue and then go"
+    more = [ours - plain for ours, plain in zip(free[SLOT], free[AIOLIMITER], strict=True)]
+    return [
+        figure(what, HEAP, ratios(off, SLOT, HEAP), at_most=MOST_TIMES_THE_HEAP),
+        figure(
+            f"{what}, garbage collected meanwhile",
+            HEAP,
+            ratios(on, SLOT, HEAP),
+            at_most=MOST_TIMES_THE_HEAP,
+        ),
+        figure(what, AIOLIMITER, ratios(off, SLOT, AIOLIMITER)),
+        figure("CPU of a free slot", AIOLIMITER, more, "µs more", at_most=MOST_MICROSECONDS_MORE),
+    ]
 
 
 def main() -> None:
-    """Print the tables and whether their targets are met."""
-    measures: dict[str, Measure] = {name: partial(queued, make) for name, make in QUEUES.items()}
-    for collect in (False, True):
-        state = "on" if collect else "off"
-        print(f"CPU of a waiter, of {WAITERS:,} that queue; {ROUNDS} rounds; collector {state}")
-        times, _ = table(in_turn(measures, ROUNDS, collect=collect), HEAP)[SLOT]
-        verdict("times the heap", times, MOST_TIMES_THE_HEAP)
-        print()
-    print(f"CPU of a free slot, of {FREE:,} in a row; {ROUNDS_OF_FREE} rounds; collector off")
-    _, more = table(in_turn(FREE_SLOTS, ROUNDS_OF_FREE), AIOLIMITER)[SLOT]
-    verdict("µs more than aiolimiter", more, MOST_MICROSECONDS_MORE)
+    """Print the tables and whether their targets are met, and keep them."""
+    prepare()
+    off, on = queues(collect=False), queues(collect=True)
+    free = free_slots()
+    print_figures(made := figures(off, on, free))
+    told = {
+        name: {way: quartiles(values) for way, values in found.items()}
+        for name, found in (("collector_off", off), ("collector_on", on), ("free_slot", free))
+    }
+    keep("waiters", made, microseconds=told)
 
 
 if __name__ == "__main__":

@@ -6,27 +6,34 @@ Then 10,000 events, each sent 3 times over 50 connections, to a receiver on a co
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import gc
 import hashlib
 import hmac
 import json
-import os
 import random
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from attrs import frozen
 
+from benchmarks.measuring import cpu_seconds, in_turn, prepare, rounds_asked, serving
+from benchmarks.report import (
+    Figure,
+    Spread,
+    fail,
+    figure,
+    keep,
+    print_costs,
+    print_figures,
+    quartiles,
+    ratios,
+    yes_or_no,
+)
 from devskin_async.webhooks import SQLiteSeen, WebhookEvent, WebhookReceiver, parse, sign, verify
 
 SECRET = "whsec_of_the_benchmark"
@@ -36,8 +43,6 @@ MOST_TIMES_BARE = 3.0
 EVENTS, COPIES, CONNECTIONS = 10_000, 3, 50
 NEAR = 200
 """The copies of an event are at most about so many requests apart: some arrive together."""
-CLIENT_CORE, SERVER_CORE = 0, 1
-RESULTS = Path(__file__).parent / "results" / "webhooks.json"
 BARE = "hmac and json.loads"
 HANDLE = "receiver.handle: verify, parse, dispatch, remember"
 
@@ -113,7 +118,7 @@ def receiving(seen: SQLiteSeen | None = None) -> WebhookReceiver:
     return receiver
 
 
-WAYS: dict[str, tuple[Callable[[list[Request]], Any], int]] = {
+WAYS: dict[str, tuple[Callable[[list[Request]], Awaitable[None]], int]] = {
     BARE: (bare, REQUESTS),
     "verify alone": (verifying, REQUESTS),
     "parse alone": (parsing, REQUESTS),
@@ -122,60 +127,26 @@ WAYS: dict[str, tuple[Callable[[list[Request]], Any], int]] = {
 }
 
 
-def microseconds(requests: list[Request]) -> dict[str, list[float]]:
-    """Measure the CPU of a request in each way, in turn, after a round that does not count."""
-    found: dict[str, list[float]] = {name: [] for name in WAYS}
-    for again in range(ROUNDS + 1):
-        for name, (way, count) in WAYS.items():
-            gc.collect()
-            start = time.process_time()
-            asyncio.run(way(requests))
-            if again:
-                found[name].append((time.process_time() - start) / count * 1e6)
-    return found
-
-
-def quartiles(values: list[float]) -> str:
-    """Show a median and its quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
-
-
-def cost() -> dict[str, Any]:
+def cost(rounds: int) -> dict[str, Any]:
     """Print what a request costs, and give it as plain data."""
-    found = microseconds([request(number) for number in range(1, REQUESTS + 1)])
-    print(f"CPU of a request of {BODY_BYTES} bytes in µs, {ROUNDS} rounds (quartiles)")
-    told = {}
-    for name, values in found.items():
-        times = [ours / plain for ours, plain in zip(values, found[BARE], strict=True)]
-        print(f"{name:52}{quartiles(values):>26}{quartiles(times):>24} times".rstrip())
-        told[name] = {
-            "microseconds": statistics.quantiles(values, n=4),
-            "times_bare": statistics.quantiles(times, n=4),
+    requests = [request(number) for number in range(1, REQUESTS + 1)]
+
+    def microseconds(name: str) -> float:
+        way, count = WAYS[name]
+        return cpu_seconds(lambda: way(requests)) / count * 1e6
+
+    found = in_turn({name: partial(microseconds, name) for name in WAYS}, rounds)
+    print(f"CPU of a request of {BODY_BYTES} bytes, {rounds} rounds")
+    print_costs(found, BARE)
+    told = {
+        name: {
+            "microseconds": quartiles(values),
+            "times_bare": quartiles(ratios(found, name, BARE)),
         }
-    median = told[HANDLE]["times_bare"][1]
-    a_second = 1e6 / told[HANDLE]["microseconds"][1]
-    print(
-        f"{a_second:,.0f} events a second; {median:.2f} times the bare cost, target at most "
-        f"{MOST_TIMES_BARE:g}: {'yes' if median <= MOST_TIMES_BARE else 'NO'}"
-    )
+        for name, values in found.items()
+    }
+    print(f"{1e6 / told[HANDLE]['microseconds'].median:,.0f} events a second")
     return told
-
-
-@contextmanager
-def serving(core: int | None, seen: Path | None) -> Iterator[subprocess.Popen[str]]:
-    """Have a receiver run meanwhile."""
-    command = [sys.executable, "-m", "benchmarks.webhook_server", SECRET]
-    command += [] if core is None else ["--core", str(core)]
-    command += [] if seen is None else ["--seen", str(seen)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        try:
-            yield process
-        finally:
-            process.stdin.close()
 
 
 def shuffled() -> list[Request]:
@@ -204,46 +175,62 @@ async def send(url: str, requests: list[Request]) -> dict[int, int]:
     return statuses
 
 
-def deliver(core: int | None, *, durable: bool) -> dict[str, Any]:
+def deliver(*, durable: bool) -> dict[str, Any]:
     """Send all copies, and tell how often each event was handled."""
     requests = shuffled()
     with tempfile.TemporaryDirectory() as folder:
-        seen = Path(folder) / "seen.db" if durable else None
-        with serving(core, seen) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            url = f"http://127.0.0.1:{int(process.stdout.readline())}/webhooks"
+        seen = ["--seen", str(Path(folder) / "seen.db")] if durable else []
+        with serving("webhook_server", SECRET, *seen) as server:
             start = time.perf_counter()
-            statuses = asyncio.run(send(url, requests))
+            statuses = asyncio.run(send(f"http://127.0.0.1:{server.port}/webhooks", requests))
             seconds = time.perf_counter() - start
-            process.stdin.close()
-            handled = json.loads(process.stdout.readline())
+            handled = json.loads(server.end())
     once = handled == {"orders": EVENTS, "most": 1} and set(statuses) == {200}
     name = "SQLiteSeen" if durable else "MemorySeen"
     print(
         f"{name}: {len(requests):,} requests, answers {statuses}, {handled['orders']:,} events "
-        f"handled, none more than {handled['most']} time: {'yes' if once else 'NO'} "
+        f"handled, none more than {handled['most']} time: {yes_or_no(once)} "
         f"({len(requests) / seconds:,.0f} requests a second)"
     )
     return {**handled, "requests": len(requests), "seconds": seconds, "met": once}
 
 
+def figures(cost: Mapping[str, Any], delivery: Mapping[str, Any]) -> list[Figure]:
+    """Give the figures of what is kept."""
+    seen = list(delivery.values())
+    # Those that were not handled, and, where one was handled again, all: it isn't known how many.
+    wrong = [EVENTS - each["orders"] if each["most"] == 1 else EVENTS for each in seen]
+    return [
+        figure(
+            "CPU of a webhook, verified, parsed, dispatched and remembered",
+            BARE,
+            Spread(*cost[HANDLE]["times_bare"]),
+            at_most=MOST_TIMES_BARE,
+        ),
+        figure(
+            f"events of {EVENTS:,}, each sent {COPIES} times, that were not handled exactly once",
+            "none",
+            [max(wrong)],
+            "",
+            at_most=0,
+        ),
+    ]
+
+
 def main() -> None:
     """Measure, print, keep, and fail if an event was not handled exactly once."""
-    argparse.ArgumentParser(prog="python -m benchmarks.webhooks", description=__doc__).parse_args()
-    cores = (os.cpu_count() or 1) > 1 and hasattr(os, "sched_setaffinity")
-    core = SERVER_CORE if cores else None
-    if cores:
-        os.sched_setaffinity(0, {CLIENT_CORE})
-    told: dict[str, Any] = {"cost": cost()}
+    rounds = rounds_asked("webhooks", __doc__, ROUNDS)
+    prepare()
+    costs = cost(rounds)
     print(f"\n{EVENTS:,} events, each sent {COPIES} times over {CONNECTIONS} connections")
-    told["delivery"] = {
-        name: deliver(core, durable=durable)
-        for name, durable in (("MemorySeen", False), ("SQLiteSeen", True))
-    }
-    RESULTS.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    if not all(each["met"] for each in told["delivery"].values()):
-        sys.exit("an event was not handled exactly once")
+    ways = {"MemorySeen": False, "SQLiteSeen": True}
+    delivery = {name: deliver(durable=durable) for name, durable in ways.items()}
+    print()
+    print_figures(made := figures(costs, delivery))
+    if rounds == ROUNDS:
+        keep("webhooks", made, cost=costs, delivery=delivery)
+    if not all(each["met"] for each in delivery.values()):
+        fail("an event was not handled exactly once")
 
 
 if __name__ == "__main__":

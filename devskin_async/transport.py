@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterable
 from typing import Any, TypeAlias, TypeVar, cast
 
 import stamina
@@ -179,18 +180,30 @@ class Transport:
             del self._shared[shared.key]
 
     async def _attempts(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
+        try:
+            return await self._attempt(call, shared, queueing)
+        except DevSkinError as error:
+            if not may_retry(error):
+                raise
+            first = error
+        # Most calls never come here, and stamina's context costs as much as the scheduler.
+        async for attempt in self._stamina():
+            with attempt:
+                if attempt.num == 1:
+                    raise first
+                return await self._attempt(call, shared, queueing)
+        raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
+
+    def _stamina(self) -> AsyncIterable[stamina.Attempt]:
         retry = self._retry
-        async for attempt in stamina.retry_context(
+        return stamina.retry_context(
             on=_wait_or_stop,
             attempts=retry.attempts,
             timeout=None,
             wait_initial=retry.wait_initial,
             wait_max=retry.wait_max,
             wait_jitter=retry.wait_jitter,
-        ):
-            with attempt:
-                return await self._attempt(call, shared, queueing)
-        raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
+        )
 
     async def _attempt(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
         try:

@@ -10,7 +10,7 @@ from operator import index
 from typing import Generic, SupportsIndex, TypeVar
 from urllib.parse import quote, urlencode
 
-from attrs import frozen
+from attrs import field, frozen
 from msgspec import Raw
 
 from .. import convert
@@ -83,19 +83,20 @@ class Call(Generic[T]):
         query: The query as names and values, in the reference's order.
         envelope: Reads the body of an answer that succeeded.
         reads: What tells readings of one target apart: calls that share an answer agree in it.
+        target: The path with its encoded query; equal targets are equal reads.
     """
 
     path: str
     query: tuple[tuple[str, str], ...]
     envelope: Callable[[bytes], Envelope[T]]
     reads: str = "record"
+    target: str = field(init=False, eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"GET {self.path}"
 
-    @property
-    def target(self) -> str:
-        """The path with its encoded query; equal targets are equal reads."""
+    @target.default
+    def _target(self) -> str:
         query = f"?{urlencode(self.query, quote_via=quote)}" if self.query else ""
         return f"{self.path}{query}"
 
@@ -213,7 +214,8 @@ def positive(name: str, value: object) -> int:
     Raises:
         ValueError: It is not; the message names it.
     """
-    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+    # To ask a protocol takes microseconds, and nearly all are plain integers.
+    if isinstance(value, int | SupportsIndex) and not isinstance(value, bool):
         number = index(value)
         if number > MAX_INTEGER:
             raise ValueError(f"{name} must be at most {MAX_INTEGER}")

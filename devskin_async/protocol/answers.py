@@ -103,7 +103,10 @@ def retry_after(headers: Mapping[str, str], at: dt.datetime) -> float | None:
         Seconds from `at`, 0 to 300: no answer makes a client sleep longer. None where the
         header is missing, or neither seconds nor a date.
     """
-    text = headers.get("Retry-After", "").strip()
+    value = headers.get("Retry-After")
+    if value is None:
+        return None
+    text = value.strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), MAX_RETRY_AFTER)
     try:

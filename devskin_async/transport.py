@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeAlias, TypeVar, cast
+from collections.abc import AsyncIterable
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import stamina
 from attrs import define, field
@@ -82,18 +84,33 @@ class Transport:
             DecodeError: The answer is not what the reference describes.
             ConfigurationError: The client is closed, or belongs to another event loop.
         """
+        if queueing.deadline is None:
+            return await self.start(call, queueing)
+        return await self._send_in_time(call, queueing, queueing.deadline)
+
+    def start(self, call: Call[T], queueing: Queueing) -> asyncio.Future[T]:
+        """Send a call without waiting for its answer; see `send`, which raises the same.
+
+        Returns:
+            The answer. To cancel it gives the call up; who shares it keeps theirs.
+        """
+        if queueing.deadline is not None:
+            return asyncio.ensure_future(self._send_in_time(call, queueing, queueing.deadline))
         loop = self._usable_loop()
-        deadline = queueing.deadline
-        if deadline is not None and deadline.at <= loop.time():
+        self._check_wait(call, queueing, loop.time())
+        return self._join(self._share(call, queueing), loop)
+
+    async def _send_in_time(self, call: Call[T], queueing: Queueing, deadline: Deadline) -> T:
+        loop = self._usable_loop()
+        if deadline.at <= loop.time():
             raise _missed(call, deadline, None)
         self._check_wait(call, queueing, loop.time())
         shared = self._share(call, queueing)
-        if deadline is None:
-            return await self._wait(call, shared)
         try:
             async with asyncio.timeout_at(deadline.at) as timeout:
                 shared.timeouts.add(timeout)
-                return await self._wait(call, shared)
+                answer: T = await self._join(shared, loop)
+                return answer
         except TimeoutError:
             pass
         finally:
@@ -156,41 +173,66 @@ class Transport:
         if shared is None:
             shared = self._shared[key] = _Shared(key)
             shared.task = asyncio.create_task(self._attempts(call, shared, queueing))
-            shared.task.add_done_callback(lambda _: self._forget(shared))
+            shared.task.add_done_callback(partial(self._deliver, call, shared))
         return shared
 
-    async def _wait(self, call: Call[T], shared: _Shared) -> T:
-        shared.waiting += 1
-        cancellations = _cancellations()
-        try:
-            return cast(T, await asyncio.shield(shared.task))
-        except asyncio.CancelledError:
-            if self._closed and shared.task.cancelled() and _cancellations() == cancellations:
-                raise ConfigurationError(f"{call}: the client was closed meanwhile") from None
-            raise
-        finally:
-            shared.waiting -= 1
-            if not shared.waiting:
-                self._forget(shared)
-                shared.task.cancel()
+    def _join(self, shared: _Shared, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+        """Give one caller's own future of a shared answer, which it may cancel."""
+        waiter: asyncio.Future[Any] = loop.create_future()
+        shared.waiters.add(waiter)
+        waiter.add_done_callback(partial(self._leave, shared))
+        return waiter
+
+    def _leave(self, shared: _Shared, waiter: asyncio.Future[Any]) -> None:
+        shared.waiters.discard(waiter)
+        if not shared.waiters:
+            self._forget(shared)
+            shared.task.cancel()
+
+    def _deliver(self, call: Call[T], shared: _Shared, task: asyncio.Task[T]) -> None:
+        self._forget(shared)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() and self._closed:
+            error = ConfigurationError(f"{call}: the client was closed meanwhile")
+        for waiter in shared.waiters:
+            if waiter.done():
+                continue
+            if error is not None:
+                waiter.set_exception(error)
+            elif task.cancelled():
+                waiter.cancel()
+            else:
+                waiter.set_result(task.result())
 
     def _forget(self, shared: _Shared) -> None:
         if self._shared.get(shared.key) is shared:
             del self._shared[shared.key]
 
     async def _attempts(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
+        try:
+            return await self._attempt(call, shared, queueing)
+        except DevSkinError as error:
+            if not may_retry(error):
+                raise
+            first = error
+        # Most calls never come here: stamina's context costs more than the whole budget does.
+        async for attempt in self._stamina():
+            with attempt:
+                if attempt.num == 1:
+                    raise first
+                return await self._attempt(call, shared, queueing)
+        raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
+
+    def _stamina(self) -> AsyncIterable[stamina.Attempt]:
         retry = self._retry
-        async for attempt in stamina.retry_context(
+        return stamina.retry_context(
             on=_wait_or_stop,
             attempts=retry.attempts,
             timeout=None,
             wait_initial=retry.wait_initial,
             wait_max=retry.wait_max,
             wait_jitter=retry.wait_jitter,
-        ):
-            with attempt:
-                return await self._attempt(call, shared, queueing)
-        raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
+        )
 
     async def _attempt(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
         try:
@@ -230,7 +272,7 @@ class _Shared:
     Args:
         key: What is read, how, and in which lane: an interactive call does not wait for bulk work.
         task: Its attempts.
-        waiting: How many callers wait for it; the last to give up cancels it.
+        waiters: The callers who wait for it; the last to give up cancels it.
         sent: How often it was sent.
         queued: Seconds that it waited for the rate limit.
         failure: What the last attempt failed with.
@@ -239,7 +281,7 @@ class _Shared:
 
     key: _Key
     task: asyncio.Task[Any] = field(init=False)
-    waiting: int = 0
+    waiters: set[asyncio.Future[Any]] = field(factory=set)
     sent: int = 0
     queued: float = 0.0
     failure: DevSkinError | None = None
@@ -258,11 +300,6 @@ def _missed(call: Call[T], deadline: Deadline, shared: _Shared | None) -> Transp
         return TransportError(f"{call}: can't be tried again within {seconds}: {shared.failure}")
     so_far = f" (attempt {shared.sent}; before: {shared.failure})" if shared.failure else ""
     return TransportError(f"{call}: no answer within {seconds}{so_far}")
-
-
-def _cancellations() -> int:
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
 
 
 def _wait_or_stop(error: Exception) -> bool | float:

@@ -37,6 +37,9 @@ _ERRORS: dict[int, type[APIError]] = {
     404: NotFoundError,
     429: RateLimitedError,
 }
+# Plain integers: to compare with an HTTPStatus takes many times as long.
+_SUCCESSFUL = range(200, 300)
+_TOO_MANY_REQUESTS = 429
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _MARKUP = re.compile(r"<(script|style).*?</\1\s*>|<[^>]*>", re.ASCII | re.DOTALL | re.IGNORECASE)
@@ -86,7 +89,7 @@ def read(call: Call[T], answer: Answer) -> T:
 
 def succeeded(status: int) -> bool:
     """Say whether an answer of this status holds what was asked for."""
-    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    return status in _SUCCESSFUL
 
 
 def may_retry(error: Exception) -> bool:
@@ -103,7 +106,10 @@ def retry_after(headers: Mapping[str, str], at: dt.datetime) -> float | None:
         Seconds from `at`, 0 to 300: no answer makes a client sleep longer. None where the
         header is missing, or neither seconds nor a date.
     """
-    text = headers.get("Retry-After", "").strip()
+    value = headers.get("Retry-After")
+    if value is None:
+        return None
+    text = value.strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), MAX_RETRY_AFTER)
     try:
@@ -123,7 +129,7 @@ def told(answer: Answer) -> Told:
     if wait is None and remaining == 0 and reset_after is not None:
         wait = min(reset_after, MAX_RETRY_AFTER)
     return Told(
-        refused=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
+        refused=answer.status == _TOO_MANY_REQUESTS,
         retry_after=wait,
         remaining=remaining,
         reset_after=reset_after,

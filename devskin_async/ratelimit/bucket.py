@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from aiolimiter import AsyncLimiter
 
 from .shaping import Shape, Shaper
@@ -31,8 +33,13 @@ class Bucket:
             return False
         return self._spare > 0 or self._limiter.has_capacity()
 
-    async def draw(self) -> None:
-        """Take a token; where `has_token`, without giving way to anyone."""
+    def draw(self) -> Awaitable[None]:
+        """Take a token, when awaited; where `has_token`, without giving way to anyone."""
+        if self._spare or self._is_outdated():
+            return self._draw_anew()
+        return self._limiter.acquire()
+
+    async def _draw_anew(self) -> None:
         if self._is_outdated():
             self._shape, self._emptied = self._shaper.shape, self._shaper.emptied
             self._limiter = _limiter(self._shape)

@@ -13,6 +13,10 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+_PAIRS = (
+    ("X-RateLimit-Remaining", "X-RateLimit-Reset"),
+    ("RateLimit-Remaining", "RateLimit-Reset"),
+)
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,6})?", re.ASCII)
 _PARAMETER = re.compile(r";\s*([rt])=(\d{1,15})", re.ASCII)
 # No reset is this many seconds away: what is greater is a Unix time, and if so, in milliseconds.
@@ -47,22 +51,27 @@ def quota_told(headers: Mapping[str, str], at: dt.datetime) -> tuple[int | None,
     Returns:
         Both, or None and None where the headers do not tell both.
     """
-    for prefix in ("X-RateLimit", "RateLimit"):
-        remaining = _number(headers.get(f"{prefix}-Remaining", ""))
-        reset = _number(headers.get(f"{prefix}-Reset", ""))
+    for remaining_name, reset_name in _PAIRS:
+        remaining = _number(headers.get(remaining_name))
+        reset = _number(headers.get(reset_name))
         if remaining is not None and reset is not None:
             return int(remaining), _seconds_until(reset, at)
+    policies = headers.get("RateLimit")
+    if policies is None:
+        return None, None
     # Of several policies in one header, the one with the least left binds.
     told = [
         (int(found["r"]), float(found["t"]))
-        for item in headers.get("RateLimit", "").split(",")
+        for item in policies.split(",")
         if {"r", "t"} <= (found := dict(_PARAMETER.findall(item))).keys()
     ]
     return min(told, default=(None, None))
 
 
-def _number(text: str) -> float | None:
-    text = text.strip()
+def _number(value: str | None) -> float | None:
+    if value is None:
+        return None
+    text = value.strip()
     return float(text) if _NUMBER.fullmatch(text) else None
 
 

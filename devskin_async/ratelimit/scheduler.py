@@ -72,7 +72,8 @@ class Slot:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._scheduler.release(self)
+        if (work := self._scheduler.release(self)) is not None:
+            await work
 
 
 class Scheduler:
@@ -140,17 +141,21 @@ class Scheduler:
         self._sent += 1
         return probe
 
-    async def release(self, slot: Slot) -> None:
-        """Give a slot back: its request is over, and it is free again after `per` seconds."""
+    def release(self, slot: Slot) -> Awaitable[None] | None:
+        """Give a slot back: its request is over, and it is free again after `per` seconds.
+
+        Returns:
+            What is to be awaited, where the store must be.
+        """
         now = asyncio.get_running_loop().time()
         self._in_flight -= 1
         self._probe_out = self._probe_out and not slot.probe
         self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
         give_back = self._store.unused if slot.refused else self._store.answered
-        if (work := give_back(slot.lane)) is None:
-            self._changed.set()
-        else:
-            await self._settle(work)
+        if (work := give_back(slot.lane)) is not None:
+            return self._settle(work)
+        self._changed.set()
+        return None
 
     def learn(self, slot: Slot, told: Told) -> None:
         """Take in what a request was answered with.
@@ -286,6 +291,9 @@ class Scheduler:
         return self._queues[lane].first() is not None
 
     def _anybody_waits(self) -> bool:
+        # Where none is counted, none waits; of those counted, some may have been cancelled.
+        if not any(self._waiting.values()):
+            return False
         return self._waits(Lane.INTERACTIVE) or self._waits(Lane.BULK)
 
     async def _until_changed(self, seconds: float) -> None:

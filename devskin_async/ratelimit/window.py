@@ -66,9 +66,10 @@ class Window:
         """Count the free slots at `now`."""
         held = 0
         for use in self._uses.values():
-            while use.frees_at and use.frees_at[0] <= now:
-                use.frees_at.popleft()
-            held += use.held
+            frees_at = use.frees_at
+            while frees_at and frees_at[0] <= now:
+                frees_at.popleft()
+            held += use.in_flight + len(frees_at)
         return self._limit.requests - held
 
     def room(self, lane: Lane, now: float, *, contested: bool) -> int:

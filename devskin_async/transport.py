@@ -179,12 +179,12 @@ class Transport:
     def _join(self, shared: _Shared, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
         """Give one caller's own future of a shared answer, which it may cancel."""
         waiter: asyncio.Future[Any] = loop.create_future()
-        shared.waiters.add(waiter)
+        shared.waiters[waiter] = None
         waiter.add_done_callback(partial(self._leave, shared))
         return waiter
 
     def _leave(self, shared: _Shared, waiter: asyncio.Future[Any]) -> None:
-        shared.waiters.discard(waiter)
+        shared.waiters.pop(waiter, None)
         if not shared.waiters:
             self._forget(shared)
             shared.task.cancel()
@@ -281,7 +281,7 @@ class _Shared:
 
     key: _Key
     task: asyncio.Task[Any] = field(init=False)
-    waiters: set[asyncio.Future[Any]] = field(factory=set)
+    waiters: dict[asyncio.Future[Any], None] = field(factory=dict)  # in the order they came in
     sent: int = 0
     queued: float = 0.0
     failure: DevSkinError | None = None

@@ -8,8 +8,9 @@ from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, R
 from .fairness import FairQueue, Job
 from .policy import Budget, Lane, RateLimit, check_seconds, check_whole
 from .quota import Told, quota_told
-from .scheduler import Scheduler, Slot, SlotJob
+from .scheduler import Scheduler
 from .sharing import shared_scheduler
+from .slot import Slot, SlotJob
 from .store import MemoryStore, SlotStore
 from .window import Window
 

@@ -11,69 +11,18 @@ import asyncio
 import math
 from collections.abc import Awaitable
 from itertools import chain, repeat
-from types import TracebackType
-from typing import Self, TypeAlias
 
 from .bucket import Bucket
-from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, is_heard, tell
+from .events import Adapted, Event, OnEvent, Paused, Queued, Refused, is_heard, tell
 from .fairness import FairQueue, Job
 from .forecast import Outlook, forecast
 from .policy import Budget, Lane, RateLimit
 from .quota import QuotaLeft, Told
 from .shaping import Shaper
+from .slot import Slot, SlotJob, Turn
 from .store import MemoryStore, SlotStore
 
-Turn: TypeAlias = "asyncio.Future[bool]"  # whether it is a probe
-SlotJob: TypeAlias = Job[Turn]
-
 _SMOOTHING = 0.2
-
-
-class Slot:
-    """A caller's turn to send one request, as `async with`.
-
-    Attributes:
-        lane: The lane it waited in.
-        probe: Whether it goes alone after a pause, to see whether the server accepts again.
-        granted_at: When the turn came, on the loop's clock.
-        queued: Seconds that the caller waited for it.
-        refused: Whether the server refused it, and so did not count it.
-    """
-
-    __slots__ = ("_job", "_scheduler", "granted_at", "lane", "probe", "queued", "refused")
-
-    def __init__(self, scheduler: Scheduler, lane: Lane, job: SlotJob | None) -> None:
-        self._scheduler = scheduler
-        self._job = job
-        self.lane: Lane = lane
-        self.probe: bool = False
-        self.refused: bool = False
-        self.granted_at: float = 0.0
-        self.queued: float = 0.0
-
-    def answered(self, told: Told) -> None:
-        """Say what the request was answered with, before the block ends."""
-        self.refused = told.refused
-        self._scheduler.learn(self, told)
-
-    async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
-        self.probe = await self._scheduler.acquire(self.lane, self._job)
-        self.granted_at = loop.time()
-        self.queued = self.granted_at - asked
-        if is_heard(self._scheduler.listeners):
-            self._scheduler.tell(Granted(lane=self.lane, queued=self.queued))
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if (work := self._scheduler.release(self)) is not None:
-            await work
 
 
 class Scheduler:

@@ -1,0 +1,65 @@
+"""A caller's turn to send one request, from the queue to the end of the request."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from .events import Granted, is_heard
+from .fairness import Job
+from .policy import Lane
+from .quota import Told
+
+if TYPE_CHECKING:
+    from .scheduler import Scheduler
+
+Turn: TypeAlias = "asyncio.Future[bool]"  # whether it is a probe
+SlotJob: TypeAlias = Job[Turn]
+
+
+class Slot:
+    """A caller's turn to send one request, as `async with`.
+
+    Attributes:
+        lane: The lane it waited in.
+        probe: Whether it goes alone after a pause, to see whether the server accepts again.
+        granted_at: When the turn came, on the loop's clock.
+        queued: Seconds that the caller waited for it.
+        refused: Whether the server refused it, and so did not count it.
+    """
+
+    __slots__ = ("_job", "_scheduler", "granted_at", "lane", "probe", "queued", "refused")
+
+    def __init__(self, scheduler: Scheduler, lane: Lane, job: SlotJob | None) -> None:
+        self._scheduler = scheduler
+        self._job = job
+        self.lane: Lane = lane
+        self.probe: bool = False
+        self.refused: bool = False
+        self.granted_at: float = 0.0
+        self.queued: float = 0.0
+
+    def answered(self, told: Told) -> None:
+        """Say what the request was answered with, before the block ends."""
+        self.refused = told.refused
+        self._scheduler.learn(self, told)
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        self.probe = await self._scheduler.acquire(self.lane, self._job)
+        self.granted_at = loop.time()
+        self.queued = self.granted_at - asked
+        if is_heard(self._scheduler.listeners):
+            self._scheduler.tell(Granted(lane=self.lane, queued=self.queued))
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if (work := self._scheduler.release(self)) is not None:
+            await work

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
+from contextlib import aclosing
 from typing import Final, cast
 
 from attrs import evolve, frozen
@@ -13,8 +14,8 @@ from attrs import evolve, frozen
 from .client import DevSkinClient
 from .export import Proof, rows
 from .records import OrderSummary
-from .webhooks import OrderEvent, WebhookReceiver
-from .webhooks.events import polled
+from .webhooks import OrderEvent, WebhookEvent, WebhookReceiver
+from .webhooks.events import label, polled
 
 BUSY_SECONDS: Final = 1.0
 _MARGIN: Final = 2
@@ -51,6 +52,7 @@ async def reconcile(
     since: dt.datetime,
     *,
     store_id: int | None = None,
+    note_only: bool = False,
 ) -> Reconciled:
     """Read the orders created since a moment, and handle each status that no event told.
 
@@ -67,6 +69,8 @@ async def reconcile(
         since: An aware instant: orders created earlier are not looked at. The API has no list of
             what changed, so go back as far as orders still move.
         store_id: The store's id, to be given where the receiver serves several stores.
+        note_only: Remember the statuses as handled, and call no handler: for the first time, when
+            all orders are news to `seen`.
 
     Returns:
         What was done. Look at `complete`.
@@ -76,40 +80,37 @@ async def reconcile(
         DevSkinError: The API could not be read; what was handled until then is remembered.
     """
     began = dt.datetime.fromtimestamp(time.time(), dt.UTC)
-    if since.tzinfo is None:
-        raise ValueError("since must be aware: give it a time zone, such as datetime.UTC")
+    if getattr(since, "tzinfo", None) is None:
+        raise ValueError("since must be a datetime with a time zone, such as datetime.UTC")
     if since > began:
         raise ValueError(f"since must not be in the future, not {since}")
     done = Reconciled()
     first = dt.date.fromordinal(max(1, since.toordinal() - _MARGIN))
-    async for batch in rows(store, "orders", date_from=first):
-        done = evolve(done, proof=batch.proof)
-        for order in cast("tuple[OrderSummary, ...]", batch.records):
-            if order.created_at >= since:
-                done = await _hand(receiver, order, began, store_id, done)
+    async with aclosing(rows(store, "orders", date_from=first)) as batches:
+        async for batch in batches:
+            done = evolve(done, proof=batch.proof)
+            for order in cast("tuple[OrderSummary, ...]", batch.records):
+                if order.created_at >= since:
+                    event = polled(_told_of(order), began, store_id)
+                    done = await _hand(receiver, event, done, note_only=note_only)
     return done
 
 
-async def _hand(
-    receiver: WebhookReceiver,
-    order: OrderSummary,
-    began: dt.datetime,
-    store_id: int | None,
-    done: Reconciled,
-) -> Reconciled:
-    told = OrderEvent(
-        id=order.id,
-        order_number=order.order_number,
-        total=order.total,
-        status=order.status,
+def _told_of(order: OrderSummary) -> OrderEvent:
+    return OrderEvent(
+        id=order.id, order_number=order.order_number, total=order.total, status=order.status
     )
-    event = polled(told, began, store_id)
+
+
+async def _hand(
+    receiver: WebhookReceiver, event: WebhookEvent, done: Reconciled, *, note_only: bool
+) -> Reconciled:
     done = evolve(done, orders=done.orders + 1)
     try:
-        while (outcome := await receiver.poll(event)) == "busy":  # noqa: ASYNC110 - see below
+        while (outcome := await receiver.poll(event, note_only=note_only)) == "busy":  # noqa: ASYNC110
             # Another process is at this order; what it handles may make this known.
             await asyncio.sleep(BUSY_SECONDS)
     except Exception:  # noqa: BLE001 - whatever it is, the other orders are handled
-        _log.exception("a handler failed on %s of order %d", event.event, order.id)
-        return evolve(done, failed=(*done.failed, order.id))
+        _log.exception("a handler failed on %s", label(event))
+        return evolve(done, failed=(*done.failed, event.order.id))
     return evolve(done, handled=done.handled + (outcome == "handled"))

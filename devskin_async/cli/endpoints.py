@@ -30,17 +30,17 @@ _ENDPOINTS: Sequence[Column[Endpoint]] = (
     Column("Store", lambda one: Text(str(one.store_id)), "right"),
     Column("URL", lambda one: words(one.url), shrinks=True),
     Column("Events", lambda one: Text(", ".join(one.events))),
-    Column("Added", lambda one: Text(one.created_at)),
+    Column("Added", lambda one: Text(one.created_at[:10])),
 )
 
 _DELIVERIES: Sequence[Column[Delivery]] = (
     Column("ID", lambda one: Text(str(one.id)), "right"),
-    Column("Endpoint", lambda one: Text(str(one.endpoint_id)), "right"),
+    Column("To", lambda one: Text(str(one.endpoint_id)), "right"),
     Column("Order", lambda one: Text(str(one.order_id)), "right"),
     Column("Event", lambda one: Text(one.event)),
-    Column("Fired", lambda one: Text(one.created_at)),
+    Column("Fired", lambda one: Text(one.created_at[:19].replace("T", " "))),
     Column("State", lambda one: Text(one.state)),
-    Column("Attempts", lambda one: Text(str(one.attempts)), "right"),
+    Column("Tries", lambda one: Text(str(one.attempts)), "right"),
     Column("Last answer", _answer, shrinks=True),
 )
 
@@ -74,8 +74,11 @@ def add(
 
         added = endpoints.add(connection, store, url, names, secret=secret)
         refusal = targets.host_refusal(endpoints.check_url(url).host or "")
-    show(stdout(), added.secret or "")
-    show(stderr(), f"The secret of endpoint {added.id}. Copy it now: it is shown this once.")
+    if secret is None:
+        show(stdout(), added.secret or "")
+        show(stderr(), f"The secret of endpoint {added.id}. Copy it now: it is shown this once.")
+    else:
+        show(stderr(), f"Added endpoint {added.id}, with the secret that was given.")
     if refusal is not None:
         show(stderr(), f"Careful: {refusal} unless the sandbox runs with --allow-private.")
 

@@ -92,7 +92,9 @@ def sandbox_file(db: Path) -> Iterator[sqlite3.Connection]:
     """Open the sandbox's file that is there already."""
     if not db.is_file():
         # Opening it would make an empty one.
-        raise ConfigurationError(f"there is no {db}: make it with devskin sandbox --db {db}")
+        raise ConfigurationError(
+            f"there is no {db}: run devskin sandbox --db {db} first, in another terminal"
+        )
     with needing_extra("sandbox"):
         from ..sandbox import open_database
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +18,7 @@ from .options import Flag, Whole
 from .render import show, stderr, stdout
 
 if TYPE_CHECKING:
-    from ..sandbox import Endpoint, Sandbox
+    from ..sandbox import DeliveryState, Endpoint, Sandbox
 
 # The sandbox's own words, which its package can't be asked for: its libraries are an extra.
 LimiterKind = Literal[
@@ -170,10 +170,18 @@ async def run(
             secret = hooks.webhook_secret or None
             accepted = [sandbox.webhooks.accept(url, secret) for url in hooks.webhook]
             _introduce(sandbox, accepted)
+            if accepted and not data.live:
+                show(stderr(), "Nothing fires yet: --live 1 lets orders come and move on.")
             with suppress(asyncio.CancelledError):  # Ctrl-C and SIGTERM are how it ends
                 await asyncio.Event().wait()
+            hooks_told = _summary(sandbox.webhooks.counts()) if accepted else ""
     counts = sandbox.counts
-    show(stderr(), f"Stopped after {counts.requests:,} requests, {counts.refused:,} refused.")
+    told = f"Stopped after {counts.requests:,} requests, {counts.refused:,} refused"
+    show(stderr(), f"{told}{hooks_told}.")
+
+
+def _summary(sent: Mapping[DeliveryState, int]) -> str:
+    return "; webhooks: " + ", ".join(f"{count:,} {state}" for state, count in sent.items())
 
 
 def _describe(

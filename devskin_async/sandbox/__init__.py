@@ -2,7 +2,7 @@
 
 try:
     from .database import StoreInfo, list_stores, open_database
-    from .deliveries import Delivery
+    from .deliveries import Delivery, DeliveryState
     from .endpoints import Endpoint
     from .faults import Faults
     from .generate import create_store
@@ -33,6 +33,7 @@ __all__ = [
     "Counts",
     "DateTo",
     "Delivery",
+    "DeliveryState",
     "Endpoint",
     "FaultKind",
     "Faults",

@@ -303,6 +303,16 @@ def list_deliveries(
     return tuple(map(_delivery, rows))
 
 
+def count(connection: sqlite3.Connection, store_id: int) -> dict[DeliveryState, int]:
+    """Count a store's deliveries by how they stand, those that the log has lost left out."""
+    rows = connection.execute(
+        "SELECT state, count(*) FROM webhook_deliveries WHERE endpoint_id IN"
+        " (SELECT id FROM webhook_endpoints WHERE store_id = ?) GROUP BY state",
+        (store_id,),
+    )
+    return {"delivered": 0, "waiting": 0, "given up": 0, **dict(rows)}
+
+
 def _give_up_oldest(connection: sqlite3.Connection, endpoint_id: int, now: float) -> None:
     """Give up what is too much for one endpoint, and let what came behind it be due."""
     given_up = connection.execute(

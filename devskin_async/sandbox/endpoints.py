@@ -206,6 +206,11 @@ def check_url(url: str) -> URL:
     return parsed
 
 
+def shown(url: str) -> str:
+    """Give a URL as it may stand in a log: without its query, which can be a secret."""
+    return str(check_url(url).with_query(None))
+
+
 def _known(events: Iterable[str]) -> tuple[str, ...]:
     given = (events,) if isinstance(events, str) else events
     wanted = tuple(dict.fromkeys(given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -43,7 +44,10 @@ async def listen(
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise SandboxError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+            # asyncio's own text repeats the address.
+            code = error.errno or 0
+            reason = os.strerror(code) if code > 0 else error.strerror
+            raise SandboxError(f"cannot listen on {host} port {port}: {reason}") from error
     except BaseException:
         await runner.cleanup()
         raise

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from . import deliveries
+from .endpoints import shown
 from .records import SandboxError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ TRIMMED_EVERY: Final = 1000
 """After how many events and attempts the log is cut to its bounds again."""
 
 MOST_ATTEMPTS: Final = 100
+
+_UNAUTHORIZED: Final = 401
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +107,7 @@ class Sender:
         self._settings = settings
         self._running: defaultdict[int, set[int]] = defaultdict(set)
         self._woken = asyncio.Event()
+        self._failing: set[str] = set()  # URLs, told of once until something arrives
         self._taken_over = False
         self._steps = 0
         self.at_rest: asyncio.Event = asyncio.Event()
@@ -203,6 +207,7 @@ class Sender:
 
     async def _note(self, parcel: Parcel, outcome: Outcome) -> None:
         """Write an outcome down; if the database can't be written, as soon as it can."""
+        self._tell_of_failure(parcel.url, outcome)
         failures = parcel.attempts + 1
         over = outcome.error is None or outcome.final
         again = not over and failures < self._settings.attempts
@@ -218,6 +223,14 @@ class Sender:
             except (SandboxError, sqlite3.Error) as error:
                 _complain(f"note how delivery {parcel.delivery_id} went", error)
                 await asyncio.sleep(FAILED_SECONDS)
+
+    def _tell_of_failure(self, url: str, outcome: Outcome) -> None:
+        if outcome.error is None:
+            self._failing.discard(url)
+        elif url not in self._failing:
+            self._failing.add(url)
+            hint = ", is its secret the same?" if outcome.status == _UNAUTHORIZED else ""
+            _log.warning("a webhook to %s failed: %s%s", shown(url), outcome.error, hint)
 
 
 def clock() -> int:

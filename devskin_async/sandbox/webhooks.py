@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from .deliveries import Delivery
+    from .deliveries import Delivery, DeliveryState
     from .endpoints import Endpoint
     from .live import OrderChange
 
@@ -117,6 +117,10 @@ class Webhooks:
             SandboxError: The limit is not positive.
         """
         return deliveries.list_deliveries(self._connection, limit, store_id=self._store_id)
+
+    def counts(self) -> dict[DeliveryState, int]:
+        """Count the store's deliveries by how they stand."""
+        return deliveries.count(self._connection, self._store_id)
 
     async def idle(self) -> None:
         """Wait until nothing waits to be sent or is under way.

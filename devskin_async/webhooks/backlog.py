@@ -9,7 +9,7 @@ from collections import deque
 
 from attrs import frozen
 
-from .events import WebhookEvent
+from .events import WebhookEvent, label
 from .once import Once, turn_of
 
 _BUSY_SECONDS = 1.0
@@ -114,4 +114,4 @@ class Backlog:
                 # Another process is at this order, and can't tell when it has ended.
                 await asyncio.sleep(_BUSY_SECONDS)
         except Exception:  # noqa: BLE001 - whatever it is, the next one's turn has come
-            _log.exception("a handler failed on %.80r, which was acknowledged", event.event)
+            _log.exception("a handler failed on %s, which was acknowledged", label(event))

@@ -138,6 +138,12 @@ def polled(order: OrderEvent, timestamp: dt.datetime, store_id: int | None) -> W
     )
 
 
+def label(event: WebhookEvent) -> str:
+    """Say which event it is, on one line of a log: of its data, the order's id alone."""
+    of_order = f" of order {event.data.id}" if isinstance(event.data, OrderEvent) else ""
+    return f"{event.event!r:.80}{of_order} from {convert.instant(event.timestamp)}"
+
+
 def _malformed(error: DecodeError | TransportError, place: str = "") -> MalformedEventError:
     if isinstance(error, DecodeError):
         return MalformedEventError(f"${place}{error.path[1:]}", error.expected, error.received)

@@ -31,12 +31,13 @@ class Once:
         self._seen = seen
         self._turns = Turns()
 
-    async def hand(self, event: WebhookEvent, key: str | None) -> Outcome:
+    async def hand(self, event: WebhookEvent, key: str | None, *, call: bool = True) -> Outcome:
         """Have an event handled, unless it was before.
 
         Args:
             event: The event.
             key: The digest of the request; None for a polled event.
+            call: Whether to call the handlers; otherwise it is only remembered as handled.
 
         Returns:
             `handled`; `known` if it was before; `busy` if another process handles it now, or
@@ -49,24 +50,23 @@ class Once:
         turn = turn_of(event, key)
         await self._turns.take(turn)
         try:
-            begun = await self._handle(event, key, turn, told)
+            return await self._handle(event, key, turn, told, call=call)
         except BaseException:
             await self._give_up(turn)
             raise
         finally:
             self._turns.give(turn)
-        return begun
 
     async def _handle(
-        self, event: WebhookEvent, key: str | None, turn: str, told: Told | None
+        self, event: WebhookEvent, key: str | None, turn: str, told: Told | None, *, call: bool
     ) -> Outcome:
         begun = await self._seen.begin(turn, key)
         if begun != "new":
             return "known" if begun == "done" else "busy"
         news = told is None or is_news(told, await self._seen.told(told.order_id, told.store_id))
-        if news:
+        if news and call:
             await self._handlers.call(event)
-        elif event.source == "poll":
+        elif not news and event.source == "poll":
             await self._seen.give_up(turn)
             return "known"
         await self._seen.finish(turn, key, told)

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from ..errors import InvalidSignatureError, MalformedEventError, StaleEventError
 from .backlog import Backlog
-from .events import WebhookEvent, parse
+from .events import WebhookEvent, label, parse
 from .handlers import H, Handlers
 from .once import Once, Outcome
 from .replies import BUSY, FAILED, INVALID_SIGNATURE, RECEIVED, TOO_LARGE, Reply, refusal
@@ -141,7 +141,7 @@ class WebhookReceiver:
         try:
             outcome = await self._once.hand(event, key)
         except Exception:  # noqa: BLE001 - whatever it is, the sender is to try again
-            _log.exception("a handler failed on %.80r", event.event)
+            _log.exception("a handler failed on %s", label(event))
             return FAILED
         return BUSY if outcome == "busy" else RECEIVED
 
@@ -160,11 +160,12 @@ class WebhookReceiver:
         _log.info("refused: %s", reason)
         return refusal(400, reason)
 
-    async def poll(self, event: WebhookEvent) -> Outcome:
+    async def poll(self, event: WebhookEvent, *, note_only: bool = False) -> Outcome:
         """Hand a polled event to the functions, unless an event told its status: for `reconcile`.
 
         Args:
             event: The event.
+            note_only: Remember it as handled, and call no function.
 
         Returns:
             `handled`, or `known`, or `busy` where another process is at this order.
@@ -172,7 +173,7 @@ class WebhookReceiver:
         Raises:
             Exception: Whatever a handler raised.
         """
-        return await self._once.hand(event, None)
+        return await self._once.hand(event, None, call=not note_only)
 
     async def aclose(self) -> None:
         """Handle what was acknowledged; a receiver with a backlog answers 503 from then on."""

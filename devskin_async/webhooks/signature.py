@@ -56,13 +56,13 @@ def verify(body: bytes, signature: str | bytes | None, secrets: Secret | Iterabl
     return verify_keys(body, signature, as_keys(secrets))
 
 
-def as_keys(secrets: Secret | Iterable[Secret]) -> tuple[bytes, ...]:
+def as_keys(secrets: Secret | Iterable[Secret] | None) -> tuple[bytes, ...]:
     """Give secrets as the keys they stand for.
 
     Raises:
         ConfigurationError: There is none, or one is empty: anybody could sign with that.
     """
-    several = (secrets,) if isinstance(secrets, str | bytes) else tuple(secrets)
+    several = (secrets,) if isinstance(secrets, str | bytes) else tuple(secrets or ())
     try:
         keys = tuple(each.encode() if isinstance(each, str) else each for each in several)
     except UnicodeEncodeError:  # its text has the secret
@@ -77,6 +77,8 @@ def as_keys(secrets: Secret | Iterable[Secret]) -> tuple[bytes, ...]:
 
 def verify_keys(body: bytes, signature: str | bytes | None, keys: tuple[bytes, ...]) -> int:
     """Do what `verify` does, with the keys of `as_keys`."""
+    if not isinstance(body, bytes):
+        raise TypeError(f"the body must be the request's raw bytes, not {type(body).__name__}")
     if signature is None:
         raise InvalidSignatureError(f"the request has no header {HEADER}")
     # Latin-1 has a character for each byte, so that no header can fail to be read.

@@ -122,6 +122,15 @@ def test_every_switch_reaches_the_sandbox(
     ]
 
 
+def test_webhooks_without_live_traffic_are_told_to_be_none(
+    devskin: Devskin, free_port: int
+) -> None:
+    with ended_by(signal.SIGTERM, free_port):
+        ran = devskin("sandbox", f"--port={free_port}", "--webhook", "http://127.0.0.1:9/")
+    assert "Nothing fires yet: --live 1 lets orders come and move on.\n" in ran.err
+    assert ran.err.endswith("; webhooks: 0 delivered, 0 waiting, 0 given up.\n")
+
+
 @pytest.mark.parametrize(
     "name", ["LimiterKind", "QuotaHeaders", "FaultKind", "ListOrder", "DateTo"]
 )
@@ -198,7 +207,9 @@ def test_a_key_that_can_not_be_is_one_line(
 def test_a_file_that_is_not_there_is_not_made(devskin: Devskin, tmp_path: Path) -> None:
     path = tmp_path / "typo.db"
     ran = devskin("sandbox", "keys", "list", "--db", str(path))
-    told = f"devskin: there is no {path}: make it with devskin sandbox --db {path}\n"
+    told = (
+        f"devskin: there is no {path}: run devskin sandbox --db {path} first, in another terminal\n"
+    )
     assert ran == (1, "", told)
     assert not path.exists()
 

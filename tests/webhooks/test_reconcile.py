@@ -19,7 +19,8 @@ import pytest
 from devskin_async import AuthenticationError, DevSkinClient
 from devskin_async.reconcile import Reconciled, reconcile
 from devskin_async.sandbox import Sandbox, WebhookSending
-from devskin_async.webhooks import SQLiteSeen, WebhookEvent, WebhookReceiver, sign
+from devskin_async.webhooks import MemorySeen, SQLiteSeen, WebhookEvent, WebhookReceiver, sign
+from devskin_async.webhooks.seen import Begun
 from tests.export.stores import client_of, selling
 
 from .receiving import append
@@ -266,6 +267,30 @@ async def test_after_two_kills_each_orders_latest_status_was_handled_once(tmp_pa
     assert {key: told[key] for key in latest} == dict(latest)
     assert Counter(source for *_, source in lines)["poll"] == done.handled
     assert 0 < done.handled < done.orders
+
+
+class BusyOnce(MemorySeen):
+    """Has each turn taken by another process, the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: set[str] = set()
+
+    async def begin(self, turn: str, key: str | None) -> Begun:
+        if turn not in self._asked:
+            self._asked.add(turn)
+            return "busy"
+        return await super().begin(turn, key)
+
+
+async def test_an_order_that_another_process_is_at_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("devskin_async.reconcile.BUSY_SECONDS", 0)
+    receiver = WebhookReceiver(SECRET, seen=BusyOnce())
+    async with selling(orders=3, products=5, customers=3) as (_, store):
+        done = await reconcile(store, receiver, LONG_AGO)
+    assert (done.orders, done.handled) == (3, 3)
 
 
 async def test_statuses_can_be_noted_without_being_handled() -> None:

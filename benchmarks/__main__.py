@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 TAKES = {
     "decode": "15 s",
     "pages": "1.5 minutes",
+    "layers": "1 minute",
     "single": "half a minute",
     "waiters": "half a minute",
     "memory": "half a minute",

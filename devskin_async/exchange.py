@@ -160,13 +160,14 @@ async def _send_once(
     except aiohttp.ClientConnectorCertificateError as error:
         text = f"can't trust {error.host} port {error.port}: {error.certificate_error}"
     except aiohttp.ClientConnectorError as error:
-        text = f"can't connect to {error.host} port {error.port}: {_reason(error.os_error)}"
+        text = f"can't connect to {error.host} port {error.port}: {plain_reason(error.os_error)}"
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         text = str(error) or type(error).__name__
     raise _ConnectionLostError(text)
 
 
-def _reason(error: OSError) -> str:
+def plain_reason(error: OSError) -> str:
+    """Say why an address can't be used, without the address."""
     # asyncio's own text of a refused connection repeats the address. A name that is not found has
     # a negative number, and TLS numbers its errors in its own way.
     number = error.errno or 0

@@ -127,7 +127,7 @@ def log(*, db: Database, limit: Whole = 50) -> None:
         limit: How many deliveries at most.
     """
     with sandbox_file(db) as connection:
-        from ..sandbox import deliveries
+        from ..sandbox import delivery_log
 
-        found = deliveries.list_deliveries(connection, limit)
+        found = delivery_log.list_deliveries(connection, limit)
     show(stdout(), table(_DELIVERIES, found))

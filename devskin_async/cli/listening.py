@@ -22,10 +22,11 @@ from ..errors import (
     TransportError,
     WebhookError,
 )
+from ..exchange import plain_reason
 from ..webhooks import HEADER, WebhookEvent, WebhookReceiver, aiohttp_handler
 from ..webhooks.signature import Headers
 from . import events
-from .posting import Poster, plain_reason
+from .posting import Poster
 from .render import counted, printable, show, stderr, stdout, write_bytes
 
 CLOSING_SECONDS: Final = 1.0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
@@ -17,6 +15,7 @@ from yarl import URL
 
 from .._version import __version__
 from ..errors import TransportError
+from ..exchange import plain_reason
 from .render import printable
 
 _MOST_READ: Final = 4096
@@ -145,11 +144,3 @@ class Poster:
         except (aiohttp.ClientError, OSError) as error:
             reason = f"the connection broke: {str(error) or type(error).__name__}"
         raise TransportError(f"{self.name}: {reason}")
-
-
-def plain_reason(error: OSError) -> str:
-    """Say why an address can't be used."""
-    # asyncio's own text repeats the address; a name that is not found has a negative number, and
-    # TLS numbers its errors in its own way.
-    known = (error.errno or 0) > 0 and not isinstance(error, ssl.SSLError)
-    return os.strerror(error.errno or 0) if known else error.strerror or str(error)

@@ -2,7 +2,7 @@
 
 try:
     from .database import StoreInfo, list_stores, open_database
-    from .deliveries import Delivery, DeliveryState
+    from .delivery_log import Delivery, DeliveryState
     from .endpoints import Endpoint
     from .faults import Faults
     from .generate import create_store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from . import deliveries, endpoints
+from . import deliveries, delivery_log, endpoints
 from .posting import Poster
 from .records import SandboxError
 from .sending import Sender, WebhookSending, clock
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from .deliveries import Delivery, DeliveryState
+    from .delivery_log import Delivery, DeliveryState
     from .endpoints import Endpoint
     from .live import OrderChange
 
@@ -116,11 +116,11 @@ class Webhooks:
         Raises:
             SandboxError: The limit is not positive.
         """
-        return deliveries.list_deliveries(self._connection, limit, store_id=self._store_id)
+        return delivery_log.list_deliveries(self._connection, limit, store_id=self._store_id)
 
     def counts(self) -> dict[DeliveryState, int]:
         """Count the store's deliveries by how they stand."""
-        return deliveries.count(self._connection, self._store_id)
+        return delivery_log.count(self._connection, self._store_id)
 
     async def idle(self) -> None:
         """Wait until nothing waits to be sent or is under way.

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from devskin_async import sandbox as package
-from devskin_async.sandbox import Sandbox, deliveries, endpoints, open_database
+from devskin_async.sandbox import Sandbox, delivery_log, endpoints, open_database
 from tests.sandbox.receiver import Receiver, receiving
 
 from .support import Devskin, Ran, command, in_thread, until
@@ -57,7 +57,7 @@ def ended_when(condition: object) -> Iterator[None]:
 def delivered(db: str) -> set[int]:
     """The ids of the deliveries that arrived."""
     with closing(open_database(db)) as connection:
-        log = deliveries.list_deliveries(connection, 100_000)
+        log = delivery_log.list_deliveries(connection, 100_000)
     return {each.id for each in log if each.state == "delivered"}
 
 

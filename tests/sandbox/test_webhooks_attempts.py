@@ -22,6 +22,7 @@ from devskin_async.sandbox import (
     WebhookSending,
     database,
     deliveries,
+    delivery_log,
     open_database,
     sending,
 )
@@ -490,7 +491,7 @@ def test_a_file_of_the_version_without_webhooks_gets_their_tables(tmp_path: Path
     for _ in range(2):
         connection = open_database(path)
         assert connection.execute("SELECT name FROM stores").fetchall() == [("Kept",)]
-        assert deliveries.list_deliveries(connection) == ()
+        assert delivery_log.list_deliveries(connection) == ()
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
         connection.close()
 

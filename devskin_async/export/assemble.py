@@ -149,7 +149,7 @@ def put_rejected(journal: Journal, layout: Layout) -> None:
         scopes = (resource, DETAILS) if resource == "orders" and layout.details else (resource,)
         entries = [entry + b"\n" for scope in scopes for entry in journal.rejected(scope)]
         if entries:
-            write_whole(path, b"".join(entries))
+            write_whole(path, b"".join(entries), journal.folder)
         else:
             path.unlink(missing_ok=True)
 

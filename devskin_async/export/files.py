@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -75,19 +74,24 @@ def place(made: Path, path: Path) -> None:
             _place_from_elsewhere(made, target)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, work: Path) -> None:
     """Write a small file, which appears when it is whole.
+
+    Args:
+        path: Its name, in a folder that exists.
+        data: What it has.
+        work: A folder to write it in; what a kill leaves there is its owner's to clear.
 
     Raises:
         OSError: It can't be written; `filename` is `path`.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    made = work / path.name
     try:
         with naming(path):
-            part.write_bytes(data)
-        place(part, path)
+            made.write_bytes(data)
+        place(made, path)
     finally:
-        part.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -116,7 +120,8 @@ def _target(path: Path) -> Path:
 
 
 def _place_from_elsewhere(made: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    # Always the same name: what a kill leaves is written over by whoever goes on.
+    part = target.with_name(f".{target.name}.part")
     try:
         shutil.copyfile(made, part)
         sync(part)

@@ -187,14 +187,19 @@ def check_folder(folder: Path) -> None:
             raise ConfigurationError(f"{error}: move it away, or give another folder") from None
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: Manifest, work: Path) -> None:
     """Write an export's manifest into its folder.
+
+    Args:
+        folder: The export's folder.
+        manifest: What to write.
+        work: A folder to write it in, before it is put in place.
 
     Raises:
         OSError: It can't be written.
     """
     encoded = msgspec.json.encode(manifest)
-    write_whole(folder / NAME, msgspec.json.format(encoded, indent=1) + b"\n")
+    write_whole(folder / NAME, msgspec.json.format(encoded, indent=1) + b"\n", work)
 
 
 def known_before(folder: Path, manifest: Manifest, *, merged: bool) -> Manifest:

@@ -266,5 +266,5 @@ def _put_in_place(
     # Who is killed in between leaves files that are newer than the manifest, and knows them again.
     stage.journal.keep([], {PLACING: msgspec.json.encode(files)})
     put_in_place(stage.journal, files, out)
-    write_manifest(out, manifest)
+    write_manifest(out, manifest, stage.journal.folder)
     stage.journal.remove()

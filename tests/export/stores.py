@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,8 +37,10 @@ async def client_of(
 
 @asynccontextmanager
 async def selling(**options: Any) -> AsyncIterator[tuple[Sandbox, DevSkinClient]]:
-    """A sandbox without a limit, and a client of it."""
-    async with Sandbox(limiter="none", **options) as box, client_of(box) as store:
+    """A sandbox without a limit whose day lasts, and a client of it."""
+    today = dt.datetime.now(dt.UTC).date()
+    shop = {"limiter": "none", "today": today, **options}
+    async with Sandbox(**shop) as box, client_of(box) as store:
         yield box, store
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +35,13 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """A folder on another file system."""
     shared = Path("/dev/shm")
@@ -39,6 +49,26 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("there is no other file system")
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         yield Path(folder)
+
+
+def killed_in(function: str, call: str) -> None:
+    """Make a call in a process that is killed as soon as a function was called."""
+    words = f"""
+import os, shutil, signal
+from pathlib import Path
+from devskin_async.export import files
+
+called = {function}
+
+def last(*args):
+    called(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+{function} = last
+{call}
+"""
+    ended = subprocess.run([sys.executable, "-c", words], check=False)
+    assert ended.returncode == -signal.SIGKILL
 
 
 def names(folder: Path) -> list[str]:
@@ -150,26 +180,46 @@ def test_another_file_system_that_is_full_leaves_what_stood_there(
     assert made.exists()
 
 
-def test_a_small_file_appears_whole(out: Path) -> None:
-    write_whole(out / "a.json", b"1")
-    write_whole(out / "a.json", b"22")
+def test_what_a_kill_leaves_on_another_file_system_is_written_over(
+    made: Path, elsewhere: Path
+) -> None:
+    path = elsewhere / "orders.jsonl"
+    killed_in("shutil.copyfile", f"files.place(Path({str(made)!r}), Path({str(path)!r}))")
+    (left,) = elsewhere.iterdir()
+    left.write_text("half of it")
+    place(made, path)
+    assert path.read_text() == "new"
+    assert names(elsewhere) == ["orders.jsonl"]
+
+
+def test_a_small_file_appears_whole(out: Path, work: Path) -> None:
+    write_whole(out / "a.json", b"1", work)
+    write_whole(out / "a.json", b"22", work)
     assert (out / "a.json").read_bytes() == b"22"
-    assert names(out) == ["a.json"]
+    assert (names(out), names(work)) == (["a.json"], [])
+
+
+def test_a_small_file_that_a_kill_leaves_is_in_the_folder_it_was_written_in(
+    out: Path, work: Path
+) -> None:
+    path = out / "a.json"
+    killed_in("files.sync", f"files.write_whole(Path({str(path)!r}), b'1', Path({str(work)!r}))")
+    assert (names(out), names(work)) == ([], ["a.json"])
 
 
 def test_a_small_file_that_cannot_be_written_leaves_what_stood_there(
-    out: Path, monkeypatch: pytest.MonkeyPatch
+    out: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    write_whole(out / "a.json", b"1")
+    write_whole(out / "a.json", b"1", work)
     monkeypatch.setattr("devskin_async.export.files.sync", full)
     with pytest.raises(OSError, match="No space left") as caught:
-        write_whole(out / "a.json", b"22")
+        write_whole(out / "a.json", b"22", work)
     assert caught.value.filename == str(out / "a.json")
     assert (out / "a.json").read_bytes() == b"1"
-    assert names(out) == ["a.json"]
+    assert (names(out), names(work)) == (["a.json"], [])
 
 
 def test_a_file_is_told_by_its_digest(made: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,13 @@ def manifest(*files: MadeFile, **resources: Certificate) -> Manifest:
     )
 
 
+def write(folder: Path, written: Manifest) -> None:
+    with tempfile.TemporaryDirectory() as work:
+        write_manifest(folder, written, Path(work))
+
+
 def put(folder: Path, before: Manifest) -> None:
-    write_manifest(folder, before)
+    write(folder, before)
     for each in before.files:
         (folder / each.name).touch()
 
@@ -78,13 +84,13 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
         orders=evolve(sliced, since=FIRST, gone=1, status="paid", inclusive=False),
         products=certificate(),
     )
-    write_manifest(tmp_path, written)
+    write(tmp_path, written)
     assert read_manifest(tmp_path) == written
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
 def test_a_manifest_is_text_for_people_too(tmp_path: Path) -> None:
-    write_manifest(tmp_path, manifest(file("orders.jsonl", orders=3), orders=certificate()))
+    write(tmp_path, manifest(file("orders.jsonl", orders=3), orders=certificate()))
     text = (tmp_path / NAME).read_text()
     assert text.endswith("}\n")
     assert '\n "format": "jsonl"' in text
@@ -110,7 +116,7 @@ def test_a_folder_without_a_manifest_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_manifest_is_named(tmp_path: Path, text: bytes | None) -> None:
-    write_manifest(tmp_path, manifest(orders=certificate()))
+    write(tmp_path, manifest(orders=certificate()))
     path = tmp_path / NAME
     if text is None:
         text = path.read_bytes().replace(b'"version": 1', b'"version": 2')
@@ -128,7 +134,7 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_a_field_of_a_later_version_does_no_harm(tmp_path: Path) -> None:
     written = manifest(orders=certificate())
-    write_manifest(tmp_path, written)
+    write(tmp_path, written)
     path = tmp_path / NAME
     path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 1, "new": [1]'))
     assert read_manifest(tmp_path) == written
@@ -137,7 +143,7 @@ def test_a_field_of_a_later_version_does_no_harm(tmp_path: Path) -> None:
 def test_a_manifest_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     with pytest.raises(IsADirectoryError) as caught:
-        write_manifest(tmp_path, manifest())
+        write(tmp_path, manifest())
     assert caught.value.filename == str(tmp_path / NAME)
 
 

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from msgspec import Raw
 
 from .. import convert
+from ..convert import Loader
 from ..errors import DecodeError
 from ..records import (
     Customer,
@@ -33,12 +34,6 @@ T = TypeVar("T")
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 MAX_INTEGER = 2**63 - 1
-
-# Named once: each subscription of a class is a look-up in typing's cache.
-_ORDERS = Page[OrderSummary]
-_PRODUCTS = Page[Product]
-_CUSTOMERS = Page[Customer]
-_RAW_ROWS = Page[Raw]
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -80,6 +75,18 @@ class RawFigures:
     figures: Raw
 
 
+_OVERVIEW = Loader(Envelope[Overview])
+_REVENUE = Loader(Envelope[Revenue])
+_ORDER = Loader(Envelope[OrderData])
+_ORDERS = Loader(Envelope[Page[OrderSummary]])
+_PRODUCTS = Loader(Envelope[Page[Product]])
+_CUSTOMERS = Loader(Envelope[Page[Customer]])
+_RAW_ORDER = Loader(Envelope[RawOrderData])
+_RAW_REVENUE = Loader(Envelope[RawRevenue])
+_RAW_DATA = Loader(Envelope[Raw])
+_RAW_ROWS = Loader(Envelope[Page[Raw]])
+
+
 @frozen
 class Call(Generic[T]):
     """One read of the API.
@@ -111,7 +118,7 @@ class Call(Generic[T]):
 
 def overview() -> Call[Overview]:
     """Make the call for the store's key figures."""
-    return Call("/analytics/overview", (), partial(_loads, Overview))
+    return Call("/analytics/overview", (), _OVERVIEW.loads)
 
 
 def revenue(period: Period | str = Period.MONTH) -> Call[Revenue]:
@@ -188,7 +195,7 @@ def raw_order(order_id: int) -> Call[RawOrderData]:
         ValueError: `order_id` is not a positive integer.
     """
     asked = order(order_id)
-    return Call(asked.path, asked.query, partial(_loads, RawOrderData), "raw")
+    return Call(asked.path, asked.query, _RAW_ORDER.loads, "raw")
 
 
 def raw_revenue(period: Period | str = Period.MONTH) -> Call[RawRevenue]:
@@ -230,36 +237,32 @@ def positive(name: str, value: object) -> int:
     raise ValueError(f"{name} must be a positive integer, not {value!r}")
 
 
-def _loads(cls: type[T], body: bytes) -> Envelope[T]:
-    return convert.loads(body, Envelope[cls])  # type: ignore[valid-type]  # made at run time
-
-
-def _loads_page(cls: type[Page[T]], asked: int, body: bytes) -> Envelope[Page[T]]:
-    envelope = _loads(cls, body)
+def _loads_page(pages: Loader[Envelope[Page[T]]], asked: int, body: bytes) -> Envelope[Page[T]]:
+    envelope = pages.loads(body)
     _check_echo("$.data.page", asked, envelope.data.page)
     return envelope
 
 
 def _loads_series(asked: str, body: bytes) -> Envelope[Revenue]:
-    envelope = _loads(Revenue, body)
+    envelope = _REVENUE.loads(body)
     _check_echo("$.data.period", asked, envelope.data.period)
     return envelope
 
 
 def _loads_raw_series(asked: str, body: bytes) -> Envelope[RawRevenue]:
-    envelope = _loads(RawRevenue, body)
+    envelope = _RAW_REVENUE.loads(body)
     _check_echo("$.data.period", asked, envelope.data.period)
     return envelope
 
 
 def _loads_order(asked: int, body: bytes) -> Envelope[Order]:
-    envelope = _loads(OrderData, body)
+    envelope = _ORDER.loads(body)
     _check_echo("$.data.order.id", asked, envelope.data.order.id)
     return Envelope(envelope.success, envelope.data.order)
 
 
 def _loads_raw_figures(body: bytes) -> Envelope[RawFigures]:
-    envelope = _loads(Raw, body)
+    envelope = _RAW_DATA.loads(body)
     return Envelope(envelope.success, RawFigures(envelope.data))
 
 

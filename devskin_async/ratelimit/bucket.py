@@ -23,25 +23,24 @@ class Bucket:
     def __init__(self, shaper: Shaper) -> None:
         self._shaper = shaper
         self._shape = shaper.shape
-        self._emptied = shaper.emptied
         self._limiter = _limiter(self._shape)
         self._spare = 0
 
     def has_token(self) -> bool:
         """Say whether `draw` would give a token at once."""
-        if self._is_outdated():
+        if self._shape is not self._shaper.shape:
             return False
         return self._spare > 0 or self._limiter.has_capacity()
 
     def draw(self) -> Awaitable[None]:
         """Take a token, when awaited; where `has_token`, without giving way to anyone."""
-        if self._spare or self._is_outdated():
+        if self._spare or self._shape is not self._shaper.shape:
             return self._draw_anew()
         return self._limiter.acquire()
 
     async def _draw_anew(self) -> None:
-        if self._is_outdated():
-            self._shape, self._emptied = self._shaper.shape, self._shaper.emptied
+        if self._shape is not self._shaper.shape:
+            self._shape = self._shaper.shape
             self._limiter = _limiter(self._shape)
             self._spare = 0
             await self._limiter.acquire(self._shape.burst)  # it begins empty, at once
@@ -66,9 +65,6 @@ class Bucket:
             else:
                 high = middle
         return low + self._spare
-
-    def _is_outdated(self) -> bool:
-        return self._shape is not self._shaper.shape or self._emptied != self._shaper.emptied
 
 
 def _limiter(shape: Shape) -> AsyncLimiter:

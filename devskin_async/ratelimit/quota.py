@@ -52,10 +52,11 @@ def quota_told(headers: Mapping[str, str], at: dt.datetime) -> tuple[int | None,
         Both, or None and None where the headers do not tell both.
     """
     for remaining_name, reset_name in _PAIRS:
-        remaining = _number(headers.get(remaining_name))
-        reset = _number(headers.get(reset_name))
-        if remaining is not None and reset is not None:
-            return int(remaining), _seconds_until(reset, at)
+        if remaining_name in headers:
+            remaining = _number(headers[remaining_name])
+            reset = _number(headers.get(reset_name))
+            if remaining is not None and reset is not None:
+                return int(remaining), _seconds_until(reset, at)
     policies = headers.get("RateLimit")
     if policies is None:
         return None, None

@@ -81,8 +81,13 @@ class Scheduler:
         Returns:
             Whether it is a probe, which goes alone until it is answered.
         """
-        free = self._answers_at_once and self._may_go() and not self._anybody_waits()
-        if free and self._bucket.has_token() and self._store.take(lane, contested=False) == 0:
+        if (
+            self._answers_at_once
+            and self._may_go(asyncio.get_running_loop().time())
+            and not self._anybody_waits()
+            and self._bucket.has_token()
+            and self._store.take(lane, contested=False) == 0
+        ):
             await self._bucket.draw()
             probe = self._go()
         else:
@@ -192,7 +197,7 @@ class Scheduler:
     async def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._anybody_waits():
             self._changed.clear()  # what changes while a store is asked must not be missed
-            if not self._may_go():
+            if not self._may_go(loop.time()):
                 await self._until_changed(self._quota.wait(loop.time()) or math.inf)
                 continue
             lane, wait = await self._take_for_somebody()
@@ -226,11 +231,9 @@ class Scheduler:
         self._probe_out = self._shaper.probing
         return self._probe_out
 
-    def _may_go(self) -> bool:
+    def _may_go(self, now: float) -> bool:
         """Say whether anything may go, the window aside: one probe at a time, and quota left."""
-        if self._probe_out:
-            return False
-        return self._quota.wait(asyncio.get_running_loop().time()) <= 0
+        return not self._probe_out and self._quota.wait(now) <= 0
 
     def _is_contested(self, lane: Lane) -> bool:
         return self._waits(Lane.BULK if lane is Lane.INTERACTIVE else Lane.INTERACTIVE)

@@ -40,6 +40,11 @@ class Shaper:
 
     Args:
         limit: The budget; its burst and rate are the shape to begin with and to return to.
+
+    Attributes:
+        shape: The shape that the bucket should have; another object, though equal, is a bucket
+            that begins empty.
+        probing: Whether one request goes alone, until it is answered.
     """
 
     def __init__(self, limit: RateLimit) -> None:
@@ -50,7 +55,6 @@ class Shaper:
         )
         self.shape: Shape = self._usual
         self.probing: bool = False
-        self.emptied: int = 0
         self._accepted: deque[float] = deque()
         self._lesson_at = -math.inf
         self._pause = 0.0
@@ -65,16 +69,18 @@ class Shaper:
             now: The present, in seconds.
             granted_at: When the request got its slot.
         """
-        self._accepted.append(now)
-        while self._accepted[0] <= now - 2 * self._per:
-            self._accepted.popleft()
+        accepted, long_ago = self._accepted, now - 2 * self._per
+        accepted.append(now)
+        while accepted[0] <= long_ago:
+            accepted.popleft()
         if granted_at >= self._lesson_at:
-            if self.probing and self.shape != self._usual:
-                self.emptied += 1
+            if self.probing and self.shape is not self._usual:
+                self.shape = self.shape._replace()
             self.probing = False
             self._pause = 0.0
             self._accepted_since_lesson = True
-        self._recover(now)
+        if self.shape is not self._usual:
+            self._recover(now)
 
     def refused(self, now: float, granted_at: float) -> float | None:
         """Note that a request was answered with 429.
@@ -113,7 +119,7 @@ class Shaper:
         self._changed_at = now
 
     def _recover(self, now: float) -> None:
-        if self.shape == self._usual or now < self._changed_at + self._recovery * self._per:
+        if now < self._changed_at + self._recovery * self._per:
             return
         self._changed_at = now
         if self.shape.rate < self._cautious.rate:

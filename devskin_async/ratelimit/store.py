@@ -64,13 +64,10 @@ class MemoryStore:
         now = asyncio.get_running_loop().time()
         if now < self._paused_until:
             return self._paused_until - now
-        opens = self._window.next_room(lane, now, contested=contested)
-        if opens is None:
-            return math.inf
-        if opens <= now:
-            self._window.take(lane, now)
+        if self._window.take_if_room(lane, now, contested=contested):
             return 0.0
-        return opens - now
+        opens = self._window.next_room(lane, now, contested=contested)
+        return math.inf if opens is None else opens - now
 
     def answered(self, lane: Lane) -> None:
         """Give a slot back whose request is over; see `SlotStore.answered`."""

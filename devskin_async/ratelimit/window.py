@@ -32,10 +32,6 @@ class _Use:
     in_flight: int = 0
     frees_at: deque[float] = field(factory=deque)
 
-    @property
-    def held(self) -> int:
-        return self.in_flight + len(self.frees_at)
-
 
 class Window:
     """The slots of a limit of `requests` in every `per` seconds.
@@ -81,7 +77,8 @@ class Window:
             contested: Whether the other lane has requests waiting.
         """
         free = self.available(now)
-        return min(free, self._most[lane, contested] - self._uses[lane].held)
+        own = self._uses[lane]
+        return min(free, self._most[lane, contested] - own.in_flight - len(own.frees_at))
 
     def next_room(self, lane: Lane, now: float, *, contested: bool) -> float | None:
         """Say when a lane may take a slot: `now` or later, or None where an answer must come first.
@@ -94,10 +91,17 @@ class Window:
         if self.room(lane, now, contested=contested) > 0:
             return now
         own = self._uses[lane]
-        capped = own.held >= self._most[lane, contested]
+        capped = own.in_flight + len(own.frees_at) >= self._most[lane, contested]
         uses = (own,) if capped else self._uses.values()
         heads = [use.frees_at[0] for use in uses if use.frees_at]
         return min(heads) if heads else None
+
+    def take_if_room(self, lane: Lane, now: float, *, contested: bool) -> bool:
+        """Take a free slot for a request that goes at `now`, if the lane may; see `room`."""
+        if self.room(lane, now, contested=contested) <= 0:
+            return False
+        self._uses[lane].in_flight += 1
+        return True
 
     def take(self, lane: Lane, now: float) -> None:
         """Take a free slot for a request that goes at `now`."""

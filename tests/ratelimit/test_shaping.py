@@ -123,7 +123,10 @@ def test_a_rate_that_was_lowered_recovers_before_the_burst_and_after_twice_as_lo
 def test_a_shaped_flow_begins_with_an_empty_bucket_after_each_pause() -> None:
     made = shaper(accepted_at=0)
     made.refused(1, granted_at=0.5)
+    cautious = made.shape
     made.accepted(4, granted_at=3.9)
-    assert made.emptied == 1
+    emptied = made.shape
+    assert emptied is not cautious
+    assert emptied == cautious
     made.accepted(5, granted_at=4.9)
-    assert made.emptied == 1
+    assert made.shape is emptied

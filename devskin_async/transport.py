@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable
-from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import stamina
-from attrs import define, field
 
 from .errors import (
     APIError,
@@ -18,10 +16,10 @@ from .errors import (
     TransportError,
 )
 from .exchange import Exchange
+from .inflight import Flight, Hold, Key
 from .options import Deadline, Queueing, Retry
-from .protocol import Call, may_retry, told
+from .protocol import Call, may_retry, succeeded, told
 from .ratelimit import (
-    Lane,
     OnEvent,
     RateLimit,
     Retried,
@@ -31,8 +29,6 @@ from .ratelimit import (
 from .timing import Timing, remember
 
 T = TypeVar("T")
-
-_Key: TypeAlias = tuple[str, str, Lane]
 
 
 class Transport:
@@ -59,7 +55,7 @@ class Transport:
         self._scheduler: Scheduler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._shared: dict[_Key, _Shared] = {}
+        self._flights: dict[Key, Flight[Any]] = {}
 
     @property
     def scheduler(self) -> Scheduler:
@@ -84,12 +80,22 @@ class Transport:
             DecodeError: The answer is not what the reference describes.
             ConfigurationError: The client is closed, or belongs to another event loop.
         """
-        if queueing.deadline is None:
-            return await self.start(call, queueing)
-        return await self._send_in_time(call, queueing, queueing.deadline)
+        if queueing.deadline is not None:
+            return await self._send_in_time(call, queueing, queueing.deadline)
+        loop = self._usable_loop()
+        self._check_wait(call, queueing, loop)
+        return await self._share(call, queueing, loop).answer()
 
-    def start(self, call: Call[T], queueing: Queueing) -> asyncio.Future[T]:
+    def start(
+        self, call: Call[T], queueing: Queueing, hold: Hold | None = None
+    ) -> asyncio.Future[T]:
         """Send a call without waiting for its answer; see `send`, which raises the same.
+
+        Args:
+            call: What to read.
+            queueing: How it waits for its turn, and for how long.
+            hold: Asked when an answer has come; what it gives is awaited before the answer is
+                read, unless somebody else wants it too.
 
         Returns:
             The answer. To cancel it gives the call up; who shares it keeps theirs.
@@ -97,25 +103,27 @@ class Transport:
         if queueing.deadline is not None:
             return asyncio.ensure_future(self._send_in_time(call, queueing, queueing.deadline))
         loop = self._usable_loop()
-        self._check_wait(call, queueing, loop.time())
-        return self._join(self._share(call, queueing), loop)
+        self._check_wait(call, queueing, loop)
+        flight = self._share(call, queueing, loop, hold)
+        waiter = flight.join()
+        waiter.add_done_callback(flight.leave)
+        return waiter
 
     async def _send_in_time(self, call: Call[T], queueing: Queueing, deadline: Deadline) -> T:
         loop = self._usable_loop()
         if deadline.at <= loop.time():
             raise _missed(call, deadline, None)
-        self._check_wait(call, queueing, loop.time())
-        shared = self._share(call, queueing)
+        self._check_wait(call, queueing, loop)
+        flight = self._share(call, queueing, loop)
         try:
             async with asyncio.timeout_at(deadline.at) as timeout:
-                shared.timeouts.add(timeout)
-                answer: T = await self._join(shared, loop)
-                return answer
+                flight.timeouts.add(timeout)
+                return await flight.answer()
         except TimeoutError:
             pass
         finally:
-            shared.timeouts.discard(timeout)
-        raise _missed(call, deadline, shared)
+            flight.timeouts.discard(timeout)
+        raise _missed(call, deadline, flight)
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close the session, unless it is the caller's.
@@ -126,11 +134,12 @@ class Transport:
         if self._loop not in (None, asyncio.get_running_loop()) and not self._loop.is_closed():
             raise ConfigurationError("close this client in the event loop in which it is used")
         self._closed = True
-        tasks = [shared.task for shared in self._shared.values()]
-        for task in tasks:
-            task.cancel()
+        flights = tuple(self._flights.values())
+        for flight in flights:
+            flight.task.cancel()
+            flight.crash(ConfigurationError(f"{flight.call}: the client was closed meanwhile"))
         try:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
         finally:
             if self._scheduler is not None and self._on_event is not None:
                 self._scheduler.listeners.discard(self._on_event)
@@ -149,78 +158,67 @@ class Transport:
         self.exchange.check_open()
         return loop
 
-    def _check_wait(self, call: Call[T], queueing: Queueing, now: float) -> None:
+    def _check_wait(
+        self, call: Call[T], queueing: Queueing, loop: asyncio.AbstractEventLoop
+    ) -> None:
         """Refuse at once what would wait too long; what is under way waits no more."""
         deadline, max_wait = queueing.deadline, queueing.max_wait
         if deadline is None and max_wait is None:
             return
-        shared = self._shared.get(_key(call, queueing))
-        if shared is not None and shared.sent:
+        flight = self._flights.get(_key(call, queueing))
+        if flight is not None and flight.sent:
             return
         wait = self.scheduler.forecast(1, queueing.lane)
         if max_wait is not None and wait > max_wait:
             bound = f"max_wait of {max_wait:g} s"
-        elif deadline is not None and now + wait > deadline.at:
+        elif deadline is not None and loop.time() + wait > deadline.at:
             bound = f"deadline of {deadline.seconds:g} s"
         else:
             return
         told = f"{call}: would wait {wait:.1f} s for the rate limit, over the {bound}"
         raise BudgetExceededError(f"{told}; nothing was sent", wait)
 
-    def _share(self, call: Call[T], queueing: Queueing) -> _Shared:
+    def _share(
+        self,
+        call: Call[T],
+        queueing: Queueing,
+        loop: asyncio.AbstractEventLoop,
+        hold: Hold | None = None,
+    ) -> Flight[T]:
         key = _key(call, queueing)
-        shared = self._shared.get(key)
-        if shared is None:
-            shared = self._shared[key] = _Shared(key)
-            shared.task = asyncio.create_task(self._attempts(call, shared, queueing))
-            shared.task.add_done_callback(partial(self._deliver, call, shared))
-        return shared
+        flight: Flight[T] | None = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = Flight(call, key, self._flights, hold)
+            flight.task = loop.create_task(self._fly(flight, queueing))
+        else:
+            flight.hurry()
+        return flight
 
-    def _join(self, shared: _Shared, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
-        """Give one caller's own future of a shared answer, which it may cancel."""
-        waiter: asyncio.Future[Any] = loop.create_future()
-        shared.waiters[waiter] = None
-        waiter.add_done_callback(partial(self._leave, shared))
-        return waiter
-
-    def _leave(self, shared: _Shared, waiter: asyncio.Future[Any]) -> None:
-        shared.waiters.pop(waiter, None)
-        if not shared.waiters:
-            self._forget(shared)
-            shared.task.cancel()
-
-    def _deliver(self, call: Call[T], shared: _Shared, task: asyncio.Task[T]) -> None:
-        self._forget(shared)
-        error = None if task.cancelled() else task.exception()
-        if task.cancelled() and self._closed:
-            error = ConfigurationError(f"{call}: the client was closed meanwhile")
-        for waiter in shared.waiters:
-            if waiter.done():
-                continue
-            if error is not None:
-                waiter.set_exception(error)
-            elif task.cancelled():
-                waiter.cancel()
-            else:
-                waiter.set_result(task.result())
-
-    def _forget(self, shared: _Shared) -> None:
-        if self._shared.get(shared.key) is shared:
-            del self._shared[shared.key]
-
-    async def _attempts(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
+    async def _fly(self, flight: Flight[T], queueing: Queueing) -> None:
         try:
-            return await self._attempt(call, shared, queueing)
-        except DevSkinError as error:
-            if not may_retry(error):
+            try:
+                result = await self._attempt(flight, queueing)
+            except DevSkinError as error:
+                if not may_retry(error):
+                    raise
+                result = await self._attempt_again(flight, queueing, error)
+        except asyncio.CancelledError:
+            flight.crash(None)
+            raise
+        except BaseException as error:
+            flight.crash(error)
+            if not isinstance(error, Exception):
                 raise
-            first = error
+        else:
+            flight.land(result)
+
+    async def _attempt_again(self, flight: Flight[T], queueing: Queueing, first: DevSkinError) -> T:
         # Most calls never come here: stamina's context costs more than the whole budget does.
         async for attempt in self._stamina():
             with attempt:
                 if attempt.num == 1:
                     raise first
-                return await self._attempt(call, shared, queueing)
+                return await self._attempt(flight, queueing)
         raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
 
     def _stamina(self) -> AsyncIterable[stamina.Attempt]:
@@ -234,71 +232,51 @@ class Transport:
             wait_jitter=retry.wait_jitter,
         )
 
-    async def _attempt(self, call: Call[T], shared: _Shared, queueing: Queueing) -> T:
+    async def _attempt(self, flight: Flight[T], queueing: Queueing) -> T:
+        call = flight.call
         try:
             async with self.scheduler.slot(queueing.lane, queueing.job) as slot:
-                shared.sent += 1
-                shared.queued += slot.queued
+                flight.sent += 1
+                flight.queued += slot.queued
                 answer = await self.exchange.send(call)
                 slot.answered(told(answer))
+            if flight.hold is not None and succeeded(answer.status):
+                await flight.held()
             result = self.exchange.read(call, answer)
         except DevSkinError as error:
-            shared.failure = error
-            remember(error, Timing(shared.queued, shared.sent))
-            if may_retry(error) and shared.sent < self._retry.attempts:
+            flight.failure = error
+            remember(error, Timing(flight.queued, flight.sent))
+            if may_retry(error) and flight.sent < self._retry.attempts:
                 self.scheduler.tell(
-                    Retried(request=str(call), attempt=shared.sent, reason=str(error))
+                    Retried(request=str(call), attempt=flight.sent, reason=str(error))
                 )
-                self._release_hopeless(shared, error)
+                self._release_hopeless(flight, error)
             raise
-        remember(result, Timing(shared.queued, shared.sent))
+        remember(result, Timing(flight.queued, flight.sent))
         return result
 
-    def _release_hopeless(self, shared: _Shared, error: DevSkinError) -> None:
+    def _release_hopeless(self, flight: Flight[T], error: DevSkinError) -> None:
         """Let those go whose deadline comes before the next attempt can."""
         asked = error.retry_after if isinstance(error, APIError) else None
         wait = max(asked or 0.0, self.scheduler.budget().paused_for)
         now = asyncio.get_running_loop().time()
-        for timeout in shared.timeouts:
+        for timeout in flight.timeouts:
             at = timeout.when()
             if at is not None and now < at < now + wait:
                 timeout.reschedule(now)
 
 
-@define(eq=False)
-class _Shared:
-    """A call under way.
-
-    Args:
-        key: What is read, how, and in which lane: an interactive call does not wait for bulk work.
-        task: Its attempts.
-        waiters: The callers who wait for it; the last to give up cancels it.
-        sent: How often it was sent.
-        queued: Seconds that it waited for the rate limit.
-        failure: What the last attempt failed with.
-        timeouts: The deadlines of those who wait for it.
-    """
-
-    key: _Key
-    task: asyncio.Task[Any] = field(init=False)
-    waiters: dict[asyncio.Future[Any], None] = field(factory=dict)  # in the order they came in
-    sent: int = 0
-    queued: float = 0.0
-    failure: DevSkinError | None = None
-    timeouts: set[asyncio.Timeout] = field(factory=set)
-
-
-def _key(call: Call[T], queueing: Queueing) -> _Key:
+def _key(call: Call[T], queueing: Queueing) -> Key:
     return (call.target, call.reads, queueing.lane)
 
 
-def _missed(call: Call[T], deadline: Deadline, shared: _Shared | None) -> TransportError:
+def _missed(call: Call[T], deadline: Deadline, flight: Flight[T] | None) -> TransportError:
     seconds = f"the deadline of {deadline.seconds:g} s"
-    if shared is None or not shared.sent:
+    if flight is None or not flight.sent:
         return TransportError(f"{call}: {seconds} passed before its turn came; nothing was sent")
     if asyncio.get_running_loop().time() < deadline.at:
-        return TransportError(f"{call}: can't be tried again within {seconds}: {shared.failure}")
-    so_far = f" (attempt {shared.sent}; before: {shared.failure})" if shared.failure else ""
+        return TransportError(f"{call}: can't be tried again within {seconds}: {flight.failure}")
+    so_far = f" (attempt {flight.sent}; before: {flight.failure})" if flight.failure else ""
     return TransportError(f"{call}: no answer within {seconds}{so_far}")
 
 

@@ -17,7 +17,7 @@ LAYERS = (
     ("_version", "errors", "records", "timing"),
     ("convert", "ratelimit"),
     ("protocol", "webhooks"),
-    ("exchange", "options", "sandbox"),
+    ("exchange", "inflight", "options", "sandbox"),
     ("transport",),
     ("paging",),
     ("resources",),

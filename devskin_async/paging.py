@@ -19,13 +19,14 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from itertools import islice
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
 from .protocol import page_count
 from .records import Page
 
 A = TypeVar("A")
 T = TypeVar("T")
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -105,17 +106,35 @@ class Ordered(Generic[A, T]):
         fetch: What to call.
         arguments: Taken one by one, as calls are started.
         concurrency: How many calls are in flight, or done and not taken yet, at the most.
+        finish: Makes a result of what a call gave, when its turn has come; None gives it as it is.
     """
 
+    @overload
     def __init__(
         self, fetch: Callable[[A], Awaitable[T]], arguments: Iterable[A], concurrency: int
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        fetch: Callable[[A], Awaitable[R]],
+        arguments: Iterable[A],
+        concurrency: int,
+        finish: Callable[[R], Awaitable[T]],
+    ) -> None: ...
+    def __init__(
+        self,
+        fetch: Callable[[A], Awaitable[Any]],
+        arguments: Iterable[A],
+        concurrency: int,
+        finish: Callable[[Any], Awaitable[T]] | None = None,
     ) -> None:
         self._fetch = fetch
+        self._finish = finish
         self._rest = iter(arguments)
         self._concurrency = concurrency
-        self._under_way: deque[asyncio.Future[T]] = deque()
+        self._under_way: deque[asyncio.Future[Any]] = deque()
         self._failure: BaseException | None = None
-        self._awaited: asyncio.Future[T] | None = None
+        self._awaited: asyncio.Future[Any] | None = None
         self._wakeup: asyncio.Future[None] | None = None
 
     def __aiter__(self) -> Self:
@@ -149,14 +168,15 @@ class Ordered(Generic[A, T]):
             self._awaited = None  # what was delivered is not held
         if self._failure is not None:
             raise self._failure
-        return self._under_way.popleft().result()
+        result: Any = self._under_way.popleft().result()
+        return result if self._finish is None else await self._finish(result)
 
     def _start(self, argument: A) -> None:
         call = asyncio.ensure_future(self._fetch(argument))
         call.add_done_callback(self._note)
         self._under_way.append(call)
 
-    def _note(self, call: asyncio.Future[T]) -> None:
+    def _note(self, call: asyncio.Future[Any]) -> None:
         error = None if call.cancelled() else call.exception()
         if self._failure is None:
             self._failure = error
@@ -174,12 +194,30 @@ class Pages(Generic[T]):
     Args:
         fetch_page: Fetches the page of a number, from 1.
         concurrency: How many pages are in flight or held at the most.
+        finish: Makes a page of what was fetched, as often as asked; None is for pages as they are.
     """
 
-    def __init__(self, fetch_page: Callable[[int], Awaitable[Page[T]]], concurrency: int) -> None:
+    @overload
+    def __init__(
+        self, fetch_page: Callable[[int], Awaitable[Page[T]]], concurrency: int
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        fetch_page: Callable[[int], Awaitable[R]],
+        concurrency: int,
+        finish: Callable[[R], Awaitable[Page[T]]],
+    ) -> None: ...
+    def __init__(
+        self,
+        fetch_page: Callable[[int], Awaitable[Any]],
+        concurrency: int,
+        finish: Callable[[Any], Awaitable[Page[T]]] | None = None,
+    ) -> None:
         self._fetch_page = fetch_page
         self._concurrency = concurrency
-        self._first: Page[T] | None = None
+        self._finish = _given if finish is None else finish
+        self._first: Any = None
         self._ordered: Ordered[int, Page[T]] | None = None
 
     def __aiter__(self) -> Self:
@@ -188,8 +226,9 @@ class Pages(Generic[T]):
     async def __anext__(self) -> Page[T]:
         if self._ordered is None:
             self._first = await self._fetch_page(1)
-            numbers = range(1, page_count(self._first.total, self._first.limit) + 1)
-            self._ordered = Ordered(self._fetch, numbers, self._concurrency)
+            first = await self._finish(self._first)
+            numbers = range(1, page_count(first.total, first.limit) + 1)
+            self._ordered = Ordered(self._fetch, numbers, self._concurrency, self._finish)
         page = await anext(self._ordered)
         if not page.items:
             await self.aclose()
@@ -200,10 +239,10 @@ class Pages(Generic[T]):
         if self._ordered is not None:
             await self._ordered.aclose()
 
-    def _fetch(self, number: int) -> Awaitable[Page[T]]:
+    def _fetch(self, number: int) -> Awaitable[Any]:
         first, self._first = self._first, None
         return self._fetch_page(number) if first is None else _given(first)
 
 
-async def _given(page: Page[T]) -> Page[T]:
-    return page
+async def _given(result: R) -> R:
+    return result

@@ -48,7 +48,9 @@ class Reader:
         def start() -> Pages[T]:
             queueing = self.queueing(Lane.BULK)
             return Pages(
-                lambda number: self.transport.start(call_of(number), queueing), self.concurrency
+                lambda number: self.transport.start(call_of(number), queueing),
+                self.concurrency,
+                lambda received: self.transport.read(received, queueing),
             )
 
         return Listing(start)
@@ -60,7 +62,10 @@ class Reader:
         def start() -> Ordered[Call[T], T]:
             queueing = self.queueing(Lane.BULK)
             return Ordered(
-                lambda call: self.transport.start(call, queueing), reads, self.concurrency
+                lambda call: self.transport.start(call, queueing),
+                reads,
+                self.concurrency,
+                lambda received: self.transport.read(received, queueing),
             )
 
         return Rows(start)

@@ -16,7 +16,7 @@ from .errors import (
     TransportError,
 )
 from .exchange import Exchange
-from .inflight import Flight, Hold, Key
+from .inflight import Flight, Key, Received
 from .options import Deadline, Queueing, Retry
 from .protocol import Call, may_retry, succeeded, told
 from .ratelimit import (
@@ -29,6 +29,8 @@ from .ratelimit import (
 from .timing import Timing, remember
 
 T = TypeVar("T")
+
+_NOTHING_YET = Timing(queued=0.0, attempts=0)
 
 
 class Transport:
@@ -80,50 +82,61 @@ class Transport:
             DecodeError: The answer is not what the reference describes.
             ConfigurationError: The client is closed, or belongs to another event loop.
         """
-        if queueing.deadline is not None:
-            return await self._send_in_time(call, queueing, queueing.deadline)
-        loop = self._usable_loop()
-        self._check_wait(call, queueing, loop)
-        return await self._share(call, queueing, loop).answer()
+        return await self.read(await self._receive(call, queueing), queueing)
 
-    def start(
-        self, call: Call[T], queueing: Queueing, hold: Hold | None = None
-    ) -> asyncio.Future[T]:
+    def start(self, call: Call[T], queueing: Queueing) -> asyncio.Future[Received[T]]:
         """Send a call without waiting for its answer; see `send`, which raises the same.
 
-        Args:
-            call: What to read.
-            queueing: How it waits for its turn, and for how long.
-            hold: Asked when an answer has come; what it gives is awaited before the answer is
-                read, unless somebody else wants it too.
-
         Returns:
-            The answer. To cancel it gives the call up; who shares it keeps theirs.
+            The answer, for `read`. To cancel it gives the call up; who shares it keeps theirs.
         """
         if queueing.deadline is not None:
-            return asyncio.ensure_future(self._send_in_time(call, queueing, queueing.deadline))
-        loop = self._usable_loop()
-        self._check_wait(call, queueing, loop)
-        flight = self._share(call, queueing, loop, hold)
+            return asyncio.ensure_future(self._receive(call, queueing))
+        self._check_wait(call, queueing, self._usable_loop())
+        flight = self._share(call, queueing)
         waiter = flight.join()
         waiter.add_done_callback(flight.leave)
         return waiter
 
-    async def _send_in_time(self, call: Call[T], queueing: Queueing, deadline: Deadline) -> T:
-        loop = self._usable_loop()
-        if deadline.at <= loop.time():
+    async def read(self, received: Received[T], queueing: Queueing) -> T:
+        """Give what an answer holds, read once for all who share it.
+
+        One that can't be read as JSON is asked for again. Raises the same as `send`.
+        """
+        while received.record is None:
+            call, taken = received.call, received.taken
+            try:
+                received.record = self.exchange.read(call, received.answer)
+                remember(received.record, taken)
+            except DevSkinError as error:
+                remember(error, taken)
+                if not self._will_retry(error, call, taken.attempts):
+                    raise
+                self._usable_loop()
+                flight = self._share(call, queueing, taken, error)
+                received = await self._landed(flight, queueing)
+        return received.record
+
+    async def _receive(self, call: Call[T], queueing: Queueing) -> Received[T]:
+        loop, deadline = self._usable_loop(), queueing.deadline
+        if deadline is not None and deadline.at <= loop.time():
             raise _missed(call, deadline, None)
         self._check_wait(call, queueing, loop)
-        flight = self._share(call, queueing, loop)
+        return await self._landed(self._share(call, queueing), queueing)
+
+    async def _landed(self, flight: Flight[T], queueing: Queueing) -> Received[T]:
+        deadline = queueing.deadline
+        if deadline is None:
+            return await flight.landed()
         try:
             async with asyncio.timeout_at(deadline.at) as timeout:
                 flight.timeouts.add(timeout)
-                return await flight.answer()
+                return await flight.landed()
         except TimeoutError:
             pass
         finally:
             flight.timeouts.discard(timeout)
-        raise _missed(call, deadline, flight)
+        raise _missed(flight.call, deadline, flight)
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close the session, unless it is the caller's.
@@ -182,26 +195,20 @@ class Transport:
         self,
         call: Call[T],
         queueing: Queueing,
-        loop: asyncio.AbstractEventLoop,
-        hold: Hold | None = None,
+        before: Timing = _NOTHING_YET,
+        failure: DevSkinError | None = None,
     ) -> Flight[T]:
         key = _key(call, queueing)
         flight: Flight[T] | None = self._flights.get(key)
         if flight is None:
-            flight = self._flights[key] = Flight(call, key, self._flights, hold)
-            flight.task = loop.create_task(self._fly(flight, queueing))
-        else:
-            flight.hurry()
+            flight = Flight(call, key, self._flights, before.attempts, before.queued, failure)
+            flight.task = asyncio.create_task(self._fly(flight, queueing))
+            self._flights[key] = flight
         return flight
 
     async def _fly(self, flight: Flight[T], queueing: Queueing) -> None:
         try:
-            try:
-                result = await self._attempt(flight, queueing)
-            except DevSkinError as error:
-                if not may_retry(error):
-                    raise
-                result = await self._attempt_again(flight, queueing, error)
+            received = await self._attempts(flight, queueing)
         except asyncio.CancelledError:
             flight.crash(None)
             raise
@@ -210,29 +217,35 @@ class Transport:
             if not isinstance(error, Exception):
                 raise
         else:
-            flight.land(result)
+            flight.land(received)
 
-    async def _attempt_again(self, flight: Flight[T], queueing: Queueing, first: DevSkinError) -> T:
+    async def _attempts(self, flight: Flight[T], queueing: Queueing) -> Received[T]:
+        if flight.failure is None:
+            try:
+                return await self._attempt(flight, queueing)
+            except DevSkinError as error:
+                if not may_retry(error):
+                    raise
         # Most calls never come here: stamina's context costs more than the whole budget does.
-        async for attempt in self._stamina():
+        async for attempt in self._stamina(self._retry.attempts - flight.sent + 1):
             with attempt:
-                if attempt.num == 1:
-                    raise first
+                if attempt.num == 1 and flight.failure is not None:
+                    raise flight.failure
                 return await self._attempt(flight, queueing)
         raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
 
-    def _stamina(self) -> AsyncIterable[stamina.Attempt]:
+    def _stamina(self, attempts: int) -> AsyncIterable[stamina.Attempt]:
         retry = self._retry
         return stamina.retry_context(
             on=_wait_or_stop,
-            attempts=retry.attempts,
+            attempts=attempts,
             timeout=None,
             wait_initial=retry.wait_initial,
             wait_max=retry.wait_max,
             wait_jitter=retry.wait_jitter,
         )
 
-    async def _attempt(self, flight: Flight[T], queueing: Queueing) -> T:
+    async def _attempt(self, flight: Flight[T], queueing: Queueing) -> Received[T]:
         call = flight.call
         try:
             async with self.scheduler.slot(queueing.lane, queueing.job) as slot:
@@ -240,20 +253,22 @@ class Transport:
                 flight.queued += slot.queued
                 answer = await self.exchange.send(call)
                 slot.answered(told(answer))
-            if flight.hold is not None and succeeded(answer.status):
-                await flight.held()
-            result = self.exchange.read(call, answer)
+            if not succeeded(answer.status):
+                self.exchange.read(call, answer)
         except DevSkinError as error:
             flight.failure = error
             remember(error, Timing(flight.queued, flight.sent))
-            if may_retry(error) and flight.sent < self._retry.attempts:
-                self.scheduler.tell(
-                    Retried(request=str(call), attempt=flight.sent, reason=str(error))
-                )
+            if self._will_retry(error, call, flight.sent):
                 self._release_hopeless(flight, error)
             raise
-        remember(result, Timing(flight.queued, flight.sent))
-        return result
+        return Received(call, answer, Timing(flight.queued, flight.sent))
+
+    def _will_retry(self, error: DevSkinError, call: Call[T], attempts: int) -> bool:
+        """Say whether a call is sent again, and tell of it."""
+        if not may_retry(error) or attempts >= self._retry.attempts:
+            return False
+        self.scheduler.tell(Retried(request=str(call), attempt=attempts, reason=str(error)))
+        return True
 
     def _release_hopeless(self, flight: Flight[T], error: DevSkinError) -> None:
         """Let those go whose deadline comes before the next attempt can."""

@@ -48,9 +48,12 @@ class Exchange:
         session: aiohttp.ClientSession | None,
     ) -> None:
         self.base_url = base_url
+        # Built from its parts, a URL need not be taken apart again for each request.
+        self._base = URL(base_url, encoded=True)
+        self._path = self._base.raw_path.rstrip("/")
         # Budgets are told apart by the host and the key, which a digest does not tell.
         digest = hashlib.sha256(api_key.encode()).hexdigest()
-        self.budget: str = f"{URL(base_url).authority} {digest}"
+        self.budget: str = f"{self._base.authority} {digest}"
         self._headers = {
             "X-API-Key": api_key,
             "Accept": "application/json",
@@ -84,7 +87,13 @@ class Exchange:
             DecodeError: The answer is longer than any that the reference describes.
             ConfigurationError: The caller's session belongs to another event loop.
         """
-        url = URL(f"{self.base_url}{call.target}", encoded=True)
+        url = URL.build(
+            scheme=self._base.scheme,
+            authority=self._base.raw_authority,
+            path=self._path + call.path,
+            query_string=call.query_string,
+            encoded=True,
+        )
         try:
             async with self._open_session().get(
                 url,

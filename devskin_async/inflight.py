@@ -14,7 +14,7 @@ from .timing import Timing
 
 T = TypeVar("T")
 
-Key: TypeAlias = tuple[str, str, Lane]
+Key: TypeAlias = tuple[str, str, str, Lane]
 
 
 @define(eq=False)

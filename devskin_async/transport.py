@@ -282,7 +282,7 @@ class Transport:
 
 
 def _key(call: Call[T], queueing: Queueing) -> Key:
-    return (call.target, call.reads, queueing.lane)
+    return (call.path, call.query_string, call.reads, queueing.lane)
 
 
 def _missed(call: Call[T], deadline: Deadline, flight: Flight[T] | None) -> TransportError:

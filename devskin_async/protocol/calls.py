@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from operator import index
 from typing import Generic, SupportsIndex, TypeVar
-from urllib.parse import quote
 
 from attrs import field, frozen
 from msgspec import Raw
@@ -96,24 +95,27 @@ class Call(Generic[T]):
         query: The query as names and values, in the reference's order.
         envelope: Reads the body of an answer that succeeded.
         reads: What tells readings of one target apart: calls that share an answer agree in it.
-        target: The path with its encoded query; equal targets are equal reads.
+        query_string: The query as a URL has it.
     """
 
     path: str
     query: tuple[tuple[str, str], ...]
     envelope: Callable[[bytes], Envelope[T]]
     reads: str = "record"
-    target: str = field(init=False, eq=False, repr=False)
+    query_string: str = field(init=False, eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"GET {self.path}"
 
-    @target.default
-    def _target(self) -> str:
-        if not self.query:
-            return self.path
-        query = "&".join([f"{name}={quote(value, safe='')}" for name, value in self.query])
-        return f"{self.path}?{query}"
+    @query_string.default
+    def _query_string(self) -> str:
+        # Numbers, days and words of the reference: there is nothing to encode.
+        return "&".join([f"{name}={value}" for name, value in self.query])
+
+    @property
+    def target(self) -> str:
+        """The path with its query; equal targets are equal reads."""
+        return f"{self.path}?{self.query_string}" if self.query else self.path
 
 
 def overview() -> Call[Overview]:

@@ -69,7 +69,7 @@ async def slotted(base_url: str, pages: int) -> None:
     """And through the budget, which learns from the answer's headers."""
     async with this_library(base_url) as store:
         transport = store.reader.transport
-        exchange, job = transport.exchange, store.reader.queueing(Lane.BULK).job
+        exchange, job = transport.exchange, store.reader.queueing().job
 
         async def fetch(number: int) -> int:
             call = calls.orders(number, ROWS)
@@ -84,7 +84,7 @@ async def slotted(base_url: str, pages: int) -> None:
 async def sent(base_url: str, pages: int) -> None:
     """And shared by whoever asks for the same, retried, timed."""
     async with this_library(base_url) as store:
-        queueing = store.reader.queueing(Lane.BULK)
+        queueing = store.reader.queueing()
 
         async def fetch(number: int) -> int:
             page: Page[OrderSummary] = await store.reader.transport.send(

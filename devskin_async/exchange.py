@@ -187,9 +187,11 @@ def plain_reason(error: OSError) -> str:
 async def _read_body(response: aiohttp.ClientResponse, call: Call[T]) -> bytes:
     """Read an answer's body, or of an error's as much as tells what it is."""
     most = MAX_BODY if succeeded(response.status) else MAX_ERROR_BODY
+    content = response.content
     chunks: list[bytes] = []
     size = 0
-    while chunk := await response.content.readany():
+    while not content.at_eof():
+        chunk = await content.readany()
         size += len(chunk)
         chunks.append(chunk)
         if size > most:

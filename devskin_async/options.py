@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from attrs import field, frozen
+from attrs import frozen
 
-from .ratelimit import Job, Lane, SlotJob, check_seconds, check_whole
+from .ratelimit import Lane, SlotJob, check_seconds, check_whole
 
 
 @frozen
@@ -64,12 +64,12 @@ class Queueing:
 
     Args:
         lane: The lane to wait in.
-        job: What the call is part of; jobs take turns.
+        job: What the call is part of; jobs take turns. None is a job of its own.
         deadline: When the call must be over; None sets no bound.
         max_wait: Seconds that it may be predicted to wait for the rate limit; None is any time.
     """
 
     lane: Lane = Lane.INTERACTIVE
-    job: SlotJob = field(factory=Job)
+    job: SlotJob | None = None
     deadline: Deadline | None = None
     max_wait: float | None = None

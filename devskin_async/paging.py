@@ -145,7 +145,8 @@ class Ordered(Generic[A, T]):
             for argument in islice(self._rest, self._concurrency - len(self._under_way)):
                 self._start(argument)
             if self._under_way:
-                return await self._next()
+                result: Any = await self._next()
+                return result if self._finish is None else await self._finish(result)
         except BaseException:
             await self.aclose()
             raise
@@ -160,7 +161,7 @@ class Ordered(Generic[A, T]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _next(self) -> T:
+    async def _next(self) -> object:
         head = self._under_way[0]
         if not head.done() and self._failure is None:
             self._awaited, self._wakeup = head, asyncio.get_running_loop().create_future()
@@ -168,8 +169,7 @@ class Ordered(Generic[A, T]):
             self._awaited = None  # what was delivered is not held
         if self._failure is not None:
             raise self._failure
-        result: Any = self._under_way.popleft().result()
-        return result if self._finish is None else await self._finish(result)
+        return self._under_way.popleft().result()
 
     def _start(self, argument: A) -> None:
         call = asyncio.ensure_future(self._fetch(argument))

@@ -25,15 +25,14 @@ Count = Annotated[int, Meta(ge=0)]
 Ordinal = Annotated[int, Meta(ge=1)]
 
 
-def check_money(*amounts: Decimal) -> None:
+def check_money(amount: Decimal) -> None:
     """Refuse what JSON has no number for, and what no price list holds.
 
     Raises:
-        ValueError: An amount is not finite, or has more than 100 digits before or after its point.
+        ValueError: The amount is not finite, or has more than 100 digits before or after its point.
     """
-    for amount in amounts:
-        if not amount.is_finite() or abs(amount.adjusted()) > _DIGITS:
-            raise ValueError("money must be a number of at most 100 digits")
+    if not (amount.is_finite() and -_DIGITS <= amount.adjusted() <= _DIGITS):
+        raise ValueError("money must be a number of at most 100 digits")
 
 
 class OpenEnum(StrEnum):
@@ -151,7 +150,10 @@ class Order:
     updated_at: Instant
 
     def __attrs_post_init__(self) -> None:
-        check_money(self.total, self.subtotal, self.shipping_cost, self.discount)
+        check_money(self.total)
+        check_money(self.subtotal)
+        check_money(self.shipping_cost)
+        check_money(self.discount)
 
 
 @frozen(kw_only=True)
@@ -220,4 +222,5 @@ class Overview:
     total_products: int
 
     def __attrs_post_init__(self) -> None:
-        check_money(self.total_revenue, self.monthly_revenue)
+        check_money(self.total_revenue)
+        check_money(self.monthly_revenue)

@@ -11,7 +11,7 @@ from attrs import frozen
 from .options import Deadline, Queueing
 from .paging import Listing, Ordered, Pages, Rows
 from .protocol import DEFAULT_LIMIT, MAX_LIMIT, Call, calls
-from .ratelimit import Lane
+from .ratelimit import Job, Lane
 from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
 from .transport import Transport
 
@@ -38,7 +38,10 @@ class Reader:
 
     async def one(self, call: Call[T]) -> T:
         """Read one call's answer."""
-        return await self.transport.send(call, self.queueing(Lane.INTERACTIVE))
+        queueing = Queueing(
+            self.lane or Lane.INTERACTIVE, None, Deadline.after(self.deadline), self.max_wait
+        )
+        return await self.transport.send(call, queueing)
 
     def listing(self, call_of: Callable[[int], Call[Page[T]]]) -> Listing[T]:
         """Read the pages that `call_of` makes the calls for, by their numbers from 1."""
@@ -46,7 +49,7 @@ class Reader:
         call_of(1)
 
         def start() -> Pages[T]:
-            queueing = self.queueing(Lane.BULK)
+            queueing = self.queueing()
             return Pages(
                 lambda number: self.transport.start(call_of(number), queueing),
                 self.concurrency,
@@ -60,7 +63,7 @@ class Reader:
         reads = tuple(wanted)
 
         def start() -> Ordered[Call[T], T]:
-            queueing = self.queueing(Lane.BULK)
+            queueing = self.queueing()
             return Ordered(
                 lambda call: self.transport.start(call, queueing),
                 reads,
@@ -70,17 +73,9 @@ class Reader:
 
         return Rows(start)
 
-    def queueing(self, usual: Lane) -> Queueing:
-        """Start a job, such as a call or one reading of a listing.
-
-        Args:
-            usual: The lane that it waits in if none was asked for.
-        """
-        return Queueing(
-            lane=self.lane or usual,
-            deadline=Deadline.after(self.deadline),
-            max_wait=self.max_wait,
-        )
+    def queueing(self) -> Queueing:
+        """Start a job of many calls, such as one reading of a listing."""
+        return Queueing(self.lane or Lane.BULK, Job(), Deadline.after(self.deadline), self.max_wait)
 
 
 class Orders:

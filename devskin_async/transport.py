@@ -208,7 +208,14 @@ class Transport:
 
     async def _fly(self, flight: Flight[T], queueing: Queueing) -> None:
         try:
-            received = await self._attempts(flight, queueing)
+            if flight.failure is None:
+                try:
+                    received = await self._attempt(flight, queueing)
+                except DevSkinError as error:
+                    if not may_retry(error):
+                        raise
+            if flight.failure is not None:
+                received = await self._attempt_again(flight, queueing, flight.failure)
         except asyncio.CancelledError:
             flight.crash(None)
             raise
@@ -219,18 +226,14 @@ class Transport:
         else:
             flight.land(received)
 
-    async def _attempts(self, flight: Flight[T], queueing: Queueing) -> Received[T]:
-        if flight.failure is None:
-            try:
-                return await self._attempt(flight, queueing)
-            except DevSkinError as error:
-                if not may_retry(error):
-                    raise
+    async def _attempt_again(
+        self, flight: Flight[T], queueing: Queueing, failure: DevSkinError
+    ) -> Received[T]:
         # Most calls never come here: stamina's context costs more than the whole budget does.
         async for attempt in self._stamina(self._retry.attempts - flight.sent + 1):
             with attempt:
-                if attempt.num == 1 and flight.failure is not None:
-                    raise flight.failure
+                if attempt.num == 1:
+                    raise failure
                 return await self._attempt(flight, queueing)
         raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
 

@@ -15,7 +15,6 @@ from ..client import DevSkinClient
 from ..errors import DevSkinError
 from ..options import Queueing
 from ..protocol import Call, page_count
-from ..ratelimit import Lane
 from ..records import Page
 from ..timing import timing
 from .rows import Row, first_error, read_rows
@@ -115,7 +114,7 @@ class Session:
         self._tallies: dict[str, Tally] = {}
         self._scheduler = store.reader.transport.scheduler
         self._refused = self._scheduler.refused
-        self._queueing: Queueing = store.reader.queueing(Lane.BULK)
+        self._queueing: Queueing = store.reader.queueing()
         self._sending = asyncio.Semaphore(self.concurrency)
 
     async def tally_for(self, name: str) -> None:

@@ -102,7 +102,7 @@ async def granted(loop: SetClockLoop) -> Queue:
     scheduler = _paused()
 
     async def wait() -> None:
-        await scheduler.acquire(Lane.INTERACTIVE)
+        await scheduler.acquire(scheduler.slot())
 
     return Queue(wait, _minutes_later(loop))
 

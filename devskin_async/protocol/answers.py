@@ -124,16 +124,12 @@ def retry_after(headers: Mapping[str, str], at: dt.datetime) -> float | None:
 
 def told(answer: Answer) -> Told:
     """Give what an answer tells of the rate limit."""
+    refused = answer.status == _TOO_MANY_REQUESTS
     remaining, reset_after = quota_told(answer.headers, answer.at)
     wait = retry_after(answer.headers, answer.at)
     if wait is None and remaining == 0 and reset_after is not None:
         wait = min(reset_after, MAX_RETRY_AFTER)
-    return Told(
-        refused=answer.status == _TOO_MANY_REQUESTS,
-        retry_after=wait,
-        remaining=remaining,
-        reset_after=reset_after,
-    )
+    return Told(refused, wait, remaining, reset_after)
 
 
 def _error(call: Call[T], answer: Answer) -> APIError:

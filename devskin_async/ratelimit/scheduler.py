@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from itertools import chain, repeat
 
 from .bucket import Bucket
-from .events import Adapted, Event, OnEvent, Paused, Queued, Refused, is_heard, tell
+from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, is_heard, tell
 from .fairness import FairQueue, Job
 from .forecast import Outlook, forecast
 from .policy import Budget, Lane, RateLimit
@@ -71,29 +71,28 @@ class Scheduler:
         """
         return Slot(self, lane, job)
 
-    async def acquire(self, lane: Lane, job: SlotJob | None = None) -> bool:
-        """Take a slot, as soon as it is this caller's turn; `slot` does it and gives it back.
-
-        Args:
-            lane: The lane to wait in.
-            job: What the request is part of; None is a job of its own.
-
-        Returns:
-            Whether it is a probe, which goes alone until it is answered.
-        """
+    async def acquire(self, slot: Slot) -> Slot:
+        """Let a slot's request go, as soon as it is its turn; `slot` does it and gives it back."""
+        loop = asyncio.get_running_loop()
+        asked = now = loop.time()
+        lane = slot.lane
         if (
             self._answers_at_once
-            and self._may_go(asyncio.get_running_loop().time())
-            and not self._anybody_waits()
+            and self._may_go(now)
+            and not any(self._waiting.values())
             and self._bucket.has_token()
             and self._store.take(lane, contested=False) == 0
         ):
             await self._bucket.draw()
-            probe = self._go()
+            slot.probe = self._go()
         else:
-            probe = await self._queue(lane, Job() if job is None else job)
+            slot.probe = await self._queue(lane, Job() if slot.job is None else slot.job)
+            now = loop.time()
         self._sent += 1
-        return probe
+        slot.granted_at, slot.queued = now, now - asked
+        if is_heard(self.listeners):
+            self.tell(Granted(lane=lane, queued=slot.queued))
+        return slot
 
     def release(self, slot: Slot) -> Awaitable[None] | None:
         """Give a slot back: its request is over, and it is free again after `per` seconds.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from .events import Granted, is_heard
 from .fairness import Job
 from .policy import Lane
 from .quota import Told
@@ -23,18 +23,19 @@ class Slot:
 
     Attributes:
         lane: The lane it waited in.
+        job: What the request is part of; None is a job of its own.
         probe: Whether it goes alone after a pause, to see whether the server accepts again.
         granted_at: When the turn came, on the loop's clock.
         queued: Seconds that the caller waited for it.
         refused: Whether the server refused it, and so did not count it.
     """
 
-    __slots__ = ("_job", "_scheduler", "granted_at", "lane", "probe", "queued", "refused")
+    __slots__ = ("_scheduler", "granted_at", "job", "lane", "probe", "queued", "refused")
 
     def __init__(self, scheduler: Scheduler, lane: Lane, job: SlotJob | None) -> None:
         self._scheduler = scheduler
-        self._job = job
         self.lane: Lane = lane
+        self.job: SlotJob | None = job
         self.probe: bool = False
         self.refused: bool = False
         self.granted_at: float = 0.0
@@ -45,15 +46,8 @@ class Slot:
         self.refused = told.refused
         self._scheduler.learn(self, told)
 
-    async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
-        self.probe = await self._scheduler.acquire(self.lane, self._job)
-        self.granted_at = loop.time()
-        self.queued = self.granted_at - asked
-        if is_heard(self._scheduler.listeners):
-            self._scheduler.tell(Granted(lane=self.lane, queued=self.queued))
-        return self
+    def __aenter__(self) -> Coroutine[object, None, Slot]:
+        return self._scheduler.acquire(self)
 
     async def __aexit__(
         self,

@@ -98,10 +98,12 @@ class Window:
 
     def take_if_room(self, lane: Lane, now: float, *, contested: bool) -> bool:
         """Take a free slot for a request that goes at `now`, if the lane may; see `room`."""
-        if self.room(lane, now, contested=contested) <= 0:
-            return False
-        self._uses[lane].in_flight += 1
-        return True
+        own = self._uses[lane]
+        free = self.available(now) > 0
+        if free and own.in_flight + len(own.frees_at) < self._most[lane, contested]:
+            own.in_flight += 1
+            return True
+        return False
 
     def take(self, lane: Lane, now: float) -> None:
         """Take a free slot for a request that goes at `now`."""

@@ -54,11 +54,13 @@ class Exchange:
         # Budgets are told apart by the host and the key, which a digest does not tell.
         digest = hashlib.sha256(api_key.encode()).hexdigest()
         self.budget: str = f"{self._base.authority} {digest}"
-        self._headers = {
-            "X-API-Key": api_key,
-            "Accept": "application/json",
-            "User-Agent": f"devskin-async/{__version__}",
-        }
+        self._headers = CIMultiDict(
+            {
+                "X-API-Key": api_key,
+                "Accept": "application/json",
+                "User-Agent": f"devskin-async/{__version__}",
+            }
+        )
         # How a server may repeat the key: as it is, in a URL, in JSON. A very short one is part
         # of many a word.
         forms = {api_key, quote(api_key, safe=""), json.dumps(api_key)[1:-1]}

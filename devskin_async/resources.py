@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from .options import Deadline, Queueing
 from .paging import Listing, Ordered, Pages, Rows
@@ -35,13 +35,18 @@ class Reader:
     deadline: float | None = None
     max_wait: float | None = None
     lane: Lane | None = None
+    _alone: Queueing = field(init=False, eq=False, repr=False)
 
-    async def one(self, call: Call[T]) -> T:
+    @_alone.default
+    def _(self) -> Queueing:
+        return Queueing(self.lane or Lane.INTERACTIVE, max_wait=self.max_wait)
+
+    def one(self, call: Call[T]) -> Coroutine[object, None, T]:
         """Read one call's answer."""
-        queueing = Queueing(
-            self.lane or Lane.INTERACTIVE, None, Deadline.after(self.deadline), self.max_wait
-        )
-        return await self.transport.send(call, queueing)
+        queueing = self._alone
+        if self.deadline is not None:
+            queueing = evolve(queueing, deadline=Deadline.after(self.deadline))
+        return self.transport.send(call, queueing)
 
     def listing(self, call_of: Callable[[int], Call[Page[T]]]) -> Listing[T]:
         """Read the pages that `call_of` makes the calls for, by their numbers from 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import NamedTuple
 
 
@@ -37,4 +38,4 @@ def timing(value: object) -> Timing | None:
 def remember(value: object, taken: Timing) -> None:
     """Keep a timing for as long as its value lives."""
     key = id(value)
-    _timings[key] = (weakref.ref(value, lambda _: _timings.pop(key, None)), taken)
+    _timings[key] = (weakref.ref(value, partial(_timings.pop, key)), taken)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Coroutine
 from typing import Any, TypeVar
 
 import stamina
@@ -114,7 +114,7 @@ class Transport:
                     raise
                 self._usable_loop()
                 flight = self._share(call, queueing, taken, error)
-                received = await self._landed(flight, queueing)
+                received = await self._landed(flight, queueing.deadline)
         return received.record
 
     async def _receive(self, call: Call[T], queueing: Queueing) -> Received[T]:
@@ -122,12 +122,14 @@ class Transport:
         if deadline is not None and deadline.at <= loop.time():
             raise _missed(call, deadline, None)
         self._check_wait(call, queueing, loop)
-        return await self._landed(self._share(call, queueing), queueing)
+        return await self._landed(self._share(call, queueing), deadline)
 
-    async def _landed(self, flight: Flight[T], queueing: Queueing) -> Received[T]:
-        deadline = queueing.deadline
-        if deadline is None:
-            return await flight.landed()
+    def _landed(
+        self, flight: Flight[T], deadline: Deadline | None
+    ) -> Coroutine[object, None, Received[T]]:
+        return flight.landed() if deadline is None else self._in_time(flight, deadline)
+
+    async def _in_time(self, flight: Flight[T], deadline: Deadline) -> Received[T]:
         try:
             async with asyncio.timeout_at(deadline.at) as timeout:
                 flight.timeouts.add(timeout)

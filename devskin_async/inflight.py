@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import define, field
@@ -49,7 +50,7 @@ class Flight(Generic[T]):
         queued: Seconds that it waited for the rate limit.
         failure: What the last attempt failed with.
         task: Its attempts.
-        waiters: The callers who wait for it; the last to give up cancels it.
+        seats: The callers who wait for it, the first one first.
         timeouts: The deadlines of those who wait for it.
     """
 
@@ -60,45 +61,34 @@ class Flight(Generic[T]):
     queued: float = 0.0
     failure: DevSkinError | None = None
     task: asyncio.Task[None] = field(init=False)
-    waiters: dict[asyncio.Future[Received[T]], None] = field(factory=dict)  # the first one first
+    seats: dict[Seat[T], None] = field(factory=dict)
     timeouts: set[asyncio.Timeout] = field(factory=set)
 
-    def join(self) -> asyncio.Future[Received[T]]:
-        """Give one caller's own future of the answer; whoever cancels it must `leave`."""
-        waiter: asyncio.Future[Received[T]] = self.task.get_loop().create_future()
-        self.waiters[waiter] = None
-        return waiter
-
-    async def landed(self) -> Received[T]:
-        """Wait for the answer as one caller, and leave when cancelled."""
-        waiter = self.join()
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            self.leave(waiter)
-            raise
-
-    def leave(self, waiter: asyncio.Future[Received[T]]) -> None:
-        """Let a caller go; does nothing when the call is over."""
-        self.waiters.pop(waiter, None)
-        if not self.waiters and self._sign_off():
+    def leave(self, seat: Seat[T]) -> None:
+        """Let a caller go who gave up; the last one cancels the call."""
+        self.seats.pop(seat, None)
+        if not self.seats and self._sign_off():
             self.task.cancel()
 
     def land(self, received: Received[T]) -> None:
         """Give all callers the answer."""
-        self._sign_off()
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(received)
+        for seat in self._vacated():
+            if not seat.done():
+                seat.set_result(received)
 
     def crash(self, error: BaseException | None) -> None:
         """Give all callers an error; None cancels them."""
-        self._sign_off()
-        for waiter in self.waiters:
+        for seat in self._vacated():
             if error is None:
-                waiter.cancel()
-            elif not waiter.done():
-                waiter.set_exception(error)
+                seat.cancel()
+            elif not seat.done():
+                seat.set_exception(error)
+
+    def _vacated(self) -> Iterable[Seat[T]]:
+        self._sign_off()
+        # A seat and its call know each other, and shall not wait for the garbage collector.
+        seats, self.seats = self.seats, {}
+        return seats
 
     def _sign_off(self) -> bool:
         """Leave the register; tells whether it was still there."""
@@ -106,3 +96,21 @@ class Flight(Generic[T]):
             return False
         del self.register[self.key]
         return True
+
+
+class Seat(asyncio.Future[Received[T]]):
+    """One caller's own future of a call's answer; who cancels it leaves the others theirs."""
+
+    __slots__ = ("flight",)
+
+    def __init__(self, flight: Flight[T], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.flight: Flight[T] = flight
+        flight.seats[self] = None
+
+    def cancel(self, msg: object = None) -> bool:
+        """Give the call up, unless it is over."""
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self.flight.leave(self)
+        return cancelled

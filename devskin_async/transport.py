@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Coroutine
+from collections.abc import AsyncIterable, Awaitable
 from typing import Any, TypeVar
 
 import stamina
@@ -16,7 +16,7 @@ from .errors import (
     TransportError,
 )
 from .exchange import Exchange
-from .inflight import Flight, Key, Received
+from .inflight import Flight, Key, Received, Seat
 from .options import Deadline, Queueing, Retry
 from .protocol import Call, may_retry, succeeded, told
 from .ratelimit import (
@@ -92,11 +92,9 @@ class Transport:
         """
         if queueing.deadline is not None:
             return asyncio.ensure_future(self._receive(call, queueing))
-        self._check_wait(call, queueing, self._usable_loop())
-        flight = self._share(call, queueing)
-        waiter = flight.join()
-        waiter.add_done_callback(flight.leave)
-        return waiter
+        loop = self._usable_loop()
+        self._check_wait(call, queueing, loop)
+        return self._join(call, queueing, loop)
 
     async def read(self, received: Received[T], queueing: Queueing) -> T:
         """Give what an answer holds, read once for all who share it.
@@ -112,9 +110,8 @@ class Transport:
                 remember(error, taken)
                 if not self._will_retry(error, call, taken.attempts):
                     raise
-                self._usable_loop()
-                flight = self._share(call, queueing, taken, error)
-                received = await self._landed(flight, queueing.deadline)
+                seat = self._join(call, queueing, self._usable_loop(), taken, error)
+                received = await _in_time(seat, queueing.deadline)
         return received.record
 
     async def _receive(self, call: Call[T], queueing: Queueing) -> Received[T]:
@@ -122,23 +119,7 @@ class Transport:
         if deadline is not None and deadline.at <= loop.time():
             raise _missed(call, deadline, None)
         self._check_wait(call, queueing, loop)
-        return await self._landed(self._share(call, queueing), deadline)
-
-    def _landed(
-        self, flight: Flight[T], deadline: Deadline | None
-    ) -> Coroutine[object, None, Received[T]]:
-        return flight.landed() if deadline is None else self._in_time(flight, deadline)
-
-    async def _in_time(self, flight: Flight[T], deadline: Deadline) -> Received[T]:
-        try:
-            async with asyncio.timeout_at(deadline.at) as timeout:
-                flight.timeouts.add(timeout)
-                return await flight.landed()
-        except TimeoutError:
-            pass
-        finally:
-            flight.timeouts.discard(timeout)
-        raise _missed(flight.call, deadline, flight)
+        return await _in_time(self._join(call, queueing, loop), deadline)
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close the session, unless it is the caller's.
@@ -193,20 +174,24 @@ class Transport:
         told = f"{call}: would wait {wait:.1f} s for the rate limit, over the {bound}"
         raise BudgetExceededError(f"{told}; nothing was sent", wait)
 
-    def _share(
+    def _join(
         self,
         call: Call[T],
         queueing: Queueing,
+        loop: asyncio.AbstractEventLoop,
         before: Timing = _NOTHING_YET,
         failure: DevSkinError | None = None,
-    ) -> Flight[T]:
+    ) -> Seat[T]:
         key = _key(call, queueing)
         flight: Flight[T] | None = self._flights.get(key)
-        if flight is None:
-            flight = Flight(call, key, self._flights, before.attempts, before.queued, failure)
-            flight.task = asyncio.create_task(self._fly(flight, queueing))
-            self._flights[key] = flight
-        return flight
+        if flight is not None:
+            return Seat(flight, loop)
+        flight = Flight(call, key, self._flights, before.attempts, before.queued, failure)
+        self._flights[key] = flight
+        seat = Seat(flight, loop)
+        # Last, for an eager task may be over when this returns.
+        flight.task = loop.create_task(self._fly(flight, queueing))
+        return seat
 
     async def _fly(self, flight: Flight[T], queueing: Queueing) -> None:
         try:
@@ -288,6 +273,23 @@ class Transport:
 
 def _key(call: Call[T], queueing: Queueing) -> Key:
     return (call.path, call.query_string, call.reads, queueing.lane)
+
+
+def _in_time(seat: Seat[T], deadline: Deadline | None) -> Awaitable[Received[T]]:
+    return seat if deadline is None else _before(seat, deadline)
+
+
+async def _before(seat: Seat[T], deadline: Deadline) -> Received[T]:
+    flight = seat.flight
+    try:
+        async with asyncio.timeout_at(deadline.at) as timeout:
+            flight.timeouts.add(timeout)
+            return await seat
+    except TimeoutError:
+        pass
+    finally:
+        flight.timeouts.discard(timeout)
+    raise _missed(flight.call, deadline, flight)
 
 
 def _missed(call: Call[T], deadline: Deadline, flight: Flight[T] | None) -> TransportError:

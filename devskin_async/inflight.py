@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import define, field
 
-from .errors import DevSkinError
+from .errors import DevSkinError, TransportError
+from .options import Deadline
 from .protocol import Answer, Call
 from .ratelimit import Lane
 from .timing import Timing
@@ -30,12 +31,14 @@ class Received(Generic[T]):
         answer: What came.
         taken: How long it took.
         record: What it was read as; None where it has not been read.
+        failure: Why it can't be read.
     """
 
     call: Call[T]
     answer: Answer
     taken: Timing
     record: T | None = None
+    failure: DevSkinError | None = None
 
 
 @define(eq=False)
@@ -108,9 +111,35 @@ class Seat(asyncio.Future[Received[T]]):
         self.flight: Flight[T] = flight
         flight.seats[self] = None
 
+    def within(self, deadline: Deadline | None) -> Awaitable[Received[T]]:
+        """Wait for the answer until a deadline, after which it is a `TransportError`."""
+        return self if deadline is None else self._before(deadline)
+
+    async def _before(self, deadline: Deadline) -> Received[T]:
+        try:
+            async with asyncio.timeout_at(deadline.at) as timeout:
+                self.flight.timeouts.add(timeout)
+                return await self
+        except TimeoutError:
+            pass
+        finally:
+            self.flight.timeouts.discard(timeout)
+        raise missed(self.flight.call, deadline, self.flight)
+
     def cancel(self, msg: object = None) -> bool:
         """Give the call up, unless it is over."""
         cancelled = super().cancel(msg)
         if cancelled:
             self.flight.leave(self)
         return cancelled
+
+
+def missed(call: Call[T], deadline: Deadline, flight: Flight[T] | None = None) -> TransportError:
+    """Make the error of a call that missed its deadline; None where it was not made at all."""
+    seconds = f"the deadline of {deadline.seconds:g} s"
+    if flight is None or not flight.sent:
+        return TransportError(f"{call}: {seconds} passed before its turn came; nothing was sent")
+    if asyncio.get_running_loop().time() < deadline.at:
+        return TransportError(f"{call}: can't be tried again within {seconds}: {flight.failure}")
+    so_far = f" (attempt {flight.sent}; before: {flight.failure})" if flight.failure else ""
+    return TransportError(f"{call}: no answer within {seconds}{so_far}")

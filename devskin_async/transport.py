@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable
+from collections.abc import AsyncIterable
 from typing import Any, TypeVar
 
 import stamina
@@ -13,11 +13,10 @@ from .errors import (
     BudgetExceededError,
     ConfigurationError,
     DevSkinError,
-    TransportError,
 )
 from .exchange import Exchange
-from .inflight import Flight, Key, Received, Seat
-from .options import Deadline, Queueing, Retry
+from .inflight import Flight, Key, Received, Seat, missed
+from .options import Queueing, Retry
 from .protocol import Call, may_retry, succeeded, told
 from .ratelimit import (
     OnEvent,
@@ -102,24 +101,32 @@ class Transport:
         One that can't be read as JSON is asked for again. Raises the same as `send`.
         """
         while received.record is None:
-            call, taken = received.call, received.taken
-            try:
-                received.record = self.exchange.read(call, received.answer)
-                remember(received.record, taken)
-            except DevSkinError as error:
-                remember(error, taken)
-                if not self._will_retry(error, call, taken.attempts):
-                    raise
-                seat = self._join(call, queueing, self._usable_loop(), taken, error)
-                received = await _in_time(seat, queueing.deadline)
+            call, taken, failure = received.call, received.taken, received.failure
+            if failure is None:
+                self._open(received)
+            elif self._is_retried(failure, taken.attempts):
+                seat = self._join(call, queueing, self._usable_loop(), taken, failure)
+                received = await seat.within(queueing.deadline)
+            else:
+                raise failure
         return received.record
+
+    def _open(self, received: Received[T]) -> None:
+        call, taken = received.call, received.taken
+        try:
+            received.record = self.exchange.read(call, received.answer)
+        except DevSkinError as error:
+            received.failure = error
+            self._note_failure(error, call, taken)
+        else:
+            remember(received.record, taken)
 
     async def _receive(self, call: Call[T], queueing: Queueing) -> Received[T]:
         loop, deadline = self._usable_loop(), queueing.deadline
         if deadline is not None and deadline.at <= loop.time():
-            raise _missed(call, deadline, None)
+            raise missed(call, deadline)
         self._check_wait(call, queueing, loop)
-        return await _in_time(self._join(call, queueing, loop), deadline)
+        return await self._join(call, queueing, loop).within(deadline)
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close the session, unless it is the caller's.
@@ -217,20 +224,21 @@ class Transport:
         self, flight: Flight[T], queueing: Queueing, failure: DevSkinError
     ) -> Received[T]:
         # Most calls never come here: stamina's context costs more than the whole budget does.
-        async for attempt in self._stamina(self._retry.attempts - flight.sent + 1):
+        async for attempt in self._stamina(flight.sent):
             with attempt:
                 if attempt.num == 1:
                     raise failure
                 return await self._attempt(flight, queueing)
         raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
 
-    def _stamina(self, attempts: int) -> AsyncIterable[stamina.Attempt]:
+    def _stamina(self, sent: int) -> AsyncIterable[stamina.Attempt]:
+        """Begin with the last attempt of those that were sent: stamina is to wait after it."""
         retry = self._retry
         return stamina.retry_context(
             on=_wait_or_stop,
-            attempts=attempts,
+            attempts=retry.attempts - sent + 1,
             timeout=None,
-            wait_initial=retry.wait_initial,
+            wait_initial=min(retry.wait_initial * 2 ** (sent - 1), retry.wait_max),
             wait_max=retry.wait_max,
             wait_jitter=retry.wait_jitter,
         )
@@ -247,18 +255,20 @@ class Transport:
                 self.exchange.read(call, answer)
         except DevSkinError as error:
             flight.failure = error
-            remember(error, Timing(flight.queued, flight.sent))
-            if self._will_retry(error, call, flight.sent):
+            self._note_failure(error, call, Timing(flight.queued, flight.sent))
+            if self._is_retried(error, flight.sent):
                 self._release_hopeless(flight, error)
             raise
         return Received(call, answer, Timing(flight.queued, flight.sent))
 
-    def _will_retry(self, error: DevSkinError, call: Call[T], attempts: int) -> bool:
-        """Say whether a call is sent again, and tell of it."""
-        if not may_retry(error) or attempts >= self._retry.attempts:
-            return False
-        self.scheduler.tell(Retried(request=str(call), attempt=attempts, reason=str(error)))
-        return True
+    def _note_failure(self, error: DevSkinError, call: Call[T], taken: Timing) -> None:
+        remember(error, taken)
+        if self._is_retried(error, taken.attempts):
+            event = Retried(request=str(call), attempt=taken.attempts, reason=str(error))
+            self.scheduler.tell(event)
+
+    def _is_retried(self, error: DevSkinError, attempts: int) -> bool:
+        return may_retry(error) and attempts < self._retry.attempts
 
     def _release_hopeless(self, flight: Flight[T], error: DevSkinError) -> None:
         """Let those go whose deadline comes before the next attempt can."""
@@ -273,33 +283,6 @@ class Transport:
 
 def _key(call: Call[T], queueing: Queueing) -> Key:
     return (call.path, call.query_string, call.reads, queueing.lane)
-
-
-def _in_time(seat: Seat[T], deadline: Deadline | None) -> Awaitable[Received[T]]:
-    return seat if deadline is None else _before(seat, deadline)
-
-
-async def _before(seat: Seat[T], deadline: Deadline) -> Received[T]:
-    flight = seat.flight
-    try:
-        async with asyncio.timeout_at(deadline.at) as timeout:
-            flight.timeouts.add(timeout)
-            return await seat
-    except TimeoutError:
-        pass
-    finally:
-        flight.timeouts.discard(timeout)
-    raise _missed(flight.call, deadline, flight)
-
-
-def _missed(call: Call[T], deadline: Deadline, flight: Flight[T] | None) -> TransportError:
-    seconds = f"the deadline of {deadline.seconds:g} s"
-    if flight is None or not flight.sent:
-        return TransportError(f"{call}: {seconds} passed before its turn came; nothing was sent")
-    if asyncio.get_running_loop().time() < deadline.at:
-        return TransportError(f"{call}: can't be tried again within {seconds}: {flight.failure}")
-    so_far = f" (attempt {flight.sent}; before: {flight.failure})" if flight.failure else ""
-    return TransportError(f"{call}: no answer within {seconds}{so_far}")
 
 
 def _wait_or_stop(error: Exception) -> bool | float:

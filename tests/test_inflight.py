@@ -1,0 +1,215 @@
+"""Calls under way: an answer is read once, when it is taken, and asked for again where it can't."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+
+from devskin_async import (
+    DecodeError,
+    DevSkinClient,
+    Retried,
+    Retry,
+    Timing,
+    TransportError,
+    timing,
+)
+from devskin_async.inflight import Flight, Received, Seat
+from devskin_async.protocol import calls
+from devskin_async.ratelimit import OnEvent
+from devskin_async.sandbox import Sandbox
+from devskin_async.testing import virtual_time
+
+from . import samples
+from .conftest import UNLIMITED
+
+KEY = "dsk_secret_key"
+API = "https://api-marketplace.devskin.com/api/v1"
+OVERVIEW = f"{API}/analytics/overview"
+BROKEN = b'{"success": true, "data": {"total_orders": }'
+
+
+def client(attempts: int = 6, on_event: OnEvent | None = None) -> DevSkinClient:
+    retry = Retry(attempts=attempts, wait_initial=0, wait_jitter=0)
+    return DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry, on_event=on_event)
+
+
+def page(number: int, rows: bytes = b"", total: int = 500) -> bytes:
+    """A page of orders; of rows that a test does not look at, one is enough."""
+    return b'{"success": true, "data": {"items": [%b], "total": %d, "page": %d, "limit": 100}}' % (
+        rows
+        or b'{"id": %d, "order_number": "ORD-1", "status": "paid", "total": 1.5,'
+        b' "created_at": "2026-02-10T14:30:00.000Z"}'
+        % number,
+        total,
+        number,
+    )
+
+
+def serve(mocked: aioresponses, *bodies: bytes) -> None:
+    """Answer with each body in turn, with the last one from then on."""
+    for body in bodies[:-1]:
+        mocked.get(OVERVIEW, body=body)
+    mocked.get(OVERVIEW, body=bodies[-1], repeat=True)
+
+
+def serve_pages(mocked: aioresponses, bodies: dict[int, list[bytes]]) -> None:
+    for number in range(1, 6):
+        for body in bodies.get(number, [page(number)]):
+            mocked.get(f"{API}/orders?page={number}&limit=100", body=body)
+
+
+@virtual_time
+async def test_a_broken_answer_is_asked_for_again_once_for_all_who_share_it() -> None:
+    told: list[object] = []
+    with aioresponses() as mocked:
+        serve(mocked, BROKEN, samples.OVERVIEW)
+        async with client(on_event=told.append) as store:
+            answers = await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
+            assert store.budget.sent == 2
+    assert all(answer is answers[0] for answer in answers)
+    assert timing(answers[0]) == Timing(queued=0.0, attempts=2)
+    assert [event.attempt for event in told if isinstance(event, Retried)] == [1]
+
+
+@virtual_time
+@pytest.mark.parametrize("attempts", [1, 2, 6])
+async def test_an_answer_that_stays_broken_is_asked_for_as_often_as_retry_says(
+    attempts: int,
+) -> None:
+    with aioresponses() as mocked:
+        serve(mocked, BROKEN)
+        async with client(attempts) as store:
+            with pytest.raises(TransportError, match="can't be read as JSON") as caught:
+                await store.analytics.overview()
+            assert store.budget.sent == attempts
+    assert timing(caught.value) == Timing(queued=0.0, attempts=attempts)
+
+
+@virtual_time
+async def test_failures_of_all_kinds_count_together() -> None:
+    with aioresponses() as mocked:
+        for _ in range(2):
+            mocked.get(OVERVIEW, status=500)
+            mocked.get(OVERVIEW, body=BROKEN)
+        mocked.get(OVERVIEW, body=samples.OVERVIEW)
+        async with client(attempts=5) as store:
+            overview = await store.analytics.overview()
+    assert timing(overview) == Timing(queued=0.0, attempts=5)
+
+
+@virtual_time
+async def test_waits_between_broken_answers_grow() -> None:
+    with aioresponses() as mocked:
+        for body in (BROKEN, BROKEN, BROKEN, BROKEN, samples.OVERVIEW):
+            mocked.get(OVERVIEW, body=body)
+        retry = Retry(wait_initial=1, wait_max=5, wait_jitter=0)
+        async with DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry) as store:
+            began = asyncio.get_running_loop().time()
+            await store.analytics.overview()
+            took = asyncio.get_running_loop().time() - began
+    assert took == pytest.approx(1 + 2 + 4 + 5, abs=0.01)
+
+
+@virtual_time
+async def test_broken_answers_end_with_the_deadline() -> None:
+    with aioresponses() as mocked:
+        serve(mocked, BROKEN)
+        retry = Retry(attempts=100, wait_initial=4, wait_jitter=0)
+        async with DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry) as store:
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(TransportError, match="deadline of 10 s"):
+                await store.with_options(deadline=10).analytics.overview()
+            assert asyncio.get_running_loop().time() - began == pytest.approx(10)
+
+
+@virtual_time
+async def test_a_broken_page_of_a_listing_is_asked_for_again_when_its_turn_comes() -> None:
+    with aioresponses() as mocked:
+        serve_pages(mocked, {3: [BROKEN, page(3)]})
+        async with client() as store:
+            assert [order.id async for order in store.orders.list()] == [1, 2, 3, 4, 5]
+            assert store.budget.sent == 6
+
+
+@virtual_time
+async def test_a_page_of_another_shape_is_told_when_its_turn_comes() -> None:
+    with aioresponses() as mocked:
+        serve_pages(mocked, {3: [page(3, b'{"id": "three"}')]})
+        async with client() as store:
+            orders = aiter(store.orders.list())
+            assert [(await anext(orders)).id for _ in range(2)] == [1, 2]
+            with pytest.raises(DecodeError, match=r"items\[0\]\.id"):
+                await anext(orders)
+
+
+@virtual_time
+async def test_pages_that_wait_for_their_turn_are_not_records_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[int] = []
+    with aioresponses() as mocked:
+        serve_pages(mocked, {})
+        async with client() as store:
+            exchange = store.reader.transport.exchange
+            reading: Callable[[Any, Any], Any] = exchange.read
+
+            def noted(call: Any, answer: Any) -> Any:
+                read.append(int(dict(call.query)["page"]))
+                return reading(call, answer)
+
+            monkeypatch.setattr(exchange, "read", noted)
+            async for each in store.orders.list().pages():
+                assert read[-1] == each.page
+                await asyncio.sleep(60)  # the others have come meanwhile
+                assert read[-1] == each.page
+    assert read == [1, 2, 3, 4, 5]
+
+
+@virtual_time
+async def test_a_listing_that_shares_pages_with_another_reads_each_once() -> None:
+    with aioresponses() as mocked:
+        serve_pages(mocked, {})
+        async with client() as store:
+            one, other = await asyncio.gather(store.orders.list(), store.orders.list())
+            assert store.budget.sent == 5
+    assert all(order is twin for order, twin in zip(one, other, strict=True))
+
+
+async def test_calls_that_are_over_leave_nothing_for_the_garbage_collector(
+    box: Sandbox, store: DevSkinClient
+) -> None:
+    await store.analytics.overview()
+    gc.collect()
+    gc.disable()
+    try:
+        await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
+        await store.orders.list()
+        await asyncio.sleep(0)
+        left = [each for each in gc.get_objects() if isinstance(each, Flight | Received | Seat)]
+    finally:
+        gc.enable()
+    assert left == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are eager from Python 3.12 on")
+@virtual_time
+async def test_a_call_that_is_over_before_its_task_is_there_reaches_its_caller() -> None:
+    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009  # unknown to Python 3.11's types
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, exception=aiohttp.ClientConnectionError("gone"))
+        mocked.get(OVERVIEW, exception=aiohttp.ClientConnectionError("gone"))
+        mocked.get(OVERVIEW, body=samples.OVERVIEW)
+        async with client(attempts=1) as store:
+            with pytest.raises(TransportError, match="gone"):
+                await store.analytics.overview()
+            with pytest.raises(TransportError, match="gone"):
+                await store.reader.transport.start(calls.overview(), store.reader.queueing())
+            await store.analytics.overview()

@@ -30,6 +30,7 @@ from .timing import Timing, remember
 T = TypeVar("T")
 
 _NOTHING_YET = Timing(queued=0.0, attempts=0)
+_DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 
 
 class Transport:
@@ -238,7 +239,7 @@ class Transport:
             on=_wait_or_stop,
             attempts=retry.attempts - sent + 1,
             timeout=None,
-            wait_initial=min(retry.wait_initial * 2 ** (sent - 1), retry.wait_max),
+            wait_initial=min(retry.wait_initial * 2.0 ** min(sent - 1, _DOUBLINGS), retry.wait_max),
             wait_max=retry.wait_max,
             wait_jitter=retry.wait_jitter,
         )

@@ -102,25 +102,25 @@ class Transport:
         One that can't be read as JSON is asked for again. Raises the same as `send`.
         """
         while received.record is None:
-            call, taken, failure = received.call, received.taken, received.failure
+            call, timing, failure = received.call, received.timing, received.failure
             if failure is None:
-                self._open(received)
-            elif self._is_retried(failure, taken.attempts):
-                seat = self._join(call, queueing, self._usable_loop(), taken, failure)
+                self._read_once(received)
+            elif self._is_retried(failure, timing.attempts):
+                seat = self._join(call, queueing, self._usable_loop(), timing, failure)
                 received = await seat.within(queueing.deadline)
             else:
                 raise failure
         return received.record
 
-    def _open(self, received: Received[T]) -> None:
-        call, taken = received.call, received.taken
+    def _read_once(self, received: Received[T]) -> None:
+        call, timing = received.call, received.timing
         try:
             received.record = self.exchange.read(call, received.answer)
         except DevSkinError as error:
             received.failure = error
-            self._note_failure(error, call, taken)
+            self._note_failure(error, call, timing)
         else:
-            remember(received.record, taken)
+            remember(received.record, timing)
 
     async def _receive(self, call: Call[T], queueing: Queueing) -> Received[T]:
         loop, deadline = self._usable_loop(), queueing.deadline
@@ -262,10 +262,10 @@ class Transport:
             raise
         return Received(call, answer, Timing(flight.queued, flight.sent))
 
-    def _note_failure(self, error: DevSkinError, call: Call[T], taken: Timing) -> None:
-        remember(error, taken)
-        if self._is_retried(error, taken.attempts):
-            event = Retried(request=str(call), attempt=taken.attempts, reason=str(error))
+    def _note_failure(self, error: DevSkinError, call: Call[T], timing: Timing) -> None:
+        remember(error, timing)
+        if self._is_retried(error, timing.attempts):
+            event = Retried(request=str(call), attempt=timing.attempts, reason=str(error))
             self.scheduler.tell(event)
 
     def _is_retried(self, error: DevSkinError, attempts: int) -> bool:

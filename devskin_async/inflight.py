@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import define, field
@@ -20,30 +20,13 @@ Key: TypeAlias = tuple[str, str, str, Lane]
 
 
 @define(eq=False)
-class Received(Generic[T]):
-    """An answer that has come and is not an error by its status.
-
-    Whoever takes it first reads it: what waits for its turn in a listing waits as the bytes that
-    came. 100 orders are 20 kB then, in place of 50, and no garbage collector walks through them.
-
-    Args:
-        call: What was asked.
-        answer: What came.
-        timing: How long it took.
-        record: What it was read as; None where it has not been read.
-        failure: Why it can't be read.
-    """
-
-    call: Call[T]
-    answer: Answer
-    timing: Timing
-    record: T | None = None
-    failure: DevSkinError | None = None
-
-
-@define(eq=False)
 class Flight(Generic[T]):
     """A call under way, in the register of all of them until it has landed.
+
+    It lands with an answer that is no error by its status, and whoever takes that first reads it:
+    what waits for its turn in a listing waits as the bytes that came. 100 orders are 20 kB then, in
+    place of 50, and no garbage collector walks through them. If it turns out to be broken, the call
+    takes off again, with all that it remembers.
 
     Args:
         call: What is read.
@@ -52,6 +35,8 @@ class Flight(Generic[T]):
         sent: How often it was sent.
         queued: Seconds that it waited for the rate limit.
         failure: What the last attempt failed with.
+        answer: What came; None where nothing has, or what came was read.
+        record: What it was read as.
         task: Its attempts.
         seats: The callers who wait for it, the first one first.
         timeouts: The deadlines of those who wait for it.
@@ -63,29 +48,58 @@ class Flight(Generic[T]):
     sent: int = 0
     queued: float = 0.0
     failure: DevSkinError | None = None
+    answer: Answer | None = None
+    record: T | None = None
     task: asyncio.Task[None] = field(init=False)
     seats: dict[Seat[T], None] = field(factory=dict)
     timeouts: set[asyncio.Timeout] = field(factory=set)
 
+    @property
+    def timing(self) -> Timing:
+        """How long it has taken."""
+        return Timing(self.queued, self.sent)
+
+    def take_off(self, attempts: Coroutine[object, None, None], seat: Seat[T]) -> Seat[T]:
+        """Begin with the attempts, or begin again.
+
+        Args:
+            attempts: They end with `land` or `crash`.
+            seat: Of the first caller: an eager task may be over when it is made.
+        """
+        if self.register.setdefault(self.key, self) is not self:
+            # Somebody else has asked for the same meanwhile.
+            path, query, reads, lane = self.key
+            self.key = (path, query, f"{reads} {id(self)}", lane)
+            self.register[self.key] = self
+        self.task = seat.get_loop().create_task(attempts)
+        self.task.add_done_callback(self._ended)
+        return seat
+
     def leave(self, seat: Seat[T]) -> None:
         """Let a caller go who gave up; the last one cancels the call."""
         self.seats.pop(seat, None)
-        if not self.seats and self._sign_off():
+        if not self.seats:
+            self._sign_off()
             self.task.cancel()
 
-    def land(self, received: Received[T]) -> None:
-        """Give all callers the answer."""
+    def land(self, answer: Answer) -> None:
+        """Give all callers this flight, with an answer to read."""
+        self.answer = answer
         for seat in self._vacated():
             if not seat.done():
-                seat.set_result(received)
+                seat.set_result(self)
 
-    def crash(self, error: BaseException | None) -> None:
-        """Give all callers an error; None cancels them."""
+    def crash(self, error: BaseException) -> None:
+        """Give all callers an error."""
         for seat in self._vacated():
-            if error is None:
-                seat.cancel()
-            elif not seat.done():
+            if not seat.done():
                 seat.set_exception(error)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task is self.task:  # it may have taken off again
+            # Who is left was told nothing: it was cancelled from outside, perhaps before it began.
+            for seat in self._vacated():
+                seat.cancel()
 
     def _vacated(self) -> Iterable[Seat[T]]:
         self._sign_off()
@@ -93,16 +107,13 @@ class Flight(Generic[T]):
         seats, self.seats = self.seats, {}
         return seats
 
-    def _sign_off(self) -> bool:
-        """Leave the register; tells whether it was still there."""
-        if self.register.get(self.key) is not self:
-            return False
-        del self.register[self.key]
-        return True
+    def _sign_off(self) -> None:
+        if self.register.get(self.key) is self:
+            del self.register[self.key]
 
 
-class Seat(asyncio.Future[Received[T]]):
-    """One caller's own future of a call's answer; who cancels it leaves the others theirs."""
+class Seat(asyncio.Future[Flight[T]]):
+    """One caller's own future of a flight's end; who cancels it leaves the others theirs."""
 
     __slots__ = ("flight",)
 
@@ -111,11 +122,11 @@ class Seat(asyncio.Future[Received[T]]):
         self.flight: Flight[T] = flight
         flight.seats[self] = None
 
-    def within(self, deadline: Deadline | None) -> Awaitable[Received[T]]:
-        """Wait for the answer until a deadline, after which it is a `TransportError`."""
+    def within(self, deadline: Deadline | None) -> Awaitable[Flight[T]]:
+        """Wait for the end until a deadline, after which it is a `TransportError`."""
         return self if deadline is None else self._before(deadline)
 
-    async def _before(self, deadline: Deadline) -> Received[T]:
+    async def _before(self, deadline: Deadline) -> Flight[T]:
         try:
             async with asyncio.timeout_at(deadline.at) as timeout:
                 self.flight.timeouts.add(timeout)

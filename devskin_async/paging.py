@@ -106,7 +106,8 @@ class Ordered(Generic[A, T]):
         fetch: What to call.
         arguments: Taken one by one, as calls are started.
         concurrency: How many calls are in flight, or done and not taken yet, at the most.
-        finish: Makes a result of what a call gave, when its turn has come; None gives it as it is.
+        finish: Makes a result of what a call gave, when its turn has come, or a future of what is
+            to be finished in its place; None gives it as it is.
     """
 
     @overload
@@ -116,20 +117,20 @@ class Ordered(Generic[A, T]):
     @overload
     def __init__(
         self,
-        fetch: Callable[[A], Awaitable[R]],
+        fetch: Callable[[A], Awaitable[Any]],
         arguments: Iterable[A],
         concurrency: int,
-        finish: Callable[[R], Awaitable[T]],
+        finish: Callable[[Any], T | asyncio.Future[Any]],
     ) -> None: ...
     def __init__(
         self,
         fetch: Callable[[A], Awaitable[Any]],
         arguments: Iterable[A],
         concurrency: int,
-        finish: Callable[[Any], Awaitable[T]] | None = None,
+        finish: Callable[[Any], T | asyncio.Future[Any]] | None = None,
     ) -> None:
         self._fetch = fetch
-        self._finish = finish
+        self._finish: Callable[[Any], T | asyncio.Future[Any]] = finish or _as_it_is
         self._rest = iter(arguments)
         self._concurrency = concurrency
         self._under_way: deque[asyncio.Future[Any]] = deque()
@@ -144,9 +145,12 @@ class Ordered(Generic[A, T]):
         try:
             for argument in islice(self._rest, self._concurrency - len(self._under_way)):
                 self._start(argument)
-            if self._under_way:
-                result: Any = await self._next()
-                return result if self._finish is None else await self._finish(result)
+            while self._under_way:
+                result = await self._first()
+                if not isinstance(result, asyncio.Future):
+                    self._under_way.popleft()
+                    return result
+                self._under_way[0] = self._noted(result)
         except BaseException:
             await self.aclose()
             raise
@@ -161,7 +165,7 @@ class Ordered(Generic[A, T]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _next(self) -> object:
+    async def _first(self) -> T | asyncio.Future[Any]:
         head = self._under_way[0]
         if not head.done() and self._failure is None:
             self._awaited, self._wakeup = head, asyncio.get_running_loop().create_future()
@@ -169,12 +173,14 @@ class Ordered(Generic[A, T]):
             self._awaited = None  # what was delivered is not held
         if self._failure is not None:
             raise self._failure
-        return self._under_way.popleft().result()
+        return self._finish(head.result())
 
     def _start(self, argument: A) -> None:
-        call = asyncio.ensure_future(self._fetch(argument))
+        self._under_way.append(self._noted(asyncio.ensure_future(self._fetch(argument))))
+
+    def _noted(self, call: asyncio.Future[Any]) -> asyncio.Future[Any]:
         call.add_done_callback(self._note)
-        self._under_way.append(call)
+        return call
 
     def _note(self, call: asyncio.Future[Any]) -> None:
         error = None if call.cancelled() else call.exception()
@@ -194,7 +200,8 @@ class Pages(Generic[T]):
     Args:
         fetch_page: Fetches the page of a number, from 1.
         concurrency: How many pages are in flight or held at the most.
-        finish: Makes a page of what was fetched, as often as asked; None is for pages as they are.
+        finish: Makes a page of what was fetched, as for `Ordered`, and makes it again when asked;
+            None is for pages as they are.
     """
 
     @overload
@@ -204,19 +211,19 @@ class Pages(Generic[T]):
     @overload
     def __init__(
         self,
-        fetch_page: Callable[[int], Awaitable[R]],
+        fetch_page: Callable[[int], Awaitable[Any]],
         concurrency: int,
-        finish: Callable[[R], Awaitable[Page[T]]],
+        finish: Callable[[Any], Page[T] | asyncio.Future[Any]],
     ) -> None: ...
     def __init__(
         self,
         fetch_page: Callable[[int], Awaitable[Any]],
         concurrency: int,
-        finish: Callable[[Any], Awaitable[Page[T]]] | None = None,
+        finish: Callable[[Any], Page[T] | asyncio.Future[Any]] | None = None,
     ) -> None:
         self._fetch_page = fetch_page
         self._concurrency = concurrency
-        self._finish = _given if finish is None else finish
+        self._finish: Callable[[Any], Page[T] | asyncio.Future[Any]] = finish or _as_it_is
         self._first: Any = None
         self._ordered: Ordered[int, Page[T]] | None = None
 
@@ -226,7 +233,8 @@ class Pages(Generic[T]):
     async def __anext__(self) -> Page[T]:
         if self._ordered is None:
             self._first = await self._fetch_page(1)
-            first = await self._finish(self._first)
+            while isinstance(first := self._finish(self._first), asyncio.Future):
+                self._first = await first
             numbers = range(1, page_count(first.total, first.limit) + 1)
             self._ordered = Ordered(self._fetch, numbers, self._concurrency, self._finish)
         page = await anext(self._ordered)
@@ -245,4 +253,8 @@ class Pages(Generic[T]):
 
 
 async def _given(result: R) -> R:
+    return result
+
+
+def _as_it_is(result: R) -> R:
     return result

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TypeVar
 
 from attrs import evolve, field, frozen
 
+from .inflight import Flight
 from .options import Deadline, Queueing
 from .paging import Listing, Ordered, Pages, Rows
 from .protocol import DEFAULT_LIMIT, MAX_LIMIT, Call, calls
@@ -58,7 +60,7 @@ class Reader:
             return Pages(
                 lambda number: self.transport.start(call_of(number), queueing),
                 self.concurrency,
-                lambda received: self.transport.read(received, queueing),
+                self._reading(queueing),
             )
 
         return Listing(start)
@@ -73,10 +75,13 @@ class Reader:
                 lambda call: self.transport.start(call, queueing),
                 reads,
                 self.concurrency,
-                lambda received: self.transport.read(received, queueing),
+                self._reading(queueing),
             )
 
         return Rows(start)
+
+    def _reading(self, queueing: Queueing) -> Callable[[Flight[T]], T | asyncio.Future[Flight[T]]]:
+        return lambda flight: self.transport.read(flight, queueing)
 
     def queueing(self) -> Queueing:
         """Start a job of many calls, such as one reading of a listing."""

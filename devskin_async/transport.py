@@ -15,9 +15,9 @@ from .errors import (
     DevSkinError,
 )
 from .exchange import Exchange
-from .inflight import Flight, Key, Received, Seat, missed
+from .inflight import Flight, Key, Seat, missed
 from .options import Queueing, Retry
-from .protocol import Call, may_retry, succeeded, told
+from .protocol import Answer, Call, may_retry, succeeded, told
 from .ratelimit import (
     OnEvent,
     RateLimit,
@@ -25,11 +25,10 @@ from .ratelimit import (
     Scheduler,
     shared_scheduler,
 )
-from .timing import Timing, remember
+from .timing import remember
 
 T = TypeVar("T")
 
-_NOTHING_YET = Timing(queued=0.0, attempts=0)
 _DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 
 
@@ -82,47 +81,69 @@ class Transport:
             DecodeError: The answer is not what the reference describes.
             ConfigurationError: The client is closed, or belongs to another event loop.
         """
-        return await self.read(await self._receive(call, queueing), queueing)
+        flight = await self._flown(call, queueing)
+        while isinstance(read := self.read(flight, queueing), asyncio.Future):
+            flight = await read
+        return read
 
-    def start(self, call: Call[T], queueing: Queueing) -> asyncio.Future[Received[T]]:
+    def start(self, call: Call[T], queueing: Queueing) -> asyncio.Future[Flight[T]]:
         """Send a call without waiting for its answer; see `send`, which raises the same.
 
         Returns:
-            The answer, for `read`. To cancel it gives the call up; who shares it keeps theirs.
+            The call with its answer, for `read`. To cancel it gives the call up; who shares it
+            keeps theirs.
         """
         if queueing.deadline is not None:
-            return asyncio.ensure_future(self._receive(call, queueing))
+            return asyncio.ensure_future(self._flown(call, queueing))
         loop = self._usable_loop()
         self._check_wait(call, queueing, loop)
         return self._join(call, queueing, loop)
 
-    async def read(self, received: Received[T], queueing: Queueing) -> T:
-        """Give what an answer holds, read once for all who share it.
+    def read(self, flight: Flight[T], queueing: Queueing) -> T | asyncio.Future[Flight[T]]:
+        """Read what a call was answered with, once for all who share it.
 
-        One that can't be read as JSON is asked for again. Raises the same as `send`.
+        Args:
+            flight: The call, with its answer.
+            queueing: As for `start`.
+
+        Returns:
+            What the answer holds. Where it can't be read as JSON and the call may be sent again, a
+            future as `start` gives it.
+
+        Raises:
+            APIError: The answer says that it is none.
+            DecodeError: The answer is not what the reference describes.
+            TransportError: It can't be read as JSON, and the call was sent as often as it may be.
         """
-        while received.record is None:
-            call, timing, failure = received.call, received.timing, received.failure
-            if failure is None:
-                self._read_once(received)
-            elif self._is_retried(failure, timing.attempts):
-                seat = self._join(call, queueing, self._usable_loop(), timing, failure)
-                received = await seat.within(queueing.deadline)
-            else:
-                raise failure
-        return received.record
+        if flight.answer is not None:
+            self._read_once(flight, flight.answer)
+        return self._start_again(flight, queueing) if flight.record is None else flight.record
 
-    def _read_once(self, received: Received[T]) -> None:
-        call, timing = received.call, received.timing
+    def _read_once(self, flight: Flight[T], answer: Answer) -> None:
+        flight.answer = None
         try:
-            received.record = self.exchange.read(call, received.answer)
+            flight.record = self.exchange.read(flight.call, answer)
         except DevSkinError as error:
-            received.failure = error
-            self._note_failure(error, call, timing)
+            flight.failure = error
+            remember(error, flight.timing)
         else:
-            remember(received.record, timing)
+            remember(flight.record, flight.timing)
 
-    async def _receive(self, call: Call[T], queueing: Queueing) -> Received[T]:
+    def _start_again(self, flight: Flight[T], queueing: Queueing) -> asyncio.Future[Flight[T]]:
+        failure, deadline = flight.failure, queueing.deadline
+        if failure is None or not flight.task.done():  # somebody else has started it again
+            seat = Seat(flight, self._usable_loop())
+        elif self._is_retried(flight, failure):
+            loop = self._usable_loop()
+            if deadline is not None and deadline.at <= loop.time() + self._least_wait(failure):
+                raise missed(flight.call, deadline, flight)
+            self._tell_retried(flight, failure)
+            seat = flight.take_off(self._fly(flight, queueing), Seat(flight, loop))
+        else:
+            raise failure
+        return asyncio.ensure_future(seat.within(deadline))
+
+    async def _flown(self, call: Call[T], queueing: Queueing) -> Flight[T]:
         loop, deadline = self._usable_loop(), queueing.deadline
         if deadline is not None and deadline.at <= loop.time():
             raise missed(call, deadline)
@@ -182,53 +203,38 @@ class Transport:
         told = f"{call}: would wait {wait:.1f} s for the rate limit, over the {bound}"
         raise BudgetExceededError(f"{told}; nothing was sent", wait)
 
-    def _join(
-        self,
-        call: Call[T],
-        queueing: Queueing,
-        loop: asyncio.AbstractEventLoop,
-        before: Timing = _NOTHING_YET,
-        failure: DevSkinError | None = None,
-    ) -> Seat[T]:
+    def _join(self, call: Call[T], queueing: Queueing, loop: asyncio.AbstractEventLoop) -> Seat[T]:
         key = _key(call, queueing)
         flight: Flight[T] | None = self._flights.get(key)
         if flight is not None:
             return Seat(flight, loop)
-        flight = Flight(call, key, self._flights, before.attempts, before.queued, failure)
-        self._flights[key] = flight
-        seat = Seat(flight, loop)
-        # Last, for an eager task may be over when this returns.
-        flight.task = loop.create_task(self._fly(flight, queueing))
-        return seat
+        flight = Flight(call, key, self._flights)
+        return flight.take_off(self._fly(flight, queueing), Seat(flight, loop))
 
     async def _fly(self, flight: Flight[T], queueing: Queueing) -> None:
         try:
-            if flight.failure is None:
-                try:
-                    received = await self._attempt(flight, queueing)
-                except DevSkinError as error:
-                    if not may_retry(error):
-                        raise
-            if flight.failure is not None:
-                received = await self._attempt_again(flight, queueing, flight.failure)
+            answer = await self._attempts(flight, queueing)
         except asyncio.CancelledError:
-            flight.crash(None)
             raise
         except BaseException as error:
             flight.crash(error)
             if not isinstance(error, Exception):
                 raise
         else:
-            flight.land(received)
+            flight.land(answer)
 
-    async def _attempt_again(
-        self, flight: Flight[T], queueing: Queueing, failure: DevSkinError
-    ) -> Received[T]:
+    async def _attempts(self, flight: Flight[T], queueing: Queueing) -> Answer:
+        if flight.failure is None:
+            try:
+                return await self._attempt(flight, queueing)
+            except DevSkinError as error:
+                if not may_retry(error):
+                    raise
         # Most calls never come here: stamina's context costs more than the whole budget does.
         async for attempt in self._stamina(flight.sent):
             with attempt:
-                if attempt.num == 1:
-                    raise failure
+                if attempt.num == 1 and flight.failure is not None:
+                    raise flight.failure
                 return await self._attempt(flight, queueing)
         raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
 
@@ -244,7 +250,7 @@ class Transport:
             wait_jitter=retry.wait_jitter,
         )
 
-    async def _attempt(self, flight: Flight[T], queueing: Queueing) -> Received[T]:
+    async def _attempt(self, flight: Flight[T], queueing: Queueing) -> Answer:
         call = flight.call
         try:
             async with self.scheduler.slot(queueing.lane, queueing.job) as slot:
@@ -256,26 +262,28 @@ class Transport:
                 self.exchange.read(call, answer)
         except DevSkinError as error:
             flight.failure = error
-            self._note_failure(error, call, Timing(flight.queued, flight.sent))
-            if self._is_retried(error, flight.sent):
+            remember(error, flight.timing)
+            if self._is_retried(flight, error):
+                self._tell_retried(flight, error)
                 self._release_hopeless(flight, error)
             raise
-        return Received(call, answer, Timing(flight.queued, flight.sent))
+        return answer
 
-    def _note_failure(self, error: DevSkinError, call: Call[T], timing: Timing) -> None:
-        remember(error, timing)
-        if self._is_retried(error, timing.attempts):
-            event = Retried(request=str(call), attempt=timing.attempts, reason=str(error))
-            self.scheduler.tell(event)
+    def _is_retried(self, flight: Flight[T], error: DevSkinError) -> bool:
+        return may_retry(error) and flight.sent < self._retry.attempts
 
-    def _is_retried(self, error: DevSkinError, attempts: int) -> bool:
-        return may_retry(error) and attempts < self._retry.attempts
+    def _tell_retried(self, flight: Flight[T], error: DevSkinError) -> None:
+        event = Retried(request=str(flight.call), attempt=flight.sent, reason=str(error))
+        self.scheduler.tell(event)
+
+    def _least_wait(self, error: DevSkinError) -> float:
+        """Say how many seconds pass at the least until the next attempt."""
+        asked = error.retry_after if isinstance(error, APIError) else None
+        return max(asked or 0.0, self.scheduler.budget().paused_for)
 
     def _release_hopeless(self, flight: Flight[T], error: DevSkinError) -> None:
         """Let those go whose deadline comes before the next attempt can."""
-        asked = error.retry_after if isinstance(error, APIError) else None
-        wait = max(asked or 0.0, self.scheduler.budget().paused_for)
-        now = asyncio.get_running_loop().time()
+        wait, now = self._least_wait(error), asyncio.get_running_loop().time()
         for timeout in flight.timeouts:
             at = timeout.when()
             if at is not None and now < at < now + wait:

@@ -13,6 +13,7 @@ import pytest
 from aioresponses import aioresponses
 
 from devskin_async import (
+    AuthenticationError,
     DecodeError,
     DevSkinClient,
     Retried,
@@ -21,7 +22,7 @@ from devskin_async import (
     TransportError,
     timing,
 )
-from devskin_async.inflight import Flight, Received, Seat
+from devskin_async.inflight import Flight, Seat
 from devskin_async.protocol import calls
 from devskin_async.ratelimit import OnEvent
 from devskin_async.sandbox import Sandbox
@@ -140,6 +141,103 @@ async def test_a_broken_page_of_a_listing_is_asked_for_again_when_its_turn_comes
 
 
 @virtual_time
+@pytest.mark.parametrize("attempts", [2, 6])
+async def test_a_broken_first_page_is_asked_for_again_once(attempts: int) -> None:
+    with aioresponses() as mocked:
+        serve_pages(mocked, {1: [BROKEN, page(1), BROKEN]})
+        async with client(attempts) as store:
+            assert [order.id async for order in store.orders.list()] == [1, 2, 3, 4, 5]
+            assert store.budget.sent == 6
+
+
+@virtual_time
+async def test_a_broken_answer_is_asked_for_again_once_though_it_is_taken_at_many_times() -> None:
+    with aioresponses() as mocked:
+        mocked.get(f"{API}/orders/1234", body=BROKEN)
+        mocked.get(f"{API}/orders/1234", body=samples.ORDER, repeat=True)
+        async with client(attempts=2) as store:
+            orders = await store.orders.get_many([1234] * 10)
+            assert store.budget.sent == 2
+    assert all(order is orders[0] for order in orders)
+
+
+@virtual_time
+async def test_a_call_that_is_made_again_does_not_take_on_the_count_of_a_new_one() -> None:
+    with aioresponses() as mocked:
+        serve(mocked, BROKEN)
+        async with client(attempts=2) as store:
+            transport, queueing = store.reader.transport, store.reader.queueing()
+            held = await transport.start(calls.overview(), queueing)
+            new = transport.start(calls.overview(), queueing)
+            again = transport.read(held, queueing)
+            assert isinstance(again, asyncio.Future)
+            with pytest.raises(TransportError, match="can't be read as JSON") as caught:
+                transport.read(await again, queueing)
+            assert timing(caught.value) == Timing(queued=0.0, attempts=2)
+            assert (await new).sent == 1
+
+
+@virtual_time
+async def test_an_error_of_another_page_comes_out_while_one_is_asked_for_again() -> None:
+    with aioresponses() as mocked:
+        mocked.get(f"{API}/orders?page=1&limit=100", body=page(1))
+        mocked.get(f"{API}/orders?page=2&limit=100", body=BROKEN, repeat=True)
+        mocked.get(f"{API}/orders?page=3&limit=100", status=503, headers={"Retry-After": "1"})
+        mocked.get(f"{API}/orders?page=3&limit=100", status=401)
+        retry = Retry(wait_initial=60, wait_max=60, wait_jitter=0)
+        async with DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry, concurrency=3) as store:
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(AuthenticationError):
+                await store.orders.list()
+            assert asyncio.get_running_loop().time() - began == pytest.approx(1, abs=0.01)
+
+
+@virtual_time
+async def test_a_deadline_that_a_pause_outlasts_ends_a_broken_call_at_once() -> None:
+    with aioresponses() as mocked:
+        serve(mocked, BROKEN)
+        mocked.get(f"{API}/orders/1", status=429, headers={"Retry-After": "60"}, repeat=True)
+        async with client() as store:
+            held = await store.reader.transport.start(calls.overview(), store.reader.queueing())
+            refused = asyncio.create_task(store.orders.get(1))
+            while not store.budget.paused_for:  # noqa: ASYNC110  # there is no event to wait for
+                await asyncio.sleep(0.01)
+            queueing = store.with_options(deadline=5).reader.queueing()
+            with pytest.raises(TransportError, match="can't be tried again within the deadline"):
+                store.reader.transport.read(held, queueing)
+            refused.cancel()
+
+
+@virtual_time
+async def test_nothing_is_sent_again_after_the_deadline() -> None:
+    with aioresponses() as mocked:
+        serve(mocked, BROKEN)
+        async with client() as store:
+            reader = store.with_options(deadline=5).reader
+            queueing = reader.queueing()
+            held = await reader.transport.start(calls.overview(), queueing)
+            await asyncio.sleep(6)
+            with pytest.raises(TransportError, match="no answer within the deadline of 5 s"):
+                reader.transport.read(held, queueing)
+            assert store.budget.sent == 1
+
+
+@virtual_time
+async def test_a_task_that_is_cancelled_before_it_began_leaves_nobody_waiting() -> None:
+    with aioresponses() as mocked:
+        serve(mocked, samples.OVERVIEW)
+        async with client() as store:
+            before = asyncio.all_tasks()
+            call = store.reader.transport.start(calls.overview(), store.reader.queueing())
+            for task in asyncio.all_tasks() - before:
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await store.analytics.overview()
+            assert store.budget.sent == 1
+
+
+@virtual_time
 async def test_a_page_of_another_shape_is_told_when_its_turn_comes() -> None:
     with aioresponses() as mocked:
         serve_pages(mocked, {3: [page(3, b'{"id": "three"}')]})
@@ -193,7 +291,7 @@ async def test_calls_that_are_over_leave_nothing_for_the_garbage_collector(
         await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
         await store.orders.list()
         await asyncio.sleep(0)
-        left = [each for each in gc.get_objects() if isinstance(each, Flight | Received | Seat)]
+        left = [each for each in gc.get_objects() if isinstance(each, Flight | Seat)]
     finally:
         gc.enable()
     assert left == []

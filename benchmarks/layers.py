@@ -12,7 +12,7 @@ from functools import partial
 import aiohttp
 
 from benchmarks.measuring import in_turn, prepare, rounds_asked, serving
-from benchmarks.pages import BY_HAND, BY_PAGES, PAGES, cpu_a_page
+from benchmarks.pages import BY_HAND, BY_PAGES, PAGES, Read, cpu_a_page
 from benchmarks.readers import (
     HEADERS,
     ROWS,
@@ -22,9 +22,9 @@ from benchmarks.readers import (
     this_library,
 )
 from benchmarks.report import keep, print_costs, quartiles
-from devskin_async import Lane
+from devskin_async.options import Queueing
 from devskin_async.protocol import calls, told
-from devskin_async.records import OrderSummary, Page
+from devskin_async.transport import Transport
 
 ROUNDS = 11
 
@@ -41,67 +41,49 @@ async def undecoded(base_url: str, pages: int) -> None:
         await by_workers(fetch, pages)
 
 
-async def exchanged(base_url: str, pages: int) -> None:
+async def exchanged(transport: Transport, _: Queueing, number: int) -> int:
     """Make the call, send it, take the answer: bounded, without redirects or resends."""
-    async with this_library(base_url) as store:
-        exchange = store.reader.transport.exchange
-
-        async def fetch(number: int) -> int:
-            await exchange.send(calls.orders(number, ROWS))
-            return ROWS
-
-        await by_workers(fetch, pages)
+    await transport.exchange.send(calls.orders(number, ROWS))
+    return ROWS
 
 
-async def read(base_url: str, pages: int) -> None:
+async def read(transport: Transport, _: Queueing, number: int) -> int:
     """And read it, checked against what was asked."""
-    async with this_library(base_url) as store:
-        exchange = store.reader.transport.exchange
-
-        async def fetch(number: int) -> int:
-            call = calls.orders(number, ROWS)
-            return len(exchange.read(call, await exchange.send(call)).items)
-
-        await by_workers(fetch, pages)
+    call = calls.orders(number, ROWS)
+    return len(transport.exchange.read(call, await transport.exchange.send(call)).items)
 
 
-async def slotted(base_url: str, pages: int) -> None:
+async def slotted(transport: Transport, queueing: Queueing, number: int) -> int:
     """And through the budget, which learns from the answer's headers."""
-    async with this_library(base_url) as store:
-        transport = store.reader.transport
-        exchange, job = transport.exchange, store.reader.queueing().job
-
-        async def fetch(number: int) -> int:
-            call = calls.orders(number, ROWS)
-            async with transport.scheduler.slot(Lane.BULK, job) as slot:
-                answer = await exchange.send(call)
-                slot.answered(told(answer))
-            return len(exchange.read(call, answer).items)
-
-        await by_workers(fetch, pages)
+    call = calls.orders(number, ROWS)
+    async with transport.scheduler.slot(queueing.lane, queueing.job) as slot:
+        answer = await transport.exchange.send(call)
+        slot.answered(told(answer))
+    return len(transport.exchange.read(call, answer).items)
 
 
-async def sent(base_url: str, pages: int) -> None:
+async def sent(transport: Transport, queueing: Queueing, number: int) -> int:
     """And shared by whoever asks for the same, retried, timed."""
-    async with this_library(base_url) as store:
-        queueing = store.reader.queueing()
-
-        async def fetch(number: int) -> int:
-            page: Page[OrderSummary] = await store.reader.transport.send(
-                calls.orders(number, ROWS), queueing
-            )
-            return len(page.items)
-
-        await by_workers(fetch, pages)
+    return len((await transport.send(calls.orders(number, ROWS), queueing)).items)
 
 
-LAYERS: dict[str, Callable[[str, int], Awaitable[None]]] = {
+def by(fetch: Callable[[Transport, Queueing, int], Awaitable[int]]) -> Read:
+    """Have workers fetch pages by a part of the library."""
+
+    async def pages_by_it(base_url: str, pages: int) -> None:
+        async with this_library(base_url) as store:
+            await by_workers(partial(fetch, store.reader.transport, store.reader.queueing()), pages)
+
+    return pages_by_it
+
+
+LAYERS: dict[str, Read] = {
     "aiohttp by hand, not decoded": undecoded,
     BY_HAND: pages_by_hand,
-    "exchange: send": exchanged,
-    "exchange: send and read": read,
-    "ratelimit: and a slot": slotted,
-    "transport: and a task, shared": sent,
+    "exchange: send": by(exchanged),
+    "exchange: send and read": by(read),
+    "ratelimit: and a slot": by(slotted),
+    "transport: and a task, shared": by(sent),
     BY_PAGES: pages_by_us,
 }
 

@@ -89,7 +89,7 @@ class Flight(Generic[T]):
             if not seat.done():
                 seat.set_result(self)
 
-    def crash(self, error: BaseException) -> None:
+    def crash(self, error: Exception) -> None:
         """Give all callers an error."""
         for seat in self._vacated():
             if not seat.done():

@@ -214,12 +214,8 @@ class Transport:
     async def _fly(self, flight: Flight[T], queueing: Queueing) -> None:
         try:
             answer = await self._attempts(flight, queueing)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - its callers raise it
             flight.crash(error)
-            if not isinstance(error, Exception):
-                raise
         else:
             flight.land(answer)
 

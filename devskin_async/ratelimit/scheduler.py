@@ -78,9 +78,8 @@ class Scheduler:
         lane = slot.lane
         if (
             self._answers_at_once
-            and not self._probe_out
-            and self._quota.wait(now) <= 0
-            and not any(self._waiting.values())
+            and self._may_go(now)
+            and not self._anybody_waits()
             and self._bucket.has_token()
             and self._store.take(lane, contested=False) == 0
         ):

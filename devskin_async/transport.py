@@ -255,7 +255,7 @@ class Transport:
             request=str(flight.call),
             attempt=flight.sent,
             reason=str(error).removeprefix(f"{flight.call}: "),
-            wait=wait or flight.limit_wait(),
+            wait=max(wait, flight.limit_wait()),
         )
         self.scheduler.tell_retried(event, refused=isinstance(error, RateLimitedError))
 

@@ -55,7 +55,7 @@ class Store:
         return Page(items=items, total=self.rows, page=number, limit=self.limit)
 
     def listing(self, concurrency: int = 4) -> Listing[int]:
-        return Listing(lambda: Pages(self.fetch, concurrency))
+        return Listing(lambda _: Pages(self.fetch, concurrency))
 
 
 @virtual_time
@@ -185,7 +185,7 @@ async def test_a_list_that_shrinks_ends_at_the_first_empty_page() -> None:
         store.rows = 35
         return page
 
-    rows = await Listing(lambda: Pages(fetch, 3))
+    rows = await Listing(lambda _: Pages(fetch, 3))
     assert rows == list(range(35))
     assert max(store.asked) <= 8
 
@@ -198,7 +198,7 @@ async def test_a_total_that_is_far_too_high_costs_no_memory_and_few_requests() -
         asked.append(number)
         return Page(items=(1,) if number == 1 else (), total=10**18, page=number, limit=100)
 
-    assert await Listing(lambda: Pages(fetch, 5)) == [1]
+    assert await Listing(lambda _: Pages(fetch, 5)) == [1]
     assert len(asked) <= 6
 
 

@@ -3,6 +3,7 @@
 from . import calls
 from .answers import MAX_BODY, MAX_ERROR_BODY, Answer, may_retry, read, succeeded, told
 from .calls import DEFAULT_LIMIT, MAX_INTEGER, MAX_LIMIT, Call, page_count
+from .page_numbers import PageNumbers
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -12,6 +13,7 @@ __all__ = [
     "MAX_LIMIT",
     "Answer",
     "Call",
+    "PageNumbers",
     "calls",
     "may_retry",
     "page_count",

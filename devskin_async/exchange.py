@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import hashlib
 import json
 import math
 import os
 import re
 import ssl
+import sys
+import threading
 import warnings
+import weakref
+from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -70,7 +75,6 @@ class Exchange:
         self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
         self._session = session
         self._owns_session = session is None
-        self._loop: asyncio.AbstractEventLoop | None = None  # of a session made here
 
     def check_open(self) -> None:
         """Make sure that a request can be sent.
@@ -135,23 +139,47 @@ class Exchange:
         if self._session is not None and self._owns_session:
             await self._session.close()
 
-    def __del__(self) -> None:
-        # aiohttp's own words on an unclosed session do not say which client it was.
-        if self._loop is not None and self._session is not None and not self._session.closed:
-            message = "a DevSkinClient was not closed: use `async with`, or await its aclose()"
-            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
-            self._loop.call_exception_handler({"message": message})
-
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._loop = asyncio.get_running_loop()
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
             )
+            # Unlike `__del__`, this comes before anything that the session holds says the same.
+            loop, thread = asyncio.get_running_loop(), threading.get_ident()
+            weakref.finalize(self, _close_forgotten, [self._session], loop, thread)
         return self._session
 
     def _without_key(self, text: str) -> str:
         return self._secret.sub(_REDACTED, text)
+
+
+def _close_forgotten(
+    held: list[aiohttp.ClientSession], loop: asyncio.AbstractEventLoop, thread: int
+) -> None:
+    """Close a session whose client is gone, and warn once if that was left to do."""
+    session = held.pop()
+    if session.closed:
+        return
+    if loop.is_running() and threading.get_ident() != thread:
+        loop.call_soon_threadsafe(_begin_closing, session)
+    else:
+        _begin_closing(session)
+    if loop.is_closed() and sys.warnoptions:
+        # Its connections can't be closed any more, and each would warn of itself later on.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del session
+            gc.collect()
+    message = "a DevSkinClient was not closed: use `async with`, or await its aclose()"
+    warnings.warn(message, ResourceWarning, source=held, stacklevel=2)
+
+
+def _begin_closing(session: aiohttp.ClientSession) -> None:
+    """Take the first step, which closes the connections; the rest would only wait for them."""
+    closing = session.close()
+    with suppress(StopIteration):
+        closing.send(None)
+    closing.close()
 
 
 class _ConnectionLostError(aiohttp.ClientError):

@@ -17,6 +17,9 @@ ROWS: dict[str, dict[str, object]] = {
 }
 
 
+PastEnd = Literal["empty", "404", "last page"]
+
+
 @define
 class PagingStore:
     """What the store does.
@@ -26,7 +29,7 @@ class PagingStore:
         cap: The most rows that a page may have.
         echoes: It tells the limit that was asked for, not the one that it keeps.
         total: The total it tells; None counts the rows.
-        past_end: The status of an answer past the end.
+        past_end: What it answers past the end: an empty page, a 404, or its last page again.
         same_page: It gives page 1 whichever is asked for.
         change: Called before each answer.
         asked: The pages that were asked for, and with which limits.
@@ -36,7 +39,7 @@ class PagingStore:
     cap: int = 100
     echoes: bool = False
     total: int | None = None
-    past_end: Literal[200, 404] = 200
+    past_end: PastEnd = "empty"
     same_page: bool = False
     change: Callable[[PagingStore], object] = lambda _: None
     asked: list[tuple[int, int]] = field(factory=list, init=False)
@@ -47,8 +50,11 @@ class PagingStore:
         self.change(self)
         size = min(limit, self.cap)
         start = 0 if self.same_page else (page - 1) * size
-        if self.past_end == 404 and page > 1 and start >= self.rows:
+        if page > 1 and start >= self.rows and self.past_end == "404":
             return web.json_response({"success": False, "error": "no such page"}, status=404)
+        if page > 1 and start >= self.rows and self.past_end == "last page":
+            page = max(1, -(-self.rows // size))
+            start = (page - 1) * size
         row = ROWS[request.path.strip("/")] | {"created_at": "2026-01-15T10:00:00.000Z"}
         ids = range(start, min(start + size, self.rows))
         data = {

@@ -17,7 +17,7 @@ from devskin_async import (
 )
 
 from .conftest import AT_ONCE, UNLIMITED
-from .paging_store import PagingStore
+from .paging_store import PagingStore, PastEnd
 
 CONCURRENCY = 10
 NOUNS = ("orders", "products", "customers")
@@ -58,11 +58,11 @@ async def test_a_store_that_caps_its_pages_is_read_whole(noun: str, cap: int, ec
         assert [row.id async for page in listing.pages() for row in page.items] == [*range(250)]
 
 
-@pytest.mark.parametrize("past_end", [200, 404])
+@pytest.mark.parametrize("past_end", ["empty", "404"])
 @pytest.mark.parametrize("rows", [60, 150, 200])
 @pytest.mark.parametrize("total", [20_000, 10**9])
 async def test_a_total_that_is_too_large_is_an_error_after_the_rows_and_a_few_requests(
-    total: int, rows: int, past_end: Any
+    total: int, rows: int, past_end: PastEnd
 ) -> None:
     store = PagingStore(rows, total=total, past_end=past_end)
     async with reading(store) as client:
@@ -90,9 +90,11 @@ async def test_a_store_without_pages_is_an_error_after_the_rows_of_one() -> None
     assert isinstance(error, InconsistentListError)
 
 
-@pytest.mark.parametrize("past_end", [200, 404])
+@pytest.mark.parametrize("past_end", ["empty", "404", "last page"])
 @pytest.mark.parametrize("left", [30, 100, 101, 200])
-async def test_a_list_that_shrinks_while_it_is_read_is_no_error(left: int, past_end: Any) -> None:
+async def test_a_list_that_shrinks_while_it_is_read_is_no_error(
+    left: int, past_end: PastEnd
+) -> None:
     def change(store: PagingStore) -> None:
         if len(store.asked) == 2:
             store.rows = left

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import hashlib
 import os
 import ssl
+import sys
+import threading
 import warnings
+import weakref
+from contextlib import suppress
 from typing import TypeVar
 
 import aiohttp
@@ -75,7 +80,6 @@ class Exchange:
         self._session = session
         self._owns_session = session is None
         self._connector: QuietConnector | None = None  # of a session made here
-        self._loop: asyncio.AbstractEventLoop | None = None  # likewise
 
     def check_open(self) -> None:
         """Make sure that a request can be sent.
@@ -170,20 +174,15 @@ class Exchange:
         if self._session is not None and self._owns_session:
             await self._session.close()
 
-    def __del__(self) -> None:
-        # aiohttp's own words on an unclosed session do not say which client it was.
-        if self._loop is not None and self._session is not None and not self._session.closed:
-            message = "a DevSkinClient was not closed: use `async with`, or await its aclose()"
-            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
-            self._loop.call_exception_handler({"message": message})
-
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._loop = asyncio.get_running_loop()
             self._connector = QuietConnector()
             self._session = aiohttp.ClientSession(
                 connector=self._connector, cookie_jar=aiohttp.DummyCookieJar()
             )
+            # Unlike `__del__`, this comes before anything that the session holds says the same.
+            loop, thread = asyncio.get_running_loop(), threading.get_ident()
+            weakref.finalize(self, _close_forgotten, [self._session], loop, thread)
         return self._session
 
     def _line(self, text: str) -> str:
@@ -194,6 +193,35 @@ class _NotConnectedError(aiohttp.ClientError):
     """There is no connection, so nothing was sent."""
 
     transient = True
+
+
+def _close_forgotten(
+    held: list[aiohttp.ClientSession], loop: asyncio.AbstractEventLoop, thread: int
+) -> None:
+    """Close a session whose client is gone, and warn once if that was left to do."""
+    session = held.pop()
+    if session.closed:
+        return
+    if loop.is_running() and threading.get_ident() != thread:
+        loop.call_soon_threadsafe(_begin_closing, session)
+    else:
+        _begin_closing(session)
+    if loop.is_closed() and sys.warnoptions:
+        # Its connections can't be closed any more, and each would warn of itself later on.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del session
+            gc.collect()
+    message = "a DevSkinClient was not closed: use `async with`, or await its aclose()"
+    warnings.warn(message, ResourceWarning, source=held, stacklevel=2)
+
+
+def _begin_closing(session: aiohttp.ClientSession) -> None:
+    """Take the first step, which closes the connections; the rest would only wait for them."""
+    closing = session.close()
+    with suppress(StopIteration):
+        closing.send(None)
+    closing.close()
 
 
 class _ConnectionLostError(aiohttp.ClientError):

@@ -207,10 +207,11 @@ async def test_a_deadline_that_ends_in_the_queue_is_the_limits_error_with_its_wa
             await store.analytics.overview()
             await asyncio.sleep(2)
             revenue = asyncio.create_task(store.revenue())
+            late = asyncio.create_task(store.with_options(deadline=3).analytics.overview())
             with pytest.raises(BudgetExceededError, match="of 3 s passed while it wait") as caught:
-                await store.with_options(deadline=3).analytics.overview()
+                await late
             assert now() == pytest.approx(5, abs=0.01)
-            assert caught.value.retry_after == pytest.approx(57, abs=5)
+            assert 57 <= caught.value.retry_after < 65
             revenue.cancel()
 
 

@@ -15,7 +15,7 @@ from typing import cast
 from cyclopts import CycloptsError
 from cyclopts.exceptions import UnusedCliTokensError
 
-from ..errors import ConfigurationError, DevSkinError
+from ..errors import ConfigurationError, DevSkinError, InconsistentListError
 from .render import printable
 
 FAILED = 1
@@ -136,6 +136,8 @@ def _explained(error: BaseException) -> tuple[str, int]:
             line, code = f"{error} See {command} --help.", WRONG_USE
         case ValueError():
             code = WRONG_USE
+        case InconsistentListError():
+            code = UNPROVEN
         case OSError(strerror=str(reason)):
             line = f"{error.filename}: {reason}" if error.filename else reason
         case _ if not _is_expected(error):

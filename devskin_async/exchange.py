@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import gc
 import hashlib
 import os
 import ssl
-import sys
-import threading
-import warnings
-import weakref
-from contextlib import suppress
 from typing import TypeVar
 
 import aiohttp
@@ -20,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from ._version import __version__
-from .connections import QuietConnector, connected
+from .connections import QuietConnector, close_when_forgotten, connected
 from .errors import ConfigurationError, DecodeError, DevSkinError, TransportError
 from .protocol import (
     MAX_BODY,
@@ -180,9 +174,7 @@ class Exchange:
             self._session = aiohttp.ClientSession(
                 connector=self._connector, cookie_jar=aiohttp.DummyCookieJar()
             )
-            # Unlike `__del__`, this comes before anything that the session holds says the same.
-            loop, thread = asyncio.get_running_loop(), threading.get_ident()
-            weakref.finalize(self, _close_forgotten, [self._session], loop, thread)
+            close_when_forgotten(self, self._session)
         return self._session
 
     def _line(self, text: str) -> str:
@@ -193,35 +185,6 @@ class _NotConnectedError(aiohttp.ClientError):
     """There is no connection, so nothing was sent."""
 
     transient = True
-
-
-def _close_forgotten(
-    held: list[aiohttp.ClientSession], loop: asyncio.AbstractEventLoop, thread: int
-) -> None:
-    """Close a session whose client is gone, and warn once if that was left to do."""
-    session = held.pop()
-    if session.closed:
-        return
-    if loop.is_running() and threading.get_ident() != thread:
-        loop.call_soon_threadsafe(_begin_closing, session)
-    else:
-        _begin_closing(session)
-    if loop.is_closed() and sys.warnoptions:
-        # Its connections can't be closed any more, and each would warn of itself later on.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            del session
-            gc.collect()
-    message = "a DevSkinClient was not closed: use `async with`, or await its aclose()"
-    warnings.warn(message, ResourceWarning, source=held, stacklevel=2)
-
-
-def _begin_closing(session: aiohttp.ClientSession) -> None:
-    """Take the first step, which closes the connections; the rest would only wait for them."""
-    closing = session.close()
-    with suppress(StopIteration):
-        closing.send(None)
-    closing.close()
 
 
 class _ConnectionLostError(aiohttp.ClientError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -29,10 +29,19 @@ async def babbling(data: bytes) -> AsyncIterator[str]:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(data)
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(babble, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v1"
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 BROKEN = {
@@ -116,7 +125,7 @@ async def test_a_reason_in_another_shape_is_shown() -> None:
 async def test_a_certificate_that_is_not_trusted_ends_the_call_at_once_and_takes_no_slot() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(silent, "127.0.0.1", 0, ssl=context)
     told: list[object] = []
     async with server:
         port = server.sockets[0].getsockname()[1]
@@ -135,7 +144,7 @@ async def test_a_certificate_that_is_not_trusted_ends_the_call_at_once_and_takes
 
 async def test_a_connection_that_is_not_made_in_time_takes_no_slot() -> None:
     # It accepts and then says nothing; the TLS handshake is part of making the connection.
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with (
         server,
@@ -151,3 +160,4 @@ async def test_a_connection_that_is_not_made_in_time_takes_no_slot() -> None:
             await store.analytics.overview()
         assert not caught.value.sent
         assert store.budget.available == 10
+    await server.wait_closed()

@@ -2,80 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
+from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Final, Self
 
-import attrs
-
-from .records import MAX_INTEGER, SandboxError
-
-Value: TypeAlias = "int | float | str | tuple[int, int] | None"
-"""What a quirk was switched to: its own kind of value, None where it takes none."""
-
-
-@attrs.frozen
-class Argument:
-    """What a quirk takes after its name and an equals sign.
-
-    Attributes:
-        shown: How it is written in the list of quirks, such as SECONDS or text|float.
-        read: Reads it; raises ValueError where it can't be used.
-        default: What is taken where none is given; None where there must be one.
-    """
-
-    shown: str
-    read: Callable[[str], Value]
-    default: Value = None
-
-
-def _number(
-    shown: str, lowest: float, highest: float = 1e9, default: float | None = None
-) -> Argument:
-    def read(text: str) -> float:
-        number = float(text)
-        if not lowest <= number <= highest:
-            raise ValueError(text)
-        return number
-
-    return Argument(shown, read, default)
-
-
-def _whole(shown: str, lowest: int, highest: int = MAX_INTEGER) -> Argument:
-    def read(text: str) -> int:
-        number = int(text)
-        if not lowest <= number <= highest:
-            raise ValueError(text)
-        return number
-
-    return Argument(shown, read)
-
-
-def _choice(*words: str) -> Argument:
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(text)
-        return text
-
-    return Argument("|".join(words), read)
-
-
-def _total(text: str) -> str:
-    if text != "unfiltered" and int(text) < 0:
-        raise ValueError(text)
-    return text
-
-
-def _failing_order(text: str) -> tuple[int, int]:
-    order, _, status = text.partition(":")
-    read = int(order), int(status or 500)
-    if read[0] < 1 or not 400 <= read[1] < 600:  # noqa: PLR2004
-        raise ValueError(text)
-    return read
+from .quirk_values import (
+    LARGEST,
+    Argument,
+    Value,
+    choice,
+    number,
+    read_failing_order,
+    read_total,
+    whole,
+)
+from .records import SandboxError
 
 
 class Quirk(StrEnum):
-    """One thing that servers do; its value is its name, as `--quirk` and `Sandbox(quirks=…)` take it.
+    """One thing that servers do; the value is its name.
 
     Attributes:
         explanation: What the sandbox then does, in a sentence.
@@ -85,7 +31,7 @@ class Quirk(StrEnum):
     explanation: str
     argument: Argument | None
 
-    def __new__(cls, name: str, explanation: str, argument: Argument | None = None) -> Quirk:
+    def __new__(cls, name: str, explanation: str, argument: Argument | None = None) -> Self:
         """Make a member of its name, its explanation and what it takes."""
         member = str.__new__(cls, name)
         member._value_ = name
@@ -93,36 +39,44 @@ class Quirk(StrEnum):
         member.argument = argument
         return member
 
+    @property
+    def usage(self) -> str:
+        """How it is switched on: its name, and what it takes."""
+        if self.argument is None:
+            return self.value
+        optional = self.argument.default is not None
+        return f"{self}[={self.argument.shown}]" if optional else f"{self}={self.argument.shown}"
+
     # Lists
     PAGE_CAP = (
         "page-cap",
         "No page has more than ROWS rows, and `limit` says so.",
-        _whole("ROWS", 1, 100),
+        whole("ROWS", 1, 100),
     )
     SILENT_PAGE_CAP = (
         "silent-page-cap",
         "No page has more than ROWS rows, while `limit` is what was asked for.",
-        _whole("ROWS", 1, 100),
+        whole("ROWS", 1, 100),
     )
     PAST_END = (
         "past-end",
         "A page after the last one is a 404, a 400, or the last page again under its own number.",
-        _choice("404", "400", "last"),
+        choice("404", "400", "last"),
     )
     TOTAL = (
         "total",
         "`total` ignores the filter by day, counts ROWS deleted rows too (+ROWS), or is ROWS.",
-        Argument("unfiltered|+ROWS|ROWS", _total),
+        Argument("unfiltered|+ROWS|ROWS", "unfiltered, +ROWS or ROWS", read_total),
     )
     DAY_CUT = (
         "day-cut",
         "A filter by day leaves out the last SECONDS of `date_to`, as `<= 23:59:00` does with 60.",
-        _number("SECONDS", 0, 86_400),
+        number("SECONDS", 0, 86_400),
     )
     DAY_LOSS = (
         "day-loss",
         "A filter by day leaves out a SHARE of the orders, always the same ones.",
-        _number("SHARE", 0, 1),
+        number("SHARE", 0, 1),
     )
 
     # Values
@@ -135,98 +89,190 @@ class Quirk(StrEnum):
     NUMBERS_AS_TEXT = ("numbers-as-text", 'Amounts and counts come as text: "199.90".')
     NULL = (
         "null",
-        "Every third record's stock, discount, shipping_cost, updated_at, total_orders and"
-        " total_spent are null, and so are monthly_revenue and the revenue's total.",
+        (
+            "Every third record's stock, discount, shipping_cost, updated_at, total_orders and"
+            " total_spent are null, and so are monthly_revenue and the revenue's total."
+        ),
     )
     ABSENT = ("absent", "What `null` makes null is left out.")
     FRAME = (
         "frame",
         'total, page and limit of a list come as text ("150") or as floats (150.0).',
-        _choice("text", "float"),
+        choice("text", "float"),
     )
-    REVENUE_DATES = ("revenue-instants", "A revenue day's date is an instant: 2026-02-13T00:00:00.000Z.")
-    ADDRESS = (
+    REVENUE_INSTANTS = (
+        "revenue-instants",
+        "A revenue day's date is an instant: 2026-02-13T00:00:00.000Z.",
+    )
+    EMPTY_ADDRESS = (
         "empty-address",
         'Every third order has [] or "" in place of its shipping address.',
-        _choice("list", "text"),
+        choice("list", "text"),
     )
     TIMES = (
         "times",
         "Instants end in +00 in place of Z, or have a second 60 in place of 59.",
-        _choice("short-offset", "leap-second"),
+        choice("short-offset", "leap-second"),
     )
-    HALF_QUANTITY = ("half-quantity", "The first line of every order has half a piece more: 1.5.")
+    HALF_QUANTITY = ("half-quantity", "Every third order's lines have half a piece more: 1.5.")
 
     # Text on the wire
     BOM = ("bom", "A byte order mark comes before the JSON.")
     ODD_JSON = (
         "odd-json",
-        r"JSON as seldom written: \u escapes, blanks around everything, amounts as 1999.0E-1.",
+        r"JSON as seldom written: \u escapes, blanks around everything, amounts as 19990E-2.",
     )
 
     # Errors and headers
     ERROR_BODY = (
         "error-body",
-        'Errors come as {"error": {"message": …}}, {"message": …}, {"errors": […]}, HTML,'
-        " plain text, or without a body.",
-        _choice("object", "message", "list", "html", "text", "empty"),
+        (
+            'Errors come as {"error": {"message": …}}, {"message": …}, {"errors": […]}, HTML,'
+            " plain text, or without a body."
+        ),
+        choice("object", "message", "list", "html", "text", "empty"),
     )
     ECHO_KEY = (
         "echo-key",
-        r"Errors repeat the API key: as it is, as \u escapes, with \/, %2f or HTML entities,"
-        " or in base64.",
-        _choice("plain", "unicode", "slash", "percent", "html", "base64"),
+        (
+            r"Errors repeat the API key: as it is, as \u escapes, with \/, %2f or HTML entities,"
+            " or in base64."
+        ),
+        choice("plain", "unicode", "slash", "percent", "html", "base64"),
     )
     FAILING_ORDER = (
         "failing-order",
-        "The details of the order ID always fail, with 500 or with STATUS.",
-        Argument("ID[:STATUS]", _failing_order),
+        "The details of the order ID always fail: with STATUS, or else with 500.",
+        Argument("ID[:STATUS]", "an id, and a status from 400 to 599", read_failing_order),
     )
-    AGE = ("age", "Answers come from a cache: their Age is SECONDS.", _whole("SECONDS", 0))
+    AGE = ("age", "Answers come from a cache: their Age is SECONDS.", whole("SECONDS", 0, LARGEST))
     BIG_HEADERS = (
         "big-headers",
         "Answers have a header of KILOBYTES.",
-        _whole("KILOBYTES", 1, 1024),
+        whole("KILOBYTES", 1, 1024),
     )
 
     # Limit and clock
     RETRY_AFTER = (
         "retry-after",
         "Each 429 and 503 says to wait SECONDS, whatever the limiter says.",
-        _whole("SECONDS", 0),
+        whole("SECONDS", 0, LARGEST),
     )
     USED_UP = (
         "used-up",
-        "Another program has used up the key's requests of the window in which it starts.",
+        "Another program has used up the key's requests just before your first one.",
     )
     OTHERS = (
         "others",
         "Another program takes REQUESTS of each of the key's windows before you do.",
-        _whole("REQUESTS", 1),
+        whole("REQUESTS", 1, LARGEST),
     )
     CLOCK = (
         "clock",
         "The server's clock is SECONDS ahead of this machine's, or behind it if negative.",
-        _number("SECONDS", -1e9),
+        number("SECONDS", -LARGEST, LARGEST),
     )
 
     # Connections
     IDLE_408 = (
         "idle-408",
-        "A connection idle for 20 ms gets an HTTP/1.0 408 that nobody asked for, and is closed"
-        " SECONDS later (0.5).",
-        _number("SECONDS", 0, 3600, 0.5),
+        (
+            "A connection idle for 20 ms gets an HTTP/1.0 408 that nobody asked for, and is closed"
+            " SECONDS later (0.5)."
+        ),
+        number("SECONDS", 0, 3600, 0.5),
     )
     DOUBLE_ANSWER = (
         "double-answer",
         "The first answer on each connection comes again SECONDS later (0.03).",
-        _number("SECONDS", 0, 3600, 0.03),
+        number("SECONDS", 0, 3600, 0.03),
     )
 
     # Webhooks
     ODD_EVENTS = (
         "odd-events",
-        'A removed order fires order.deleted with {"id": 7} for data, other events have a null'
-        " total or store_id in turn, and an endpoint that is added gets ping and webhook.test"
-        " without data.",
+        (
+            'A removed order fires order.deleted with {"id": 7} for data, other events have a null'
+            " total or store_id in turn, and an endpoint that is added gets ping and webhook.test"
+            " without data."
+        ),
     )
+
+
+_BY_NAME: Final = {quirk.value: quirk for quirk in Quirk}
+
+
+class Quirks:
+    """The quirks that a sandbox was switched to."""
+
+    def __init__(self, given: Iterable[str] = ()) -> None:
+        """Read them.
+
+        Args:
+            given: Each a name, or a name, an equals sign and a value.
+
+        Raises:
+            SandboxError: There is no such quirk, it is given twice, or its value is missing, is
+                not wanted or can't be used.
+        """
+        self._values: dict[Quirk, Value] = {}
+        for text in (given,) if isinstance(given, str) else given:
+            name, equals, value = text.partition("=")
+            quirk = _known(name)
+            if quirk in self._values:
+                raise SandboxError(f"the quirk {quirk} is given twice")
+            self._values[quirk] = _read(quirk, value if equals else None)
+
+    def __contains__(self, quirk: Quirk) -> bool:
+        return quirk in self._values
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def word(self, quirk: Quirk) -> str:
+        """Give the value of a quirk that takes a word; an empty one if it is not switched on."""
+        value = self._values.get(quirk)
+        return value if isinstance(value, str) else ""
+
+    def number(self, quirk: Quirk) -> float | None:
+        """Give the value of a quirk that takes a number; None if it is not switched on."""
+        value = self._values.get(quirk)
+        return value if isinstance(value, int | float) else None
+
+    def whole(self, quirk: Quirk) -> int | None:
+        """Give the value of a quirk that takes a whole number; None if it is not switched on."""
+        value = self._values.get(quirk)
+        return value if isinstance(value, int) else None
+
+    def failing_order(self) -> tuple[int, int] | None:
+        """Give the id of the order that always fails and the status it fails with."""
+        value = self._values.get(Quirk.FAILING_ORDER)
+        return value if isinstance(value, tuple) else None
+
+
+def _known(name: str) -> Quirk:
+    if (quirk := _BY_NAME.get(name)) is not None:
+        return quirk
+    close = get_close_matches(name, list(Quirk), 1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    raise SandboxError(
+        f"there is no quirk {name!r}: {meant}`devskin sandbox quirks` lists all of them"
+    )
+
+
+def _read(quirk: Quirk, text: str | None) -> Value:
+    argument = quirk.argument
+    if argument is None:
+        if text is not None:
+            raise SandboxError(f"the quirk {quirk} takes no value, such as {text!r}")
+        return None
+    if text is None:
+        if argument.default is None:
+            raise SandboxError(f"the quirk {quirk} needs a value: {quirk.usage}")
+        return argument.default
+    try:
+        return argument.read(text)
+    except ValueError:
+        raise SandboxError(
+            f"{text!r} can't be the value of {quirk.usage}: it must be {argument.rule}"
+        ) from None

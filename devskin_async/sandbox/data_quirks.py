@@ -25,9 +25,10 @@ CUT_EMOJI_MARK: Final = "\ue000"
 NAMES: Final = ("name", "customer_name")
 INSTANTS: Final = ("created_at", "updated_at")
 EMPTIED: Final = frozenset(
-    {"stock", "discount", "shipping_cost", "updated_at", "total_orders", "total_spent"}
-    | {"monthly_revenue"}
+    {"stock", "discount", "shipping_cost", "updated_at", "total_spent", "monthly_revenue"}
 )
+EMPTIED_BESIDE: Final = {"total": "daily", "total_orders": "total_spent"}
+"""Those that are emptied only in a record that has another field: other records count with them."""
 
 
 def altered(data: JsonObject, quirks: Quirks) -> JsonObject:
@@ -61,7 +62,7 @@ def _visited(value: Json, number: int, changes: list[tuple[Change, str]]) -> Jso
 
 def _emptied(record: JsonObject) -> set[str]:
     """Name the fields of a record that SQL could leave empty."""
-    return {name for name in record if name in EMPTIED or (name == "total" and "daily" in record)}
+    return {name for name in record if name in EMPTIED or EMPTIED_BESIDE.get(name) in record}
 
 
 def _null(record: JsonObject, chosen: bool, _: str) -> JsonObject:

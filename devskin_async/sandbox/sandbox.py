@@ -109,7 +109,6 @@ class Sandbox:
         """
         self._sizes = Sizes(orders, products, customers)
         self._seed = seed
-        self._today = today
         self._db = db
         self._key = key
         self._quota_headers = quota_headers
@@ -289,7 +288,7 @@ class Sandbox:
         await self.close()
 
     def _first_store(self, connection: sqlite3.Connection) -> int:
-        return first_store(connection, self._sizes, self._seed, self._today)
+        return first_store(connection, self._sizes, self._seed, self._view.utc_day())
 
     async def _listen(self, connection: sqlite3.Connection) -> None:
         settings = Settings(

@@ -71,6 +71,10 @@ class View:
             for n in ordinals
         ]
 
+    def utc_day(self) -> date:
+        """Give the present day in UTC, or the one that is taken for it."""
+        return self._present().astimezone(UTC).date() if self.today is None else self.today
+
     def _present(self) -> datetime:
         return datetime.now(self.zone) + timedelta(seconds=self.ahead)
 

@@ -94,7 +94,8 @@ class Writer:
             Its bytes.
         """
         body = odd_json(value) if Quirk.ODD_JSON in self.quirks else _encode(value)
-        body = _put(body, CUT_EMOJI_MARK, r"\ud83d")
+        if Quirk.CUT_EMOJI in self.quirks:
+            body = _put(body, CUT_EMOJI_MARK, r"\ud83d")
         return BYTE_ORDER_MARK + body if Quirk.BOM in self.quirks else body
 
     def document(self, document: object) -> web.Response:
@@ -131,9 +132,11 @@ class Writer:
         answer = web.Response(
             status=status, body=body, headers=headers, content_type=content_type, charset=charset
         )
-        if self.ahead:
-            answer.headers["Date"] = formatdate(time.time() + self.ahead, usegmt=True)
-        if (age := self.quirks.whole(Quirk.AGE)) is not None:
+        age = self.quirks.whole(Quirk.AGE)
+        if self.ahead or age:
+            made = time.time() + self.ahead - (age or 0)
+            answer.headers["Date"] = formatdate(made, usegmt=True)
+        if age is not None:
             answer.headers["Age"] = str(age)
         if (kilobytes := self.quirks.whole(Quirk.BIG_HEADERS)) is not None:
             answer.headers["X-Debug-Trace"] = "x" * kilobytes * KILOBYTE

@@ -75,7 +75,7 @@ def _absent(record: JsonObject, chosen: bool, _: str) -> JsonObject:
 
 
 def _cut_emoji(record: JsonObject, chosen: bool, _: str) -> JsonObject:
-    names = [name for name in NAMES if chosen and name in record]
+    names = [name for name in NAMES if chosen and isinstance(record.get(name), str)]
     return record | {name: f"{record[name]} {CUT_EMOJI_MARK}" for name in names}
 
 

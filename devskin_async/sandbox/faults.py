@@ -15,7 +15,7 @@ from .records import FaultKind, SandboxError
 from .seeds import seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 ScriptItem = Literal[FaultKind, "ok"]
 
@@ -49,8 +49,13 @@ PAGES: Final[dict[FaultKind, tuple[int, str, str]]] = {
 }
 """Of the faults that a proxy or a CDN before it tells of: status, body and content type."""
 
-GARBAGE: Final = b"SSH-2.0-OpenSSH_9.6\r\n"
-"""What comes where something else than a web server listens."""
+BROKEN: Final[dict[FaultKind, bytes]] = {
+    "closed": b"",
+    "garbage": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "bad-length": b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}",
+    "bad-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n{}\r\n",
+}
+"""What comes before the end of the connection, in place of an answer."""
 
 
 @attrs.frozen(kw_only=True)
@@ -137,17 +142,18 @@ def reset(request: web.BaseRequest) -> web.Response:
     return web.Response()
 
 
-def send_garbage(request: web.BaseRequest) -> web.Response:
-    """Send what is not HTTP in place of an answer, and close.
+def break_http(request: web.BaseRequest, sent: bytes) -> web.Response:
+    """Send what is no answer in place of one, and close.
 
     Args:
         request: What is not answered.
+        sent: What to send.
 
     Returns:
         An answer that can't be sent any more.
     """
     if (transport := request.transport) is not None:
-        transport.write(GARBAGE)
+        transport.write(sent)
         transport.close()
     return web.Response()
 
@@ -182,13 +188,6 @@ async def truncate(request: web.BaseRequest, answer: web.Response) -> web.Stream
     await half.prepare(request)
     await half.write(body[: len(body) // 2])
     return half
-
-
-CUTS: Final[dict[FaultKind, Callable[[web.BaseRequest], web.Response]]] = {
-    "reset": reset,
-    "garbage": send_garbage,
-}
-"""The faults that end a connection in place of an answer."""
 
 
 async def delay(seconds: float) -> None:

@@ -145,7 +145,11 @@ class Quirk(StrEnum):
         "The details of the order ID always fail: with STATUS, or else with 500.",
         Argument("ID[:STATUS]", "an id, and a status from 400 to 599", read_failing_order),
     )
-    AGE = ("age", "Answers come from a cache: their Age is SECONDS.", whole("SECONDS", 0, LARGEST))
+    AGE = (
+        "age",
+        "Answers are SECONDS old and come from a cache, as their Age and Date say.",
+        whole("SECONDS", 0, LARGEST),
+    )
     BIG_HEADERS = (
         "big-headers",
         "Answers have a header of KILOBYTES.",

@@ -48,7 +48,10 @@ FaultKind = Literal[
     "528",
     "529",
     "530",
+    "closed",
     "garbage",
+    "bad-length",
+    "bad-chunk",
     "bad-gzip",
 ]
 ListOrder = Literal["newest", "oldest", "id"]

@@ -184,8 +184,10 @@ class StoreServer:
         headers: dict[str, str],
     ) -> web.StreamResponse:
         self._counts.faulted += 1
-        if (cut := faults.CUTS.get(fault)) is not None:
-            return cut(request)
+        if fault == "reset":
+            return faults.reset(request)
+        if (broken := faults.BROKEN.get(fault)) is not None:
+            return faults.break_http(request, broken)
         if (page := faults.PAGES.get(fault)) is not None:
             return self._writer.plain(*page, headers)
         if (message := faults.MESSAGES.get(fault)) is not None:

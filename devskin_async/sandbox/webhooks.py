@@ -72,9 +72,10 @@ class Webhooks:
                 address that is not allowed, or the database can't be written.
         """
         self._check_target(url)
-        return self._greet(
-            endpoints.add(self._connection, self._store_id, url, events, secret=secret)
-        )
+        with transaction(self._connection):
+            return self._greet(
+                endpoints.add(self._connection, self._store_id, url, events, secret=secret)
+            )
 
     def accept(self, url: str, secret: str | None = None) -> Endpoint:
         """Find the store's endpoint of that URL, or add one for all events of its orders.
@@ -90,7 +91,8 @@ class Webhooks:
             SandboxError: It has another secret, or can't be added.
         """
         self._check_target(url)
-        return self._greet(endpoints.accept(self._connection, self._store_id, url, secret))
+        with transaction(self._connection):
+            return self._greet(endpoints.accept(self._connection, self._store_id, url, secret))
 
     def list(self) -> tuple[Endpoint, ...]:
         """List the store's endpoints, oldest first.
@@ -166,11 +168,10 @@ class Webhooks:
         self._sender.wake()
 
     def _greet(self, endpoint: Endpoint) -> Endpoint:
-        """Send an endpoint that was added now what such a one gets."""
-        if endpoint.secret is not None and (greetings := tuple(self._events.of_endpoint(clock()))):
-            with transaction(self._connection):
-                for event in greetings:
-                    self._record(event, [endpoint], clock())
+        """Let an endpoint that was added now get what such a one gets."""
+        at = clock()
+        for event in self._events.of_endpoint(at) if endpoint.secret is not None else ():
+            self._record(event, [endpoint], at)
             self._sender.wake()
         return endpoint
 

@@ -94,10 +94,12 @@ async def test_the_details_of_one_order_always_fail(quirk: str, status: int) -> 
         assert 7 in await api.ids("/orders")
 
 
-async def test_answers_tell_how_old_a_cache_had_them() -> None:
-    async with quirky("age=42") as box, calling(box) as api:
+async def test_answers_tell_how_old_a_cache_had_them(clock: Clock) -> None:
+    async with quirky("age=42", "clock=3600") as box, calling(box) as api:
         for path in ("/orders", "/orders/999"):
-            assert (await api.get(path)).headers["Age"] == "42"
+            headers = (await api.get(path)).headers
+            assert headers["Age"] == "42"
+            assert headers["Date"] == formatdate(clock.now + 3600 - 42, usegmt=True)
 
 
 async def test_headers_can_be_big() -> None:
@@ -127,7 +129,13 @@ async def test_a_share_of_requests_fails_by_the_common_faults_only() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "raised"),
-    [("garbage", aiohttp.ClientResponseError), ("bad-gzip", aiohttp.ClientPayloadError)],
+    [
+        ("closed", aiohttp.ServerDisconnectedError),
+        ("garbage", aiohttp.ClientResponseError),
+        ("bad-length", aiohttp.ClientResponseError),
+        ("bad-chunk", aiohttp.ClientError),
+        ("bad-gzip", aiohttp.ClientPayloadError),
+    ],
 )
 async def test_an_answer_can_break_http(kind: FaultKind, raised: type[aiohttp.ClientError]) -> None:
     async with quirky() as box, calling(box) as api:

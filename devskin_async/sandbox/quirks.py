@@ -230,9 +230,6 @@ class Quirks:
     def __contains__(self, quirk: Quirk) -> bool:
         return quirk in self._values
 
-    def __bool__(self) -> bool:
-        return bool(self._values)
-
     def word(self, quirk: Quirk) -> str:
         """Give the value of a quirk that takes a word; an empty one if it is not switched on."""
         value = self._values.get(quirk)

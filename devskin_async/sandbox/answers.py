@@ -146,8 +146,13 @@ class Writer:
 def _put(body: bytes, mark: str, text: str) -> bytes:
     """Put a text where a mark stands, be that written as itself or as an escape."""
     for each in (mark.encode(), rf"\u{ord(mark):04x}".encode()):
-        body = body.replace(each, text.encode())
+        body = body.replace(each, _bytes(text))
     return body
+
+
+def _bytes(text: str) -> bytes:
+    """Encode a text; a header's stray bytes are what they were."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _in_json(text: str) -> str:
@@ -173,7 +178,7 @@ _ECHOES: Final[dict[str, Callable[[str], str]]] = {
     "plain": _in_json,
     "unicode": lambda key: "".join(rf"\u{ord(each):04x}" for each in key),
     "slash": lambda key: _in_json(key).replace("/", r"\/"),
-    "percent": lambda key: re.sub("%..", lambda code: code[0].lower(), quote(key, safe="")),
+    "percent": lambda key: re.sub("%..", lambda code: code[0].lower(), quote(_bytes(key), safe="")),
     "html": lambda key: html.escape(key).replace("/", "&#x2f;"),
-    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64": lambda key: base64.b64encode(_bytes(key)).decode(),
 }

@@ -31,6 +31,9 @@ LOG_LENGTH: Final = 65_536
 NO_ANSWER: Final = 0
 """The log's status of a request whose connection was cut in place of an answer."""
 
+WAITED_OUT: Final = (429, 503)
+"""The statuses that can say how long to wait."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -136,7 +139,8 @@ class StoreServer:
         self, request: web.BaseRequest, error: ApiError, headers: dict[str, str]
     ) -> web.Response:
         key = request.headers.get("X-API-Key", "")
-        return self._writer.error(error.status, error.message, {**headers, **error.headers}, key)
+        more = {**headers, **error.headers, **self._told_wait(error.status)}
+        return self._writer.error(error.status, error.message, more, key)
 
     async def _answer_api(
         self, request: web.BaseRequest, headers: dict[str, str]
@@ -167,12 +171,12 @@ class StoreServer:
         headers.update(quota_headers(style, decision, limiter.window, ahead))
         if not decision.allowed:
             self._counts.refused += 1
-            raise ApiError(429, "Rate limit exceeded", self._told_wait())
+            raise ApiError(429, "Rate limit exceeded")
 
-    def _told_wait(self) -> dict[str, str]:
+    def _told_wait(self, status: int) -> dict[str, str]:
         """Give what a 429 and a 503 say of how long to wait, if a quirk has them say it."""
         seconds = self._quirks.whole(Quirk.RETRY_AFTER)
-        if seconds is None:
+        if seconds is None or status not in WAITED_OUT:
             return {}
         return retry_after_header(self._settings.quota, seconds, self._writer.ahead)
 
@@ -191,8 +195,7 @@ class StoreServer:
         if (page := faults.PAGES.get(fault)) is not None:
             return self._writer.plain(*page, headers)
         if (message := faults.MESSAGES.get(fault)) is not None:
-            more = self._told_wait() if fault in ("429", "503") else {}
-            return self._error(request, ApiError(int(fault), message, more), headers)
+            return self._error(request, ApiError(int(fault), message), headers)
         if fault == "slow":
             await faults.delay(self._settings.plan.slow)
         answer = self._good_answer(request, key, headers)

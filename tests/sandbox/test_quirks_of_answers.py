@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import json
@@ -84,6 +85,23 @@ async def test_an_error_repeats_the_key_in_the_style_of_its_quirk(
             assert read(answer.body["error"]).endswith(f"(API key {KEY})")
         assert "(API key" in (await api.get("/orders", key="wrong")).text
         assert raw not in (await api.get("/orders/1")).text
+
+
+@pytest.mark.parametrize("style", ["plain", "unicode", "slash", "percent", "html", "base64"])
+async def test_a_key_of_stray_bytes_is_repeated_too(style: str) -> None:
+    async with quirky(f"echo-key={style}") as box:
+        reader, writer = await asyncio.open_connection("127.0.0.1", box.port)
+        writer.write(b"GET /api/v1/orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
+        writer.write(b"X-API-Key: \xff\xe9\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert b"Invalid or expired API key (API key " in answer
+
+
+async def test_an_order_that_fails_by_503_says_how_long_to_wait() -> None:
+    async with quirky("failing-order=7:503", "retry-after=8") as box, calling(box) as api:
+        assert (await api.get("/orders/7")).headers["Retry-After"] == "8"
 
 
 @pytest.mark.parametrize(("quirk", "status"), [("7", 500), ("7:403", 403), ("7:503", 503)])

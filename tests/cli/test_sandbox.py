@@ -35,12 +35,21 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def serves(port: int) -> bool:
+    """Whether a server answers there; what is not HTTP counts as no request."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)):
+            return False
+        probe.sendall(b"no http\r\n\r\n")
+        return bool(probe.recv(1))
+
+
 @contextmanager
 def ended_by(number: signal.Signals, port: int) -> Iterator[None]:
-    """Send this process a signal as soon as something listens on a port."""
+    """Send this process a signal as soon as a server has started on a port."""
 
     def end() -> None:
-        until(lambda: listens(port))
+        until(lambda: serves(port))
         os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=end)
@@ -197,7 +206,7 @@ def test_every_quirk_can_be_typed_and_serves(devskin: Devskin, free_port: int) -
     seen: list[tuple[int, bytes]] = []
 
     def look() -> None:
-        until(lambda: listens(free_port))
+        until(lambda: serves(free_port))
         with closing(HTTPConnection("127.0.0.1", free_port)) as connection:
             connection.request("GET", "/api/v1/orders?limit=100", headers={"X-API-Key": "k"})
             answer = connection.getresponse()

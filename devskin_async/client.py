@@ -128,8 +128,8 @@ class DevSkinClient:
         Args:
             deadline: Seconds for a whole call, queue and retries included; for a listing, from
                 its start to its last page. None sets no bound.
-            max_wait: Seconds that a request may be predicted to wait for the rate limit, judged
-                before it queues. None sets no bound.
+            max_wait: Seconds that a request may wait for the rate limit, after a refusal too.
+                Where a longer wait is predicted, it fails at once. None sets no bound.
             lane: Which lane requests wait in. None is `Lane.INTERACTIVE` for single calls and
                 `Lane.BULK` for listings and `get_many`.
 

@@ -28,7 +28,7 @@ class Reader:
         transport: What sends them.
         concurrency: How many of one listing are in flight or held at the most.
         deadline: Seconds for a whole call or listing; None sets no bound.
-        max_wait: Seconds that a request may be predicted to wait; None sets no bound.
+        max_wait: Seconds that a request may wait for the rate limit; None sets no bound.
         lane: The lane of every request; None is interactive for single calls, bulk for others.
     """
 

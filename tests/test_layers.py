@@ -14,7 +14,8 @@ PACKAGE = Path(devskin_async.__file__).parent
 NAME = devskin_async.__name__
 
 LAYERS = (
-    ("_version", "errors", "records", "timing"),
+    ("_json", "_values", "_version", "errors", "records", "timing"),
+    ("_tolerant",),
     ("convert", "ratelimit"),
     ("protocol", "webhooks"),
     ("exchange", "options", "sandbox"),

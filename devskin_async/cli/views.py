@@ -157,7 +157,8 @@ def revenue(series: Revenue, console: Console) -> Sequence[Table | Text | str]:
     length = max(_SHORTEST_BAR, min(_LONGEST_BAR, room))
     bars = Column[Span]("", lambda span: _bar(span.total, most, length, console.encoding))
     orders = sum(span.count for span in spans)
-    head = Text(f"{number(series.total)} in {series.period}, from {orders:,} orders", style="bold")
+    total = "no total" if series.total is None else number(series.total)
+    head = Text(f"{total} in {series.period}, from {orders:,} orders", style="bold")
     return (head, "", table((*columns, bars), spans)) if spans else (head,)
 
 
@@ -176,8 +177,8 @@ def _spans(daily: Sequence[DailyRevenue], label_of: Callable[[dt.date], str]) ->
         spans.setdefault(label, Span(label))
     for each in daily:
         span = spans[label_of(each.date)]
-        span.count += each.count
-        span.total += each.total
+        span.count += each.count or 0
+        span.total += each.total or 0
     return list(spans.values())
 
 

@@ -28,7 +28,7 @@ Instant = Annotated[dt.datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 Ordinal = Annotated[int, Meta(ge=1)]
 Quantity: TypeAlias = int | Decimal
-"""Pieces, or what is sold by weight or length: whole numbers are int, others `Decimal`."""
+"""Pieces, as int; or a `Decimal` where the API sends a fraction, of what is sold by weight."""
 
 
 def check_money(*amounts: object) -> None:

@@ -73,7 +73,7 @@ def first_error(rows: Iterable[Row], path: str) -> DecodeError | None:
     return None
 
 
-def rejected_entry(row: Row, error: DecodeError) -> bytes:
+def rejected_entry(line: bytes, error: DecodeError) -> bytes:
     """Write a rejected row as JSON on one line: where, what was expected, what came, the row."""
     told: dict[str, object] = {
         "path": error.path,
@@ -81,10 +81,10 @@ def rejected_entry(row: Row, error: DecodeError) -> bytes:
         "received": error.received,
     }
     try:
-        row.line.decode()
-        told["row"] = msgspec.json.decode(row.line, type=msgspec.Raw)
+        line.decode()
+        told["row"] = msgspec.json.decode(line, type=msgspec.Raw)
     except (UnicodeDecodeError, msgspec.DecodeError):
-        told["row"] = row.line.decode(errors="replace")
+        told["row"] = line.decode(errors="replace")
     return msgspec.json.encode(told)
 
 

@@ -153,7 +153,7 @@ def test_rejected_rows_and_unknown_fields_are_told(devskin: Devskin, tmp_path: P
     assert ran.code == 0
     *_, rejected, unknown = ran.err.splitlines()
     path = rejects / "customers.rejected.jsonl"
-    assert rejected == f"customers: 1 row could not be decoded: {path}"
+    assert rejected == f"customers: 1 row set aside: {path}"
     assert len(path.read_bytes().splitlines()) == 1
     assert unknown.startswith("customers: not in the API's reference: ")
     assert "[31mvip (1)" in unknown

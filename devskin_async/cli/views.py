@@ -178,7 +178,7 @@ def _spans(daily: Sequence[DailyRevenue], label_of: Callable[[dt.date], str]) ->
     for each in daily:
         span = spans[label_of(each.date)]
         span.count += each.count or 0
-        span.total += each.total or 0
+        span.total += Decimal(0) if each.total is None else each.total
     return list(spans.values())
 
 

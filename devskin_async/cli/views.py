@@ -39,6 +39,11 @@ _SHORTEST_BAR = 8
 _LONGEST_PERIOD = 400
 
 
+def _id(number: int | None) -> Text:
+    """Show an id, which is not grouped; None is left blank."""
+    return Text("" if number is None else str(number))
+
+
 def _status(status: OrderStatus) -> Text:
     text = words(status)
     text.stylize(_STYLES.get(status, ""))
@@ -70,7 +75,7 @@ CUSTOMERS: Sequence[Column[Customer]] = (
     Column("Email", lambda customer: words(customer.email), shrinks=True),
 )
 _ITEMS: Sequence[Column[OrderItem]] = (
-    Column("Product", lambda item: Text(str(item.product_id)), "right"),
+    Column("Product", lambda item: _id(item.product_id), "right"),
     Column("Name", lambda item: words(item.name), shrinks=True),
     Column("Quantity", lambda item: number(item.quantity), "right"),
     Column("Price", lambda item: number(item.price), "right"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -146,22 +147,22 @@ def assemble(journal: Journal, layout: Layout, stop: Event) -> Assembled:
 def _write(write: Write, batch: Batch, layout: Layout, changes: Changes) -> None:
     try:
         write(batch)
-    except MisfitError:
+    except MisfitError as error:
         if layout.rejects is None:
             raise
-        _write_fitting(write, batch, changes)
-    changes.replaced += sum(line.count(convert.REPLACED) for line in batch.lines)
+        if len(batch) > 1:
+            for line, record in zip(batch.lines, batch.records, strict=True):
+                _write(write, Batch([line], partial(_given, [record])), layout, changes)
+            return
+        column = error.path.rpartition(".")[2]
+        wrong = DecodeError(f"$.{column}", error.expected, error.received)
+        changes.rejected.append(rejected_entry(batch.lines[0], wrong))
+    else:
+        changes.replaced += sum(line.count(convert.REPLACED) for line in batch.lines)
 
 
-def _write_fitting(write: Write, batch: Batch, changes: Changes) -> None:
-    """Write rows one by one, and set those aside that do not fit."""
-    for line, record in zip(batch.lines, batch.records, strict=True):
-        try:
-            write(Batch([line], lambda _, record=record: [record]))  # type: ignore[misc]  # bound now
-        except MisfitError as error:
-            column = error.path.rpartition(".")[2]
-            wrong = DecodeError(f"$.{column}", error.expected, error.received)
-            changes.rejected.append(rejected_entry(line, wrong))
+def _given(records: Sequence[AttrsInstance], _: Sequence[bytes]) -> Sequence[AttrsInstance]:
+    return records
 
 
 def put_in_place(journal: Journal, files: Iterable[MadeFile], out: Path) -> None:
@@ -286,4 +287,4 @@ def _without_detail(line: bytes) -> DetailedOrder:
 def _items(details: Sequence[bytes | None]) -> Batch:
     orders = convert.loads_rows([detail for detail in details if detail is not None], Order)
     rows = [line for order in orders for line in order_lines(order)]
-    return Batch([convert.dumps(row) for row in rows], lambda _: rows)
+    return Batch([convert.dumps(row) for row in rows], partial(_given, rows))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
+import sqlite3
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet as pq
 
 from devskin_async import DailyRevenue, DecodeError, OrderSummary, convert
 from devskin_async.export import Certificate, Format, Resource, export, rows, sync, verify
@@ -202,7 +206,9 @@ async def test_lines_of_orders_are_rounded_and_set_aside_too(
     (written_order,) = read_table(out, file_format)
     assert Decimal(str(written_order["total"])) == Decimal("0.3")
     assert (of("orders", done).rounded, of("orders", done).rejected) == (3, 2)
-    entries = [json.loads(each) for each in (tmp_path / "orders.rejected.jsonl").open()]
+    entries = [
+        json.loads(each) for each in (tmp_path / "orders.rejected.jsonl").read_text().splitlines()
+    ]
     assert [(each["path"], each["row"]["position"]) for each in entries] == [
         ("$.price", 2),
         ("$.quantity", 3),
@@ -273,3 +279,47 @@ def test_records_are_what_the_wire_had() -> None:
     assert str(day.total) == "3.3000000000000003"
     raw = order(1, total="199.90").replace(b'"199.90"', b"0.30000000000000004")
     assert b"0.30000000000000004" in convert.dumps(convert.loads(raw, OrderSummary))
+
+
+# What earlier versions declared: `stock` was a whole number, and never missing.
+OLD_STOCK = {
+    "duckdb": "CREATE TABLE older AS SELECT * REPLACE (stock::BIGINT AS stock) FROM products",
+    "sqlite": "CREATE TABLE older (id INTEGER NOT NULL, stock INTEGER NOT NULL)",
+}
+
+
+@each_typed
+async def test_a_sync_takes_up_what_an_earlier_version_has_written(
+    file_format: Any, tmp_path: Path
+) -> None:
+    resources: tuple[Resource, ...] = ("orders", "products")
+    async with shelved(orders=[order(1)], products=[product(1)]) as (shelf, store):
+        await sync(store, tmp_path, resources, format=file_format)
+        make_older(file_format, tmp_path)
+        shelf.lists = {"orders": [order(1), order(2)], "products": [product(1, stock=None)]}
+        done = await sync(store, tmp_path, resources, lookback=LONG)
+    assert len(read_table(tmp_path, file_format)) == 2
+    assert [row["stock"] for row in read_table(tmp_path, file_format, "products")] == [None]
+    assert done.unproven == ()
+    assert verify(tmp_path).problems == ()
+
+
+def make_older(file_format: Format, folder: Path) -> None:
+    """Give the products of an export the columns that earlier versions gave them."""
+    path = folder / (f"export.{file_format}" if file_format in OLD_STOCK else "products.parquet")
+    if file_format == "parquet":
+        table = pq.read_table(path)
+        index = table.schema.get_field_index("stock")
+        older = pa.field("stock", pa.int64(), nullable=False)
+        pq.write_table(table.set_column(index, older, table["stock"].cast(pa.int64())), path)
+        return
+    connect = duckdb.connect if file_format == "duckdb" else sqlite3.connect
+    connection: Any = connect(path)
+    connection.execute(OLD_STOCK[file_format])
+    if file_format == "sqlite":
+        connection.execute("INSERT INTO older SELECT id, stock FROM products")
+        connection.commit()
+    connection.execute("DROP TABLE products")
+    connection.execute("ALTER TABLE older RENAME TO products")
+    connection.commit()
+    connection.close()

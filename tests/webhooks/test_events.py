@@ -15,7 +15,18 @@ from devskin_async.errors import MalformedEventError
 from devskin_async.webhooks import OrderEvent, WebhookEvent, parse
 from devskin_async.webhooks.events import polled
 
-from .support import EXAMPLE, NOW, order_body, other_body, poll_of
+from .support import (
+    EXAMPLE,
+    NOW,
+    RECEIVED,
+    Recorder,
+    make_receiver,
+    order_body,
+    other_body,
+    poll_of,
+    send,
+    told,
+)
 
 
 def test_the_references_example_is_read_whole() -> None:
@@ -312,3 +323,13 @@ def test_an_event_cannot_be_changed() -> None:
     event = parse(EXAMPLE)
     with pytest.raises(AttributeError):
         event.event = "x"  # type: ignore[misc]
+
+
+async def test_the_signature_is_of_the_bytes_that_came_and_the_event_is_read_after_it() -> None:
+    body = b"\xef\xbb\xbf" + order_changed(order_number="ORD-\ud83d")
+    receiver = make_receiver()
+    recorder = Recorder()
+    receiver.on("order.paid")(recorder)
+    assert told(await send(receiver, body)) == RECEIVED
+    (event,) = recorder.handled
+    assert (event.raw, event.order.order_number) == (body, "ORD-\N{REPLACEMENT CHARACTER}")

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from devskin_async import DecodeError, DevSkinClient, convert
+from devskin_async import APIError, DecodeError, DevSkinClient, convert
 
 from . import samples
 from .conftest import AT_ONCE, UNLIMITED
@@ -274,3 +274,10 @@ async def test_a_whole_list_may_deviate_in_every_way_at_once() -> None:
     async with answering("/orders", body) as store:
         (order,) = await store.orders.list()
     assert (order.id, order.order_number, order.created_at) == (1234, "1234", INSTANT)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "BOM"])
+async def test_a_refusal_is_shown_though_its_text_was_cut(mark: bytes) -> None:
+    body = mark + rb'{"success": false, "error": "No \ud83d today"}'
+    with pytest.raises(APIError, match="No \N{REPLACEMENT CHARACTER} today"):
+        await read("/analytics/overview", body)

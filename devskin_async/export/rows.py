@@ -46,11 +46,13 @@ class Row(NamedTuple):
 
 def read_rows(raw: Sequence[msgspec.Raw | bytes], cls: type[AttrsInstance]) -> list[Row]:
     """Read rows that are JSON each; what can't be decoded becomes a row with an error."""
+    array = b"[" + b",".join(raw) + b"]"
     try:
+        array.decode()  # what is not read is not checked otherwise
         records = convert.loads_rows(raw, cls)
-        if _are_known(raw, records, cls):
+        if _are_known(array, records, cls):
             return list(map(_known_row, raw, records))
-        return list(map(_good_row, raw, records, _split_rows.decode(_array(raw))))
+        return list(map(_good_row, raw, records, _split_rows.decode(array)))
     except (DecodeError, UnicodeDecodeError):
         return list(_told_apart(_read_row(bytes(row), cls) for row in raw))
 
@@ -99,12 +101,10 @@ def line_id(line: bytes) -> RowId:
     return _id_of(_values.whole(_values.day(value)), line)
 
 
-def _are_known(
-    raw: Sequence[msgspec.Raw | bytes], records: Iterable[AttrsInstance], cls: type[AttrsInstance]
-) -> bool:
+def _are_known(array: bytes, records: Iterable[AttrsInstance], cls: type[AttrsInstance]) -> bool:
     """Say whether rows have no field, and no status, that the reference does not know."""
     try:
-        _strict_decoder(cls).decode(_array(raw))
+        _strict_decoder(cls).decode(array)
     except msgspec.ValidationError:
         return False
     return not _known(cls)[1] or all(_has_known_status(record) for record in records)
@@ -125,22 +125,15 @@ def _has_known_status(record: AttrsInstance) -> bool:
 
 def _known_row(raw: msgspec.Raw | bytes, record: AttrsInstance) -> Row:
     line = _one_line(bytes(raw))
-    return Row(_record_id(record, line), line, record)
-
-
-def _record_id(record: AttrsInstance, line: bytes) -> RowId:
     value: object = getattr(record, "id", None)
     if value is None and (day := getattr(record, "date", None)):
         value = day.isoformat()
-    return _id_of(value, line)
-
-
-def _array(raw: Sequence[msgspec.Raw | bytes]) -> bytes:
-    return b"[" + b",".join(raw) + b"]"
+    return Row(_id_of(value, line), line, record)
 
 
 def _read_row(line: bytes, cls: type[AttrsInstance]) -> Row:
     try:
+        line.decode()
         (record,) = convert.loads_rows([line], cls)
         fields = _split_row.decode(line)
     except DecodeError as error:
@@ -170,7 +163,7 @@ def _good_row(raw: msgspec.Raw | bytes, record: AttrsInstance, fields: Mapping[s
     unknown = tuple(name for name in fields if name not in known)
     if closed and not _has_known_status(record):
         unknown += (f"status={record.status}",)  # type: ignore[attr-defined]  # it has one
-    return Row(_record_id(record, line), line, record, None, unknown)
+    return Row(line_id(line), line, record, None, unknown)
 
 
 @cache

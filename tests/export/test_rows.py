@@ -108,6 +108,13 @@ def test_a_row_that_is_no_utf_8_is_told_to_be_no_json() -> None:
     assert (row.error.path, row.error.expected) == ("$", "JSON")
 
 
+def test_a_row_that_is_no_utf_8_where_nobody_reads_it_is_no_json_either() -> None:
+    rows = read(ORDER, changed(more=b'"x"').replace(b'"x"', b'"\xff"'), changed(id=b"8"))
+    assert [row.error is None for row in rows] == [True, False, True]
+    assert rows[1].error is not None
+    assert (rows[1].error.path, rows[1].error.expected) == ("$", "JSON")
+
+
 def test_a_wrong_row_leaves_those_beside_it_alone() -> None:
     rows = read(ORDER, b"null", changed(id=b"8"), changed(total=b'"x"'))
     assert [row.error is None for row in rows] == [True, False, True, False]
@@ -159,6 +166,29 @@ def test_a_day_of_revenue_is_told_from_others_by_its_date() -> None:
     raw = b'{"date": "2026-02-13", "total": 1250.00, "count": 8}'
     (row,) = read_rows([raw], DailyRevenue)
     assert row.id == line_id(raw) == "2026-02-13"
+
+
+@pytest.mark.parametrize(
+    ("date", "more", "row_id"),
+    [
+        ("2026-02-13T00:00:00.000Z", b"", "2026-02-13"),
+        ("2026-02-13 00:00:00", b', "more": 1', "2026-02-13"),
+        ("2026-02-13", b', "id": "5"', 5),
+    ],
+)
+def test_a_day_is_known_again_however_it_is_written(date: str, more: bytes, row_id: object) -> None:
+    raw = b'{"date": "%b", "total": 1250.00, "count": 8%b}' % (date.encode(), more)
+    (row,) = read_rows([raw], DailyRevenue)
+    assert row.error is None
+    assert row.id == line_id(row.line) == row_id
+
+
+@pytest.mark.parametrize("written", [b"7", b'"7"', b"7.0", b'"7.0"', b"70e-1"])
+@pytest.mark.parametrize("more", [None, b"1"])
+def test_an_id_is_the_integer_that_it_means(written: bytes, more: bytes | None) -> None:
+    (row,) = read(changed(id=written, more=more))
+    assert row.error is None
+    assert row.id == line_id(row.line) == 7
 
 
 def test_what_has_neither_id_nor_date_is_told_by_its_bytes() -> None:

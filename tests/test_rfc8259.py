@@ -89,6 +89,12 @@ def test_bytes_that_are_no_utf_8_are_no_json_where_they_are_read() -> None:
         convert.loads(samples.ORDERS.replace(b"John", b"J\xf6hn"), Orders)
 
 
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "[1e99999999999999999999, NaN]", "01", "+1"])
+def test_what_is_no_number_of_json_is_refused(text: str) -> None:
+    with pytest.raises(TransportError, match="can't be read as JSON"):
+        convert.parse(text.encode())
+
+
 @given(text=st.text(st.characters() | st.characters(categories=["Cs"]), max_size=20))
 def test_any_text_that_a_json_writer_escapes_is_read_as_utf_16_reads_it(text: str) -> None:
     body = samples.ORDERS.replace(b'"John Doe"', json.dumps(text).encode())

@@ -39,6 +39,11 @@ _SHORTEST_BAR = 8
 _LONGEST_PERIOD = 400
 
 
+def _id(number: int | None) -> Text:
+    """Show an id, which is not grouped; None is left blank."""
+    return Text("" if number is None else str(number))
+
+
 def _status(status: OrderStatus) -> Text:
     text = words(status)
     text.stylize(_STYLES.get(status, ""))
@@ -70,7 +75,7 @@ CUSTOMERS: Sequence[Column[Customer]] = (
     Column("Email", lambda customer: words(customer.email), shrinks=True),
 )
 _ITEMS: Sequence[Column[OrderItem]] = (
-    Column("Product", lambda item: Text(str(item.product_id)), "right"),
+    Column("Product", lambda item: _id(item.product_id), "right"),
     Column("Name", lambda item: words(item.name), shrinks=True),
     Column("Quantity", lambda item: number(item.quantity), "right"),
     Column("Price", lambda item: number(item.price), "right"),
@@ -157,7 +162,8 @@ def revenue(series: Revenue, console: Console) -> Sequence[Table | Text | str]:
     length = max(_SHORTEST_BAR, min(_LONGEST_BAR, room))
     bars = Column[Span]("", lambda span: _bar(span.total, most, length, console.encoding))
     orders = sum(span.count for span in spans)
-    head = Text(f"{number(series.total)} in {series.period}, from {orders:,} orders", style="bold")
+    total = "no total" if series.total is None else number(series.total)
+    head = Text(f"{total} in {series.period}, from {orders:,} orders", style="bold")
     return (head, "", table((*columns, bars), spans)) if spans else (head,)
 
 
@@ -176,8 +182,8 @@ def _spans(daily: Sequence[DailyRevenue], label_of: Callable[[dt.date], str]) ->
         spans.setdefault(label, Span(label))
     for each in daily:
         span = spans[label_of(each.date)]
-        span.count += each.count
-        span.total += each.total
+        span.count += each.count or 0
+        span.total += Decimal(0) if each.total is None else each.total
     return list(spans.values())
 
 

@@ -9,6 +9,7 @@ import io
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Literal, TypeAlias, cast
 
@@ -18,7 +19,7 @@ from ... import convert
 from ...errors import DecodeError
 from ..tables import Batch, Table
 from .base import Merge, Options, Sink, Write
-from .columns import Column, columns, is_text, misfit
+from .columns import PLACES, Column, columns, is_text, misfit
 from .files import closing, file_name, new_file, unreadable
 
 _TextFormat: TypeAlias = Literal["jsonl", "csv"]
@@ -115,9 +116,9 @@ def _encoded(lines: Iterable[Iterable[object]]) -> bytes:
 
 def _cells(column: Column, records: Sequence[AttrsInstance], options: Options) -> Iterable[object]:
     values = column.values(records)
-    if column.kind == "money":
+    if column.kind in PLACES:
         # Its own text may have an exponent, which spreadsheets round.
-        return [value if value is None else f"{value:f}" for value in values]
+        return [f"{value:f}" if isinstance(value, Decimal) else value for value in values]
     if column.kind == "instant":
         return [value and convert.instant(cast(dt.datetime, value)) for value in values]
     if column.kind == "text" and options.excel:

@@ -216,7 +216,7 @@ class _Opened(SQLiteFile):
             self.submit(lambda: self._catch_up(until)).result()
         except LockedError:
             count = len(self._unwritten)
-            _log.error("the file is locked: the end of %d events could not be noted", count)
+            _log.error("the file stayed locked, and misses how the last events ended: %d", count)
         finally:
             super().close()
 

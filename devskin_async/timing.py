@@ -13,10 +13,12 @@ class Timing(NamedTuple):
     Args:
         queued: Seconds that its attempts waited for the rate limit, together.
         attempts: How often it was sent.
+        date: The answer's header `Date`, where it is of now: not from a cache.
     """
 
     queued: float
     attempts: int
+    date: str | None = None
 
 
 _timings: dict[int, tuple[weakref.ref[object], Timing]] = {}

@@ -17,7 +17,7 @@ from .errors import (
 from .exchange import Exchange
 from .inflight import Flight, Key, Seat, missed
 from .options import Queueing, Retry
-from .protocol import Answer, Call, may_retry, succeeded, told
+from .protocol import Answer, Call, date_of, may_retry, succeeded, told
 from .ratelimit import (
     OnEvent,
     RateLimit,
@@ -127,7 +127,7 @@ class Transport:
             flight.failure = error
             remember(error, flight.timing)
         else:
-            remember(flight.record, flight.timing)
+            remember(flight.record, flight.timing._replace(date=date_of(answer)))
 
     def _start_again(self, flight: Flight[T], queueing: Queueing) -> asyncio.Future[Flight[T]]:
         failure, deadline = flight.failure, queueing.deadline

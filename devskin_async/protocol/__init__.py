@@ -1,7 +1,7 @@
 """The wire, without any I/O: `calls` become requests, `answers` become records or errors."""
 
 from . import calls
-from .answers import MAX_BODY, MAX_ERROR_BODY, Answer, may_retry, read, succeeded, told
+from .answers import MAX_BODY, MAX_ERROR_BODY, Answer, date_of, may_retry, read, succeeded, told
 from .calls import DEFAULT_LIMIT, MAX_INTEGER, MAX_LIMIT, Call, page_count
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Answer",
     "Call",
     "calls",
+    "date_of",
     "may_retry",
     "page_count",
     "read",

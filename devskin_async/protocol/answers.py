@@ -122,6 +122,12 @@ def retry_after(headers: Mapping[str, str], at: dt.datetime) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
+def date_of(answer: Answer) -> str | None:
+    """Give the header `Date` of an answer that comes from no cache."""
+    fresh = answer.headers.get("Age", "0").strip() in ("", "0")
+    return answer.headers.get("Date") if fresh else None
+
+
 def told(answer: Answer) -> Told:
     """Give what an answer tells of the rate limit."""
     refused = answer.status == _TOO_MANY_REQUESTS

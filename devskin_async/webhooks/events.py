@@ -176,7 +176,7 @@ def label(event: WebhookEvent) -> str:
 def _read(body: bytes, cls: type[R]) -> R | None:
     try:
         return convert.loads(body, cls)
-    except DecodeError:
+    except (DecodeError, TransportError):  # the latter where it nests just too deeply
         return None
 
 
@@ -192,6 +192,8 @@ def _missing_in(event: WebhookEvent) -> str:
     try:
         if event.event.startswith(_ORDER):
             convert.loads(event.raw, _OrderData)
+    except TransportError:
+        return ""
     except DecodeError as error:
         return f" as a whole ({error.path}: expected {error.expected}): see its data"
     return ""

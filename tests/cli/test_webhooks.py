@@ -407,8 +407,8 @@ def test_what_is_signed_and_no_event_is_valid_and_told(
         (
             BODY.replace(b"199.90", b'"\\u001b[2J"').replace(b"15", b"null"),
             "2026-02-13 14:30:00  order.paid       no store  "
-            + r'{"id":1234,"order_number":"ORD-2026-001234","total":"\u001b[2J","status":"paid"}'
-            + "\n",
+            r'{"id":1234,"order_number":"ORD-2026-001234","total":"\u001b[2J","status":"paid"}'
+            "\n",
         ),
         (
             b'{"event":"order.paid","data":' + b"[" * 1500 + b"]" * 1500 + b"}",

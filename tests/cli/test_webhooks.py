@@ -406,12 +406,12 @@ def test_what_is_signed_and_no_event_is_valid_and_told(
         (b'{"event":"ping"}', "no timestamp         ping             no store\n"),
         (
             BODY.replace(b"199.90", b'"\\u001b[2J"').replace(b"15", b"null"),
-            "2026-02-13 14:30:00  order.paid       no store  "
-            r'{"id":1234,"order_number":"ORD-2026-001234","total":"\u001b[2J","status":"paid"}'
-            "\n",
+            "2026-02-13 14:30:00  order.paid       no store  {}\n".format(
+                r'{"id":1234,"order_number":"ORD-2026-001234","total":"\u001b[2J","status":"paid"}'
+            ),
         ),
         (
-            b'{"event":"order.paid","data":' + b"[" * 1500 + b"]" * 1500 + b"}",
+            b'{"event":"order.paid","data":' + b"[" * 300 + b"]" * 300 + b"}",
             f"no timestamp         order.paid       no store  {'[' * 200}…\n",
         ),
     ],
@@ -422,8 +422,17 @@ def test_an_event_of_another_shape_is_valid_and_shown(
     typed(monkeypatch, body)
     ran = devskin("webhooks", "verify", "--signature", sign(body, SECRET))
     assert (ran.code, ran.err) == (0, "")
-    shown = line, "no timestamp         order.paid       no store  (its data nests too deeply"
-    assert ran.out.removeprefix("valid\n").startswith(shown)
+    assert ran.out == f"valid\n{line}"
+
+
+def test_however_deep_an_event_nests_it_is_valid_and_told_on_one_line(
+    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for depth in range(100, 4000, 50):
+        body = b'{"event":"x","data":' + b"[" * depth + b"]" * depth + b"}"
+        typed(monkeypatch, body)
+        ran = devskin("webhooks", "verify", "--signature", sign(body, SECRET))
+        assert (ran.code, ran.err, len(ran.out.splitlines())) == (0, "", 2)
 
 
 @pytest.mark.parametrize(

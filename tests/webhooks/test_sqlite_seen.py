@@ -18,7 +18,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +28,6 @@ import pytest
 
 from devskin_async.errors import ConfigurationError
 from devskin_async.webhooks import MemorySeen, Seen, SQLiteSeen, sqlite_seen
-from devskin_async.webhooks.sqlite_file import Work
 
 from .support import (
     EXAMPLE,
@@ -918,7 +917,7 @@ async def test_what_can_never_be_written_is_told_in_the_log_when_it_is_closed(
     assert "the file stayed locked" in caplog.text
 
 
-async def in_file(seen: SQLiteSeen, work: Work[T]) -> T:
+async def in_file(seen: SQLiteSeen, work: Callable[[sqlite3.Connection], T]) -> T:
     """Do something in the thread of a file."""
     opened = seen._open()
     until = time.monotonic() + PATIENCE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import subprocess
 import sys
 import threading
@@ -302,6 +303,23 @@ async def test_a_request_that_is_closed_while_it_waits_lets_the_next_go_on() -> 
     waiting.close()
     recorder.go.set()
     assert ((await first).status, (await third).status) == (200, 200)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_loop_that_ends_in_the_middle_of_a_handler_closes_it_without_an_error(
+    background: bool,
+) -> None:
+    receiver = make_receiver(StrictSeen(), background=background)
+    recorder = Recorder()
+    recorder.go.clear()
+    receiver.on("*")(recorder)
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)  # it tells of tasks that were pending
+    task = loop.create_task(send(receiver, EXAMPLE))
+    loop.run_until_complete(recorder.entered.acquire())
+    loop.close()
+    del task, receiver, recorder
+    gc.collect()  # what is raised here is a warning of pytest, and so an error
 
 
 # A handler that hangs.

@@ -312,7 +312,8 @@ async def test_of_two_receivers_of_one_process_one_handles_an_event(
         receiver.on("*")(recorder)
     first = asyncio.create_task(send(receivers[0], EXAMPLE))
     await recorder.entered.acquire()
-    assert (await send(receivers[1], EXAMPLE)).status == 503
+    async with asyncio.timeout(PATIENCE):
+        assert (await send(receivers[1], EXAMPLE)).status == 503
     recorder.go.set()
     assert (await first).status == (await send(receivers[1], EXAMPLE)).status == 200
     assert len(recorder.begun) == 1

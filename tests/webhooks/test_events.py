@@ -200,13 +200,6 @@ def test_an_order_may_be_cut_in_the_middle_of_a_character_and_spelled_otherwise(
     assert (order.id, order.order_number) == (1234, "ORD-\N{REPLACEMENT CHARACTER}")
 
 
-@pytest.mark.parametrize("total", ["1e101", "1e-101", "1e999999999", "-1e101"])
-def test_money_beyond_all_prices_is_refused(total: str) -> None:
-    with pytest.raises(MalformedEventError) as caught:
-        parse(EXAMPLE.replace(b"199.90", total.encode()))
-    assert caught.value.path == "$.data.total"
-
-
 PLAIN = json.loads(EXAMPLE)["data"]
 INCOMPLETE: dict[str, tuple[bytes, str]] = {
     "no data": (without("data"), "$.data"),
@@ -216,7 +209,6 @@ INCOMPLETE: dict[str, tuple[bytes, str]] = {
     **{f"no {name}": (order_without(name), f"$.data.{name}") for name in PLAIN},
     **{f"{name} null": (order_changed(**{name: None}), f"$.data.{name}") for name in PLAIN},
     "total a text": (order_changed(total="much"), "$.data.total"),
-    "number a number": (order_changed(order_number=7), "$.data.order_number"),
     "a total beyond all prices": (EXAMPLE.replace(b"199.90", b"1e101"), "$.data.total"),
     "a total below all prices": (EXAMPLE.replace(b"199.90", b"1e-101"), "$.data.total"),
     "a huge exponent": (EXAMPLE.replace(b"199.90", b"1e999999999"), "$.data.total"),

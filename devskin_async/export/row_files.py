@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import ConfigurationError
 from .files import naming
+from .work_folder import open_private
 
 O_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
@@ -34,7 +35,7 @@ class RowFiles:
         path = self._folder / name
         with naming(path):
             if name not in self._open:
-                self._open[name] = os.open(path, os.O_CREAT | os.O_RDWR | O_BINARY, 0o666)
+                self._open[name] = open_private(path, os.O_RDWR | O_BINARY)
             os.lseek(self._open[name], offset, os.SEEK_SET)
             rest = memoryview(data)
             while rest:

@@ -99,7 +99,9 @@ def _copy(base: Path, path: Path) -> None:
     """Copy a database, its write-ahead log included, without the room that it has left free."""
     base.open("rb").close()
     with closing(_open_to_read(base)) as connection:
-        connection.execute("VACUUM INTO ?", (str(path),))
+        # Absolute, or else a folder `file:x` would be taken for an address; as bytes, for names that
+        # are no UTF-8.
+        connection.execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(path.absolute()),))
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:

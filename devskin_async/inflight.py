@@ -34,6 +34,7 @@ class Flight(Generic[T]):
         register: Where callers of the same find it.
         sent: How often it was sent.
         queued: Seconds that it waited for the rate limit.
+        age: Seconds for which a cache had kept its answer.
         failure: What the last attempt failed with.
         answer: What came; None where nothing has, or what came was read.
         record: What it was read as.
@@ -47,6 +48,7 @@ class Flight(Generic[T]):
     register: dict[Key, Flight[Any]]
     sent: int = 0
     queued: float = 0.0
+    age: float = 0.0
     failure: DevSkinError | None = None
     answer: Answer | None = None
     record: T | None = None
@@ -57,7 +59,7 @@ class Flight(Generic[T]):
     @property
     def timing(self) -> Timing:
         """How long it has taken."""
-        return Timing(self.queued, self.sent)
+        return Timing(self.queued, self.sent, self.age)
 
     def take_off(self, attempts: Coroutine[object, None, None], seat: Seat[T]) -> Seat[T]:
         """Begin with the attempts, or begin again.

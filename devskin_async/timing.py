@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -13,10 +14,12 @@ class Timing(NamedTuple):
     Args:
         queued: Seconds that its attempts waited for the rate limit, together.
         attempts: How often it was sent.
+        age: Seconds for which a cache had kept the answer; 0 where it came from the API itself.
     """
 
     queued: float
     attempts: int
+    age: float = 0.0
 
 
 _timings: dict[int, tuple[weakref.ref[object], Timing]] = {}
@@ -33,6 +36,12 @@ def timing(value: object) -> Timing | None:
     """
     known = _timings.get(id(value))
     return known[1] if known is not None and known[0]() is value else None
+
+
+def age_told(headers: Mapping[str, str]) -> float:
+    """Read how long a cache had kept an answer: `Age` (RFC 9111, section 5.1), 0 without one."""
+    age = headers.get("Age", "").strip()
+    return float(age) if age.isascii() and age.isdigit() else 0.0
 
 
 def remember(value: object, taken: Timing) -> None:

@@ -25,7 +25,7 @@ from .ratelimit import (
     Scheduler,
     shared_scheduler,
 )
-from .timing import remember
+from .timing import age_told, remember
 
 T = TypeVar("T")
 
@@ -121,6 +121,7 @@ class Transport:
 
     def _read_once(self, flight: Flight[T], answer: Answer) -> None:
         flight.answer = None
+        flight.age = age_told(answer.headers)
         try:
             flight.record = self.exchange.read(flight.call, answer)
         except DevSkinError as error:

@@ -12,7 +12,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from ..errors import ConfigurationError
-from .files import write_whole
+from .files import check_plain, write_whole
 from .identity import StoreMark
 from .tables import Format
 
@@ -62,7 +62,10 @@ class Certificate:
         rows: Rows in the file.
         distinct_ids: Distinct ids that were read, before any filter on our side.
         duplicates: Rows that came again and were dropped.
-        rejected: Rows that could not be decoded and were set aside.
+        rejected: Rows that were set aside: they could not be decoded, or an order's detail could
+            not be read.
+        without_detail: How many of them are orders whose detail was set aside; the file has what
+            the list shows of them.
         total_before: The total that the API told at first; None where it tells none.
         total_after: The total that it told at last.
         repairs: How often something was read again because it had changed meanwhile.
@@ -81,6 +84,11 @@ class Certificate:
         since: The first day that was read anew by a sync; None where all were.
         gone: Orders whose detail was not there any more; None where details were not asked for.
         slices: The slices of days, where there were any.
+        closed_until: The last of the days that were asked for once more as one range, since the
+            store did not stand still; None where they were not.
+        closed_total: The total that the API told of that range.
+        cached: Answers that a cache had kept, and which prove nothing.
+        remarks: What is wrong with what the API told, a sentence each.
     """
 
     proof: Proof
@@ -88,6 +96,7 @@ class Certificate:
     distinct_ids: int
     duplicates: int = 0
     rejected: int = 0
+    without_detail: int = 0
     total_before: int | None = None
     total_after: int | None = None
     repairs: int
@@ -104,6 +113,10 @@ class Certificate:
     since: dt.date | None = None
     gone: int | None = None
     slices: tuple[SliceProof, ...] = ()
+    closed_until: dt.date | None = None
+    closed_total: int | None = None
+    cached: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -154,6 +167,15 @@ class Manifest:
             for words in _unproven(name, certificate)
         )
 
+    @property
+    def set_aside(self) -> tuple[str, ...]:
+        """What was set aside as `rejects` has it, in words, a resource each."""
+        return tuple(
+            f"{each.rejected:,} of {name}"
+            for name, each in self.resources.items()
+            if each.rejected
+        )
+
 
 def read_manifest(folder: Path) -> Manifest:
     """Read an export's manifest.
@@ -163,6 +185,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
+        check_plain(path)
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
         reason = f"there is no {NAME} in {folder}: no export has ended there"

@@ -8,6 +8,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from ..ratelimit import Budget
+from .arithmetic import judged
 from .details import SCOPE as DETAILS_SCOPE
 from .details import Details, gone, unknown_in_details
 from .lists import Figures, Listed, Reader
@@ -129,7 +130,7 @@ class Readers:
             certificate = await reader.certify()
             if name == "orders":
                 certificate = await self._finish_orders(certificate)
-            certificates[name] = certificate
+            certificates[name] = judged(certificate)
         return certificates
 
     async def _count_details(self, orders: int) -> int:

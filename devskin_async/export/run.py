@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 
 from .._version import __version__
 from ..client import DevSkinClient
+from .arithmetic import wrong_rows
 from .assemble import Layout, assemble, put_in_place, put_rejected
 from .choose import Day, Status, Verify, choose
 from .identity import StoreMark, mark
@@ -64,8 +65,17 @@ class Exported:
     @property
     def unproven(self) -> tuple[str, ...]:
         """What of this export is not proven to be complete, in words."""
+        return self._mine.unproven
+
+    @property
+    def set_aside(self) -> tuple[str, ...]:
+        """What of this export was set aside as `rejects` has it, in words."""
+        return self._mine.set_aside
+
+    @property
+    def _mine(self) -> Manifest:
         mine = {str(name): certificate for name, certificate in self.certificates.items()}
-        return evolve(self.manifest, resources=mine).unproven
+        return evolve(self.manifest, resources=mine)
 
 
 @frozen(kw_only=True)
@@ -141,7 +151,7 @@ async def export(
         on_progress: Called with a `Progress` as it goes on.
 
     Returns:
-        What was done. Look at `unproven`: it is empty where all is proven.
+        What was done. Look at `unproven`, which is empty where all is proven, and at `set_aside`.
 
     Raises:
         ValueError: An argument is out of its bounds; the message names it.
@@ -253,10 +263,17 @@ def _manifest(
         library=f"devskin-async {__version__}",
         base_url=base_url,
         format=layout.format,
-        resources={n: evolve(c, rows=tables[n]) for n, c in certificates.items()},
+        resources={n: _with_rows(c, tables[n]) for n, c in certificates.items()},
         files=files,
         store=store,
     )
+
+
+def _with_rows(certificate: Certificate, rows: int) -> Certificate:
+    certificate = evolve(certificate, rows=rows)
+    if not (wrong := tuple(wrong_rows(certificate))):
+        return certificate
+    return evolve(certificate, proof="unproven", remarks=(*certificate.remarks, *wrong))
 
 
 def _put_in_place(

@@ -161,7 +161,8 @@ def _known(orders: Certificate, first: int) -> Survey | None:
     if orders.inclusive is None:
         return None
     recent = [each for each in orders.slices if each.last is None or each.last.toordinal() >= first]
-    return Survey(total=sum(each.total for each in recent), first=first, inclusive=orders.inclusive)
+    total = sum(each.total for each in recent)
+    return Survey(total=total, first=first, inclusive=orders.inclusive, asked=False)
 
 
 def _merge(
@@ -223,10 +224,16 @@ def _amend(before: Certificate, since: dt.date, new: Certificate) -> Certificate
         if each.first is None or each.first < since
     ]
     slices = (*kept, *new.slices)
-    unproven = any(each.proof == "unproven" for each in slices)
+    slice_unproven = any(each.proof == "unproven" for each in slices)
+    # What no slice is to blame for, such as a total that fits none, stays until all is read anew.
+    before_unproven = before.proof == "unproven" and all(
+        each.proof != "unproven" for each in before.slices
+    )
+    unproven = slice_unproven or before_unproven or new.proof == "unproven"
     return evolve(
         new,
         proof="unproven" if unproven else "sliced",
+        remarks=(*(before.remarks if before_unproven else ()), *new.remarks),
         since=since,
         slices=slices,
         inclusive=before.inclusive if new.inclusive is None else new.inclusive,

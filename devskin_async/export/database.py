@@ -74,7 +74,9 @@ def open_database(folder: Path, *, fresh: bool) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    # Absolute: SQLite may take a relative `file:x` for an address.
+    whole = path.absolute()
+    connection = sqlite3.connect(whole, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -50,7 +50,7 @@ class Journal(JournalQueries):
         except BaseException:
             self.work.close()
             raise
-        super().__init__(self.folder / JOURNAL, connection, RowFiles(self.folder))
+        super().__init__(self.folder / JOURNAL, connection, RowFiles(self.work))
         if fresh:
             self.clear()
 

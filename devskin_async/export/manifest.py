@@ -62,10 +62,8 @@ class Certificate:
         rows: Rows in the file.
         distinct_ids: Distinct ids that were read, before any filter on our side.
         duplicates: Rows that came again and were dropped.
-        rejected: Rows that were set aside: they could not be decoded, or an order's detail could
-            not be read.
-        without_detail: How many of them are orders whose detail was set aside; the file has what
-            the list shows of them.
+        rejected: Rows that were set aside: they could not be decoded; or an order's detail could
+            not be read, and the file has what the list shows of it.
         total_before: The total that the API told at first; None where it tells none.
         total_after: The total that it told at last.
         repairs: How often something was read again because it had changed meanwhile.
@@ -96,7 +94,6 @@ class Certificate:
     distinct_ids: int
     duplicates: int = 0
     rejected: int = 0
-    without_detail: int = 0
     total_before: int | None = None
     total_after: int | None = None
     repairs: int
@@ -171,9 +168,7 @@ class Manifest:
     def set_aside(self) -> tuple[str, ...]:
         """What was set aside as `rejects` has it, in words, a resource each."""
         return tuple(
-            f"{each.rejected:,} of {name}"
-            for name, each in self.resources.items()
-            if each.rejected
+            f"{each.rejected:,} of {name}" for name, each in self.resources.items() if each.rejected
         )
 
 

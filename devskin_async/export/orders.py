@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import math
 from collections.abc import Sequence
@@ -212,11 +211,11 @@ class Orders:
         page = await self._ask(found, 1)
         self._under_way[found] = page.pages - 1
         self._check_bound()
-        if page.whole:
+        if page.whole and not await self._goes_on(found, page):
             await self._keep(found, [page], "atomic")
             return
         settled = None if planner.is_closed(found) else self._settled
-        if settled is None and contradicts(page, self._most_rows):
+        if page.whole or (settled is None and contradicts(page, self._most_rows)):
             self._doubt()
         elif (
             self._server_status is None
@@ -238,6 +237,10 @@ class Orders:
             planner.give_back(found, page.total)
         else:
             await self._read_in_passes(found, self._passes(found))
+
+    async def _goes_on(self, found: Slice, page: RowPage) -> bool:
+        """Say whether a slice has more than its total: where no survey has looked for that."""
+        return not self._found.asked and page.full and bool((await self._ask(found, 2)).rows)
 
     def _doubt(self) -> None:
         """Count a slice whose pages contradict its total, though no order can come to it.

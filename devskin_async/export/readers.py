@@ -20,6 +20,7 @@ from .survey import Survey, orders_call
 from .tables import Resource
 
 DETAILS = "order details"
+_MOST_FORETOLD = 50_000
 
 
 @frozen(kw_only=True)
@@ -50,7 +51,13 @@ class Progress:
     def seconds_left(self) -> float:
         """How long the requests to come will wait for the rate limit, as it is predicted."""
         further = self.requests_left - self.budget.waiting - self.budget.in_flight
-        return self.budget.forecast(max(1, further)) if self.requests_left else 0.0
+        return forecast(self.budget, max(1, further)) if self.requests_left else 0.0
+
+
+def forecast(budget: Budget, requests: int) -> float:
+    """Predict how long requests will wait: of more than any store needs, by proportion."""
+    known = min(requests, _MOST_FORETOLD)
+    return budget.forecast(known) * (requests / known)
 
 
 @frozen(kw_only=True)

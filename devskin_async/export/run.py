@@ -17,6 +17,7 @@ from ..client import DevSkinClient
 from .arithmetic import wrong_rows
 from .assemble import Layout, assemble, put_in_place, put_rejected
 from .choose import Day, Status, Verify, choose
+from .files import check_folder_name
 from .identity import StoreMark, mark
 from .journal import Journal
 from .manifest import Certificate, MadeFile, Manifest, check_folder, known_before, write_manifest
@@ -97,7 +98,7 @@ class Job:
     layout: Layout
     max_age: dt.timedelta = MAX_AGE
     fresh: bool = False
-    merge: Callable[[Journal, Layout], Layout] | None = None
+    merge: Callable[[Journal, Layout, Certificate | None], Layout] | None = None
     amend: Callable[[Certificate], Certificate] | None = None
 
 
@@ -142,8 +143,8 @@ async def export(
             distinct ids, in place of two that agree.
         details: Read each order's detail, one request an order: its address, and its lines as a
             table `order_items`.
-        rejects: A folder for rows that can't be decoded, as RESOURCE.rejected.jsonl; None ends the
-            export at the first of them.
+        rejects: A folder for rows that can't be decoded, and for orders whose detail can't be
+            read, as RESOURCE.rejected.jsonl; None ends the export at the first of them.
         compress: Compress jsonl and csv with gzip.
         excel: Write csv so that Excel opens it well, and runs nothing that is in it.
         max_age: How old may be what an earlier session has read.
@@ -160,6 +161,8 @@ async def export(
         DecodeError: A row is not what the reference describes, or does not fit its column.
         OSError: A file can't be written; `filename` says which.
     """
+    folder = check_folder_name(out)
+    aside = None if rejects is None else check_folder_name(rejects, "rejects")
     check(format, compress, excel)
     require(format)
     choice, wanted = choose(
@@ -179,10 +182,10 @@ async def export(
         status=choice.status,
         compress=compress,
         excel=excel,
-        rejects=None if rejects is None else Path(rejects),
+        rejects=aside,
     )
     job = Job(choice=choice, wanted=wanted, layout=layout, max_age=max_age, fresh=fresh)
-    return await run(store, Path(out), job, on_progress)
+    return await run(store, folder, job, on_progress)
 
 
 async def run(
@@ -219,7 +222,7 @@ async def run(
         await readers.start()
         certificates = await readers.read()
         if job.merge is not None:
-            layout = await stage.run(job.merge, stage.journal, layout)
+            layout = await stage.run(job.merge, stage.journal, layout, certificates.get("orders"))
         files = await _assembled(stage, layout)
         if job.amend is not None and "orders" in certificates:
             certificates["orders"] = job.amend(certificates["orders"])

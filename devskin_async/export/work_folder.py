@@ -1,4 +1,4 @@
-"""The folder that an unfinished export works in: nobody else's, and only what we made is removed."""
+"""The folder of an unfinished export: nobody else's, and only what we made is removed."""
 
 from __future__ import annotations
 
@@ -82,8 +82,15 @@ class WorkFolder:
         if (found.st_dev, found.st_ino) != self._identity:
             raise ConfigurationError(f"{self.path} was replaced while an export worked in it")
 
+    def open(self, name: str, flags: int) -> int:
+        """Open a file of the folder, as `open_private` does."""
+        if self._descriptor is None:
+            return open_private(self.path / name, flags)
+        return open_private(name, flags, self._descriptor)
+
     def files(self) -> Path:
         """Make the folder for files to be made in, without any that were left in it."""
+        self.check()
         path = self.path / FILES
         with naming(path):
             with suppress(FileExistsError):
@@ -122,7 +129,7 @@ class WorkFolder:
     def _names(self, folder: str = ".") -> list[str]:
         try:
             if self._descriptor is None:
-                return os.listdir(self.path / folder)
+                return [path.name for path in (self.path / folder).iterdir()]
             inner = os.open(folder, _OPEN_FOLDER, dir_fd=self._descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -131,7 +138,7 @@ class WorkFolder:
                 return []
             raise
         try:
-            return os.listdir(inner)
+            return os.listdir(inner)  # noqa: PTH208 - a descriptor is no path
         finally:
             os.close(inner)
 
@@ -150,16 +157,22 @@ class WorkFolder:
                 os.rmdir(name, dir_fd=self._descriptor)
 
 
-def open_private(path: Path, flags: int) -> int:
+def open_private(path: Path | str, flags: int, folder: int | None = None) -> int:
     """Open a file that nobody else may read, or make it; a link is not followed.
+
+    Args:
+        path: The file.
+        flags: As `os.open` takes them.
+        folder: The descriptor of the folder that `path` is relative to.
 
     Raises:
         OSError: It can't be opened, or is no plain file.
     """
-    descriptor = os.open(path, flags | os.O_CREAT | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0), PRIVATE)
+    flags |= os.O_CREAT | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags, PRIVATE, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a file")
+            raise OSError(errno.EINVAL, "it is not a file")  # noqa: TRY301 - it is closed below
         if hasattr(os, "fchmod"):
             os.fchmod(descriptor, PRIVATE)
     except BaseException:

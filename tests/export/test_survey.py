@@ -23,9 +23,9 @@ from devskin_async.export.survey import (
     Survey,
     counted_days,
     day_of,
-    last_page,
     instants_of,
     is_inclusive,
+    last_page,
     orders_call,
     spread,
 )

@@ -234,12 +234,14 @@ def count_duckdb(path: Path, table: Table) -> int:
 
     path.open("rb").close()
     try:
-        with _usable(path) as usable:
-            with closing(duckdb.connect(usable, read_only=True, config=_SETTINGS)) as connection:
-                # The number alone stands in the metadata: the hash has the rows read.
-                count = f"SELECT count(*), bit_xor(hash(row)) FROM {quoted(table.name)} AS row"  # noqa: S608
-                connection.execute(count)
-                (number, _) = connection.fetchone() or (0, None)
-                return int(number)
+        with (
+            _usable(path) as usable,
+            closing(duckdb.connect(usable, read_only=True, config=_SETTINGS)) as connection,
+        ):
+            # The number alone stands in the metadata: the hash has the rows read.
+            count = f"SELECT count(*), bit_xor(hash(row)) FROM {quoted(table.name)} AS row"  # noqa: S608
+            connection.execute(count)
+            (number, _) = connection.fetchone() or (0, None)
+            return int(number)
     except duckdb.Error as error:
         raise unreadable(path, "duckdb", error) from error

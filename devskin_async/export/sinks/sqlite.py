@@ -86,7 +86,7 @@ def open_sqlite(options: Options) -> Iterator[Sink]:
         if base:
             _copy(base, path)
         # One call may run in another thread than the next.
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path.absolute(), isolation_level=None, check_same_thread=False)
     with closing(connection):
         engine = _SQLite(connection, path, base)
         # The file counts for nothing until it is whole and the caller has synced it.
@@ -99,8 +99,7 @@ def _copy(base: Path, path: Path) -> None:
     """Copy a database, its write-ahead log included, without the room that it has left free."""
     base.open("rb").close()
     with closing(_open_to_read(base)) as connection:
-        # Absolute, or else a folder `file:x` would be taken for an address; as bytes, for names that
-        # are no UTF-8.
+        # Absolute, or a folder `file:x` would be an address; bytes, as not all names are UTF-8.
         connection.execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(path.absolute()),))
 
 

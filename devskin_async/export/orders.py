@@ -19,9 +19,11 @@ from .manifest import Certificate, Proof
 from .passes import Passes
 from .reading import RowPage, Session, now, unknown_in, work_off
 from .rows import Row, unique_rows
-from .slice_notes import AFTER, SCOPE, SliceNote, Totals, certify_orders, slice_notes
+from .slice_notes import AFTER, SCOPE, SliceNote, certify_orders, slice_notes
 from .slices import EVERYTHING, Planner, Slice, without
 from .survey import Survey, contradicts, day_of, instants_of, orders_call, take_survey
+from .totals import Totals, ask_totals
+from .trust import DistrustError, Trust
 from .units import Unit
 
 # A day ends last where it is 12 hours behind UTC, and begins first where it is 14 hours ahead.
@@ -32,14 +34,6 @@ _END = dt.datetime.max.replace(tzinfo=dt.UTC)
 _LONG_AGO = dt.datetime(2, 1, 1, tzinfo=dt.UTC)
 _GUESS_ANEW = 0.05  # the part of the requests left after which they are guessed anew
 _PARTS = 10  # unit numbers for each first day
-_MOST_DOUBTS = 8  # slices whose pages contradict their total: one wrong day takes some cuts to find
-_DOUBTS = 0.1  # for each slice that was read
-_MOST_WASTED = 100  # answers that brought nothing, and
-_WASTED = 4  # for each that did
-
-
-class _DistrustError(Exception):
-    """The API's totals are of no use for slices."""
 
 
 class Orders:
@@ -69,8 +63,7 @@ class Orders:
         self._guess: float | None = None
         self._guessed_at = 0
         self._most_rows = 0  # on one page
-        self._slices_read = 0
-        self._contradicted = 0  # slices, by their own pages
+        self._trust = Trust()
         self._whole: Passes | None = None
         self.total: int = 0
         self.rows: int = 0
@@ -137,7 +130,7 @@ class Orders:
         try:
             if self._planner is not None:
                 await work_off(self._next, self._read_slice, self._session.concurrency)
-        except _DistrustError:
+        except DistrustError:
             await self._distrust()
         if self._whole is not None:
             await self._read_in_passes(self._wanted, self._whole)
@@ -168,23 +161,13 @@ class Orders:
         if len(notes) == 1:
             totals = Totals(after=notes[0].total) if self._found.asked else None
         else:
-            totals = await self._totals(notes)
+            closed = [note.last for note in notes if self._started.is_closed(note.slice)]
+            read = await stage.run(stage.journal.distinct, SCOPE)
+            before = self._found.total if self._found.asked else None
+            totals = await ask_totals(self._ask, self._wanted, closed, read, before)
         if totals is not None:
             stage.note(AFTER, msgspec.json.encode(totals))
             await stage.save()
-
-    async def _totals(self, notes: Sequence[SliceNote]) -> Totals:
-        stage = self._session.stage
-        after = (await self._ask(self._wanted, 1)).total
-        read = await stage.run(stage.journal.distinct, SCOPE)
-        before = self._found.total if self._found.asked else after
-        # To the days that are over no order can come, so that their total must be what was read.
-        closed = [note.last for note in notes if self._started.is_closed(note.slice)]
-        if read == before == after or not closed:
-            return Totals(after=after)
-        last = max(day for day in closed if day is not None)
-        days = Slice(self._wanted.first, last)
-        return Totals(after=after, closed_until=last, closed_total=(await self._ask(days, 1)).total)
 
     async def _note(self, survey: Survey, read: tuple[Slice, RowPage] | None) -> None:
         """Keep a survey, and with it, at the same moment, a slice that it has read."""
@@ -210,13 +193,13 @@ class Orders:
         planner = self._started
         page = await self._ask(found, 1)
         self._under_way[found] = page.pages - 1
-        self._check_bound()
+        self._trust.answered()
         if page.whole and not await self._goes_on(found, page):
             await self._keep(found, [page], "atomic")
             return
         settled = None if planner.is_closed(found) else self._settled
         if page.whole or (settled is None and contradicts(page, self._most_rows)):
-            self._doubt()
+            self._trust.doubt()
         elif (
             self._server_status is None
             and page.pages <= planner.most_pages
@@ -232,7 +215,7 @@ class Orders:
                 return
             self._session.tally.repairs += 1
             if settled is None and len({each.total for each in pages if each.rows}) == 1:
-                self._doubt()
+                self._trust.doubt()
         if planner.can_cut(found) and page.pages > 1:
             planner.give_back(found, page.total)
         else:
@@ -241,26 +224,6 @@ class Orders:
     async def _goes_on(self, found: Slice, page: RowPage) -> bool:
         """Say whether a slice has more than its total: where no survey has looked for that."""
         return not self._found.asked and page.full and bool((await self._ask(found, 2)).rows)
-
-    def _doubt(self) -> None:
-        """Count a slice whose pages contradict its total, though no order can come to it.
-
-        Raises:
-            _DistrustError: There are too many of them to be coincidences.
-        """
-        self._contradicted += 1
-        if self._contradicted > _MOST_DOUBTS + self._slices_read * _DOUBTS:
-            raise _DistrustError
-
-    def _check_bound(self) -> None:
-        """See that the requests are in proportion to what they bring.
-
-        Raises:
-            _DistrustError: They are not.
-        """
-        useful = self._slices_read + self.rows / self._started.page
-        if self._answers > _MOST_WASTED + useful * _WASTED:
-            raise _DistrustError
 
     def _passes(self, found: Slice) -> Passes:
         closed = self._planner is not None and self._planner.is_closed(found)
@@ -329,7 +292,7 @@ class Orders:
         )
 
     def _done(self, note: SliceNote) -> None:
-        self._slices_read += 1
+        self._trust.read(note.pages)
         if self._planner is not None:  # or else it was found in the survey, and start counts it
             self._planner.learn(note.slice, note.total)
             self.rows += note.total

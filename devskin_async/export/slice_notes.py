@@ -15,6 +15,7 @@ from .manifest import Certificate, Proof, SliceProof, added_up, days, instant_of
 from .reading import Tally
 from .slices import Slice
 from .survey import Survey
+from .totals import Totals
 
 SCOPE = "orders"
 AFTER = "orders after"
@@ -50,22 +51,6 @@ class SliceNote:
     def slice(self) -> Slice:
         """The days."""
         return Slice(self.first, self.last)
-
-
-@frozen(kw_only=True)
-class Totals:
-    """What the API told at last.
-
-    Args:
-        after: The total of all that was wanted.
-        closed_until: The last day of a range to which no order could come any more, as an ordinal;
-            None where it was not asked for.
-        closed_total: The total of that range.
-    """
-
-    after: int
-    closed_until: int | None = None
-    closed_total: int | None = None
 
 
 def certify_orders(journal: Journal, tally: Tally) -> Certificate:

@@ -54,6 +54,10 @@ class Liar:
         age: The `Age` of its answers; None sends none.
         failing: Details that fail: order ids to a status, or to a body.
         broken: Whether its lists fail.
+        meanwhile: Called before each page of a list is read.
+        arrived: When further orders were created.
+        removed: The ids of rows that have gone.
+        past_end: What it tells as the total past the end of a list; None tells the same there.
     """
 
     orders: int = 1500
@@ -64,6 +68,10 @@ class Liar:
     age: str | None = None
     failing: dict[int, int | bytes] = field(factory=dict)
     broken: bool = False
+    meanwhile: Callable[[Liar], object] = lambda _: None
+    arrived: list[dt.datetime] = field(factory=list)
+    removed: set[int] = field(factory=set)
+    past_end: int | None = None
     requests: list[str] = field(factory=list)
 
     @property
@@ -74,11 +82,15 @@ class Liar:
     def rows(self, name: str) -> list[dict[str, Any]]:
         """List rows, the newest first."""
         every = [ROWS[name](number, self.orders) for number in range(1, self.orders + 1)]
+        for number, at in enumerate(self.arrived, 1_000_000):
+            every.append({**ROWS[name](number, self.orders), "created_at": _instant(at)})
+        every = [row for row in every if row["id"] not in self.removed]
         return sorted(every, key=lambda row: (row["created_at"], row["id"]), reverse=True)
 
     async def list_of(self, request: web.Request) -> web.Response:
         """Answer with a page of a list."""
         self.requests.append(request.path_qs)
+        self.meanwhile(self)
         if self.broken:
             return web.json_response({"success": False, "error": "It broke"}, status=500)
         query, every = request.query, self.rows(request.match_info["name"])
@@ -93,9 +105,10 @@ class Liar:
         size = min(self.cap, asked)
         start = (int(query["page"]) - 1) * size
         shown = matching[start : start + size]
+        total = self.total(Asked(len(matching), len(every), len(shown), first, last))
         data = {
             "items": shown,
-            "total": self.total(Asked(len(matching), len(every), len(shown), first, last)),
+            "total": total if shown or self.past_end is None else self.past_end,
             "page": int(query["page"]),
             "limit": asked if self.echoes else size,
         }
@@ -139,8 +152,12 @@ def _order(number: int, orders: int) -> dict[str, Any]:
         "order_number": f"ORD-{number}",
         "status": "paid",
         "total": 9.5,
-        "created_at": f"{at:%Y-%m-%dT%H:%M:%S}.000Z",
+        "created_at": _instant(at),
     }
+
+
+def _instant(at: dt.datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def _product(number: int, _: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _SQLITE_ERRORS = {
@@ -108,7 +108,8 @@ def place(made: Path, path: Path, mode: int | None = None) -> None:
         if there is not None and stat.S_ISREG(there.st_mode):
             mode = stat.S_IMODE(there.st_mode) & 0o777
         if mode is not None:
-            made.chmod(mode)
+            with suppress(OSError):  # some file systems have no permissions
+                made.chmod(mode)
         sync(made)
         try:
             made.replace(path)
@@ -184,7 +185,8 @@ def _place_from_elsewhere(made: Path, target: Path) -> None:
     part.unlink(missing_ok=True)  # or else a link of that name would be followed
     try:
         shutil.copyfile(made, part)
-        shutil.copymode(made, part)
+        with suppress(OSError):
+            shutil.copymode(made, part)
         sync(part)
         part.replace(target)
     finally:

@@ -57,13 +57,17 @@ class WorkFolder:
         with naming(path), suppress(FileExistsError):
             path.mkdir(0o700)
         with naming(path):
-            found = path.lstat()
-            _check_ours(path, found)
+            self._found = path.lstat()
+            _check_ours(path, self._found)
             if _BY_DESCRIPTOR:
                 self._descriptor = os.open(path, _OPEN_FOLDER)
-                os.fchmod(self._descriptor, 0o700)
-                found = os.fstat(self._descriptor)
-        self._identity = (found.st_dev, found.st_ino)
+                with suppress(OSError):  # some file systems have no permissions
+                    os.fchmod(self._descriptor, 0o700)
+        try:
+            self.check()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -78,8 +82,10 @@ class WorkFolder:
             ConfigurationError: Something else was put in its place.
         """
         with naming(self.path):
-            found = self.path.lstat()
-        if (found.st_dev, found.st_ino) != self._identity:
+            found = [self.path.lstat()]
+            if self._descriptor is not None:
+                found.append(os.fstat(self._descriptor))
+        if not all(os.path.samestat(self._found, each) for each in found):
             raise ConfigurationError(f"{self.path} was replaced while an export worked in it")
 
     def open(self, name: str, flags: int) -> int:
@@ -173,7 +179,7 @@ def open_private(path: Path | str, flags: int, folder: int | None = None) -> int
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is not a file")  # noqa: TRY301 - it is closed below
-        if hasattr(os, "fchmod"):
+        with suppress(OSError, AttributeError):  # some file systems have no permissions
             os.fchmod(descriptor, PRIVATE)
     except BaseException:
         os.close(descriptor)

@@ -14,6 +14,7 @@ from cyclopts import Group, Parameter
 from ..client import DevSkinClient
 from ..errors import APIError, DecodeError, DevSkinError, TransportError
 from ..export import Exported, OnProgress, Resource, Verify
+from ..export.details import SET_ASIDE
 from ..export.journal import FOLDER, Journal
 from .failures import UNPROVEN, Hint, Terminated
 from .options import PATIENT, Connection, Flag, open_store
@@ -103,7 +104,7 @@ async def carry_out(
         work: Does it.
 
     Returns:
-        The exit code: `UNPROVEN` where something is not proven to be complete.
+        The exit code: `UNPROVEN` where something is not proven to be complete, or was set aside.
     """
     console = stderr()
     async with open_store(job.connection, PATIENT) as store:
@@ -116,7 +117,7 @@ async def carry_out(
                     error.add_note(hint)
                 raise
     show(console, *closing(done, rejects=job.rejects, sandbox=job.connection.sandbox))
-    return UNPROVEN if done.unproven else 0
+    return UNPROVEN if done.unproven or done.set_aside else 0
 
 
 def _hint(error: BaseException, job: Job) -> Hint | None:
@@ -125,6 +126,8 @@ def _hint(error: BaseException, job: Job) -> Hint | None:
         row = error.path.startswith(_ROWS)
         if row and job.rejects is None:
             return Hint("--rejects DIR of devskin export sets such rows aside.")
+    if SET_ASIDE in getattr(error, "__notes__", ()):
+        return Hint("--rejects DIR sets such an order aside: what the list shows of it is written.")
     # A sandbox's store is gone with it, and the next has another address.
     lasts = job.care.max_age and not job.connection.sandbox
     if not lasts or not isinstance(error, _PASSING) or not _is_kept(job.out):

@@ -81,7 +81,7 @@ async def export(
     A file stands under its name only when it is whole, and manifest.json beside
     it has the proof. After an interruption the same command goes on where it ended.
 
-    Exit code 3: all was read, and something is not proven to be complete.
+    Exit code 3: something is not proven to be complete, or was set aside.
 
     Example: devskin export all --sandbox --out export
 
@@ -157,7 +157,7 @@ def verify(folder: Annotated[Path, Parameter(name="DIR")], /) -> int:
     """Check the files of an export against its manifest: their bytes, and their rows.
 
     Exit code 1: a file is not as the manifest says.
-    Exit code 3: the files are; something was not proven to be complete.
+    Exit code 3: the files are; something was not proven to be complete, or set aside.
 
     Example: devskin export verify export
 
@@ -169,4 +169,4 @@ def verify(folder: Annotated[Path, Parameter(name="DIR")], /) -> int:
     if found.problems:
         show(stderr(), wrong(found))
         return FAILED
-    return UNPROVEN if found.manifest.unproven else 0
+    return UNPROVEN if found.manifest.unproven or found.manifest.set_aside else 0

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..export import Certificate, Exported, MadeFile, Manifest, Planned, Verified
+from ..export.manifest import NAME as MANIFEST
 from .render import Column, counted, lasting, number, printable, size, table
 
 Part: TypeAlias = Table | Text | str
@@ -83,8 +84,7 @@ def closing(done: Exported, *, rejects: Path | None, sandbox: bool) -> Iterator[
     yield ""
     yield (
         f"{counted(len({each.path for each in written}), 'file')} in {printable(str(done.out))}: "
-        f"{counted(sum(each.rows for each in written), 'row')}, "
-        f"{'not all' if done.unproven else 'all'} proven complete, "
+        f"{counted(sum(each.rows for each in written), 'row')}, {_completeness(done)}, "
         f"{counted(done.requests, 'request')}, {f'{done.refused:,}' if done.refused else 'none'} "
         f"refused, {done.seconds:.1f} s."
     )
@@ -95,6 +95,14 @@ def closing(done: Exported, *, rejects: Path | None, sandbox: bool) -> Iterator[
         yield from _remarks(name, certificate, rejects)
     if sandbox:
         yield _HINT
+
+
+def _completeness(done: Exported) -> str:
+    proven = "not all proven complete" if done.unproven else "all proven complete"
+    if not done.set_aside:
+        return proven
+    aside = f"set aside: {printable(', '.join(done.set_aside))}"
+    return f"{proven if done.unproven else 'all others proven complete'}, {aside}"
 
 
 def foretold(planned: Planned) -> Iterator[Part]:
@@ -135,6 +143,9 @@ def checked(found: Verified, folder: Path) -> Iterator[Part]:
     if not found.problems:  # of other files the proofs say nothing
         yield _proofs(found.manifest)
         yield from _unproven(found.manifest.unproven)
+        if found.manifest.set_aside:
+            yield printable(f"Set aside when read: {', '.join(found.manifest.set_aside)}.")
+    yield from (printable(each) for each in found.problems if each.startswith(MANIFEST))
     if found.unfinished:
         yield (
             f"An unfinished export lies in {printable(str(folder))} too: the command that began it "
@@ -144,6 +155,8 @@ def checked(found: Verified, folder: Path) -> Iterator[Part]:
 
 def wrong(found: Verified) -> str:
     """Say in one line that files are not as the manifest has them."""
+    if all(each.startswith(MANIFEST) for each in found.problems):
+        return "devskin: the manifest contradicts itself: it proves nothing"
     of = counted(len(found.manifest.files), "file")
     is_or_are = "is" if len(found.problems) == 1 else "are"
     return f"devskin: {len(found.problems):,} of {of} {is_or_are} not as the manifest says"
@@ -180,6 +193,7 @@ def _remarks(name: str, certificate: Certificate, rejects: Path | None) -> Itera
     if certificate.rounded:
         count = counted(certificate.rounded, "amount")
         yield f"{name}: {count} with float noise, written rounded."
+    yield from (printable(f"{name}: {remark}.") for remark in certificate.remarks)
     if certificate.gone:
         count = counted(certificate.gone, "order")
         yield f"{name}: {count} had gone before the detail was read, and have the list's row."
@@ -195,7 +209,7 @@ def _frequent(unknown: Mapping[str, int]) -> str:
 def _unproven(parts: Sequence[str]) -> Iterator[str]:
     if parts:
         yield printable(f"Not proven to be complete: {_some(parts, len(parts))}.")
-        yield "It changed in each reading. What was read is in the files all the same."
+        yield "What was read is in the files all the same."
 
 
 def _some(parts: Iterable[str], count: int) -> str:

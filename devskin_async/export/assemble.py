@@ -6,7 +6,6 @@ again after any interruption.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from ..errors import ConfigurationError, DecodeError
 from ..records import Order, OrderSummary
 from .details import SCOPE as DETAILS
 from .details import detail_lines
-from .files import digest, make_folder, naming, place, write_whole
+from .files import digest, make_folder, place, write_whole
 from .journal import Journal
 from .manifest import MadeFile
 from .rows import rejected_entry
@@ -35,9 +34,10 @@ from .tables import (
     detailed,
     order_lines,
 )
+from .work_folder import FILES, PRIVATE
 
 _ROWS = 1000
-_MADE = "files"
+_DATABASES = (".duckdb", ".sqlite")
 
 
 @define
@@ -123,10 +123,7 @@ def assemble(journal: Journal, layout: Layout, stop: Event) -> Assembled:
         OSError: A file can't be written.
         Stopped: `stop` was set.
     """
-    folder = journal.folder / _MADE
-    with naming(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+    folder = journal.work.files()
     options = Options(folder=folder, base=layout.base, compress=layout.compress, excel=layout.excel)
     changes = {resource: Changes() for resource in layout.resources}
     with SINKS[layout.format](options) as sink:
@@ -181,8 +178,10 @@ def put_in_place(journal: Journal, files: Iterable[MadeFile], out: Path) -> None
                     f"{beside}: another program has {file.name} open, or ended without closing it:"
                     " close it, and start this again"
                 )
+    journal.work.check()
     for file in files:
-        place(journal.folder / _MADE / file.name, out / file.name)
+        private = PRIVATE if Path(file.name).suffix in _DATABASES else None
+        place(journal.folder / FILES / file.name, out / file.name, private)
 
 
 def put_rejected(journal: Journal, layout: Layout, changes: Mapping[Resource, Changes]) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 from ..errors import ConfigurationError
 from .files import naming
+from .work_folder import JOURNAL, open_private
 
 _VERSION = 1
-FILE = "journal.sqlite"
 _SCHEMA = """
 CREATE TABLE notes (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE units (
@@ -46,7 +47,10 @@ def open_database(folder: Path, *, fresh: bool) -> sqlite3.Connection:
         ConfigurationError: Another export holds it, or it is none that this version can read.
         OSError: It can't be made; `filename` is its path.
     """
-    path = folder / FILE
+    path = folder / JOURNAL
+    with naming(path):
+        # SQLite gives the files beside it the same permissions.
+        os.close(open_private(path, os.O_RDWR))
     try:
         return _connect(path)
     except sqlite3.DatabaseError as error:
@@ -63,13 +67,16 @@ def open_database(folder: Path, *, fresh: bool) -> sqlite3.Connection:
                 f"{path} can't be used ({error}): --fresh begins anew"
             ) from None
     with naming(path):
-        for each in folder.glob(f"{FILE}*"):
-            each.unlink()
+        for end in ("", "-wal", "-shm", "-journal"):
+            Path(f"{path}{end}").unlink(missing_ok=True)
+        os.close(open_private(path, os.O_RDWR))
         return _connect(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    # Absolute: SQLite may take a relative `file:x` for an address.
+    whole = path.absolute()
+    connection = sqlite3.connect(whole, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")

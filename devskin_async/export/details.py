@@ -7,7 +7,15 @@ from functools import partial
 import msgspec
 
 from .. import convert
-from ..errors import DecodeError, NotFoundError
+from ..errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    DecodeError,
+    DevSkinError,
+    NotFoundError,
+    RateLimitedError,
+)
 from ..protocol import MAX_INTEGER, calls
 from ..records import Order
 from .journal import Journal
@@ -20,6 +28,11 @@ from .units import Unit
 
 SCOPE = "details"
 GONE = b'"gone"'
+SET_ASIDE = "rejects sets such an order aside: what the list shows of it is written"
+
+# What is wrong with more than one order.
+_OF_MORE = (AuthenticationError, BudgetExceededError, ConfigurationError, RateLimitedError)
+_MANY = 20  # that failed one after the other
 
 _FLAT = Table("orders", DetailedOrder)
 
@@ -35,6 +48,8 @@ class Details:
         self._session = session
         self.total: int = 0
         self.rows: int = 0
+        self._failed: dict[int, DevSkinError] = {}
+        self._in_a_row = 0  # that failed
 
     @property
     def requests_left(self) -> int:
@@ -53,14 +68,19 @@ class Details:
             await work_off(
                 partial(next, iter(missing), None), self._read, self._session.concurrency
             )
+        if self._failed:
+            await self._set_aside()
 
     async def _read(self, order_id: int) -> None:
         try:
             answer = await self._session.send(calls.raw_order(order_id))
+            row = self._row(order_id, answer.order)
         except NotFoundError:
             unit = Unit(scope=SCOPE, number=order_id, at=now(), about=GONE)
+        except DevSkinError as error:
+            await self._fail(order_id, error)
+            return
         else:
-            row = self._row(order_id, answer.order)
             unit = Unit(
                 scope=SCOPE,
                 number=order_id,
@@ -69,19 +89,56 @@ class Details:
                 about=msgspec.json.encode(row.unknown),
             )
         await self._session.keep(unit)
+        self._in_a_row = 0
         self.rows += 1
+        self._session.tell()
+
+    async def _fail(self, order_id: int, error: DevSkinError) -> None:
+        """Remember an order whose detail can't be read, or end where more is wrong than that.
+
+        Raises:
+            DevSkinError: It is not to be set aside, or the API does not answer at all.
+        """
+        if isinstance(error, _OF_MORE):
+            raise error
+        if not self._session.choice.lenient:
+            error.add_note(SET_ASIDE)
+            raise error
+        self._failed[order_id] = error
+        self._in_a_row += 1
+        if self._in_a_row >= _MANY:
+            if not self.rows:
+                raise error  # a key that may read no details, for instance
+            await self._see_that_it_answers()
+            self._in_a_row = 0
+
+    async def _see_that_it_answers(self) -> None:
+        """Ask for something else, which fails too where it is not the orders that are broken."""
+        await self._session.send(calls.orders(1, 1))
+
+    async def _set_aside(self) -> None:
+        """Keep the errors: only now, so that an export that ended with them tries again."""
+        await self._see_that_it_answers()
+        for order_id, error in sorted(self._failed.items()):
+            wrong = DecodeError("$", "the order's detail", str(error))
+            row = Row(order_id, b'{"id": %d}' % order_id, None, wrong)
+            await self._session.keep(
+                Unit(scope=SCOPE, number=order_id, rows=[row], at=now(), about=b"[]")
+            )
+        self.rows += len(self._failed)
+        self._failed.clear()
         self._session.tell()
 
     def _row(self, order_id: int, raw: msgspec.Raw) -> Row:
         (row,) = read_rows([raw], Order)
-        error = row.error
+        error, call = row.error, f"GET /orders/{order_id}"
         if error is None and row.id != order_id:
             # An answer to another question, such as one left over on a kept connection.
-            error = DecodeError("$.id", str(order_id), convert.describe(row.id))
-            raise DecodeError("$.data.order.id", error.expected, error.received, "GET /orders/…")
+            told = convert.describe(row.id)
+            raise DecodeError("$.data.order.id", str(order_id), told, call)
         if error is not None and not self._session.choice.lenient:
             path = f"$.data.order{error.path[1:]}"
-            raise DecodeError(path, error.expected, error.received, f"GET /orders/{order_id}")
+            raise DecodeError(path, error.expected, error.received, call)
         if isinstance(row.record, Order):
             place = "$.data.order"
             self._session.check(_FLAT, [detailed(row.record)], place, alone=True)

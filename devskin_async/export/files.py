@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _SQLITE_ERRORS = {
@@ -17,6 +19,40 @@ _SQLITE_ERRORS = {
     sqlite3.SQLITE_CANTOPEN: errno.EACCES,
     sqlite3.SQLITE_PERM: errno.EACCES,
 }
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# `Path` makes one slash of two. A single letter before the colon is a drive of Windows.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def check_folder_name(folder: Path | str, name: str = "out") -> Path:
+    """Check a folder that files are to be written to, or read from.
+
+    Args:
+        folder: The folder, as it was given.
+        name: What it is called in the error.
+
+    Raises:
+        ValueError: It is empty, `-`, an address such as `s3://…`, begins with a `~` that nobody
+            has expanded, or can be no path at all.
+    """
+    text = os.fspath(folder)
+    if not text:
+        raise ValueError(f"{name} must name a folder, and is empty")
+    if text == "-":
+        raise ValueError(f"{name} must be a folder, not '-': an export is several files")
+    if _ADDRESS.match(text):
+        raise ValueError(f"{name} must be a folder on this machine, not {text!r}")
+    if text == "~" or text.startswith("~/"):
+        raise ValueError(f"{name} must be a folder, and nothing has expanded the ~ of {text!r}")
+    if "\0" in text:
+        raise ValueError(f"{name} must be a folder, not {text!r}")
+    return Path(folder)
 
 
 @contextmanager
@@ -51,27 +87,36 @@ def make_folder(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
-def place(made: Path, path: Path) -> None:
+def place(made: Path, path: Path, mode: int | None = None) -> None:
     """Put a file that is whole under its name; what stood there before stays until then.
 
-    A link stays, and what it leads to is replaced.
+    A link that stands there is replaced, and what it leads to is left alone: somebody else may
+    have put it there. The file keeps the permissions of one that it replaces.
 
     Args:
         made: The file.
         path: Its name, in a folder that exists.
+        mode: The permissions of a file that replaces none; None leaves them as they are.
 
     Raises:
         OSError: It can't be; `filename` is `path`.
     """
     with naming(path):
-        target = _target(path)
+        there = _status(path)
+        if there is not None and stat.S_ISDIR(there.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if there is not None and stat.S_ISREG(there.st_mode):
+            mode = stat.S_IMODE(there.st_mode) & 0o777
+        if mode is not None:
+            with suppress(OSError):  # some file systems have no permissions
+                made.chmod(mode)
         sync(made)
         try:
-            made.replace(target)
+            made.replace(path)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _place_from_elsewhere(made, target)
+            _place_from_elsewhere(made, path)
 
 
 def write_whole(path: Path, data: bytes, work: Path) -> None:
@@ -101,29 +146,47 @@ def sync(path: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal."""
+    """Give the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: It can't be read, or is no plain file; `filename` is `path`.
+    """
+    check_plain(path)
     with naming(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _target(path: Path) -> Path:
-    """Tell which file a name is of in the end."""
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not path.is_symlink():
-        return path
-    target = Path(os.path.realpath(path))
-    # Renaming would put a plain file in the place of a device, or of a link of a circle.
-    if target.is_symlink() or (target.exists() and not target.is_file()):
-        raise OSError(errno.EINVAL, "the link leads to no file")
-    return target
+def check_plain(path: Path) -> None:
+    """See that a path is of a file: to open a pipe waits for ever, and a device never ends.
+
+    Raises:
+        OSError: It is something else, or is not there; `filename` is `path`.
+    """
+    with naming(path):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Give what stands under a name, a link itself; None where nothing does."""
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
 
 
 def _place_from_elsewhere(made: Path, target: Path) -> None:
     # Always the same name: what a kill leaves is written over by whoever goes on.
     part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)  # or else a link of that name would be followed
     try:
         shutil.copyfile(made, part)
+        with suppress(OSError):
+            shutil.copymode(made, part)
         sync(part)
         part.replace(target)
     finally:

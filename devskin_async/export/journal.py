@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,14 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from .database import FILE, open_database
-from .files import make_folder, naming
+from .database import open_database
+from .files import naming
 from .queries import JournalQueries
 from .row_files import RowFiles
 from .rows import rejected_entry
 from .units import Unit, is_later_pass
+from .work_folder import FOLDER, JOURNAL, WorkFolder
 
-FOLDER = ".devskin-export"
+__all__ = ["FOLDER", "Journal"]
 
 _TABLES = {"notes": "", "ids": "unit", "repeated": "unit", "rejected": "unit", "units": "id"}
 
@@ -44,9 +44,13 @@ class Journal(JournalQueries):
     def __init__(self, out: Path, *, fresh: bool = False) -> None:
         self.folder: Path = out / FOLDER
         self._ends: dict[str, int] = {}
-        make_folder(self.folder)
-        connection = open_database(self.folder, fresh=fresh)
-        super().__init__(self.folder / FILE, connection, RowFiles(self.folder))
+        self.work = WorkFolder(self.folder)
+        try:
+            connection = open_database(self.folder, fresh=fresh)
+        except BaseException:
+            self.work.close()
+            raise
+        super().__init__(self.folder / JOURNAL, connection, RowFiles(self.work))
         if fresh:
             self.clear()
 
@@ -60,17 +64,16 @@ class Journal(JournalQueries):
         """Let go of the journal; what it knows stays."""
         self._files.close()
         self._connection.close()
+        self.work.close()
 
     def remove(self) -> None:
-        """Remove the journal with all that belongs to it."""
+        """Remove the journal with all that belongs to it; what is not ours stays."""
+        known = {str(file) for (file,) in self._rows("SELECT DISTINCT file FROM units")}
+        known |= self._ends.keys()
         # Who is killed in between must not leave a journal that knows of files which are gone.
         self.clear()
-        # The lock goes last, so that nobody begins in a folder that is being removed.
-        for path in self.folder.iterdir():
-            if not path.name.startswith(FILE):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.work.remove(known.__contains__)
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def clear(self) -> None:
         """Forget all that was read."""

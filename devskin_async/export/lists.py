@@ -64,12 +64,14 @@ class ListNote:
         before: The total that the first answer told; None where it tells none.
         after: The total that the last answer told.
         unknown: What it had that the reference does not know.
+        remarks: What else is to be said of it, a sentence each.
     """
 
     proof: Proof
     before: int | None = None
     after: int | None = None
     unknown: dict[str, int] = field(factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 class Listed:
@@ -118,6 +120,7 @@ class Listed:
             before=reading.before,
             after=reading.after,
             unknown=reading.unknown,
+            remarks=reading.remarks,
         )
         units = [
             Unit(
@@ -182,9 +185,9 @@ class Figures:
     async def _ask(self) -> Sequence[Row]:
         if self._resource == "revenue":
             # The longest period there is, as an export is of all there is.
-            series = await self._session.send(calls.raw_revenue(Period.YEAR))
+            series = await self._session.send_dated(calls.raw_revenue(Period.YEAR))
             return self._session.read("revenue", series.daily, "$.data.daily")
-        answer = await self._session.send(calls.raw_overview())
+        answer = await self._session.send_dated(calls.raw_overview())
         return self._session.read("overview", [answer.figures], "$.data")
 
 
@@ -217,4 +220,6 @@ def _certify(journal: Journal, resource: Resource, tally: Tally) -> Certificate:
         began=instant_of(tally.began),
         ended=instant_of(unit.at),
         unknown=note.unknown,
+        cached=tally.cached,
+        remarks=note.remarks,
     )

@@ -12,7 +12,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from ..errors import ConfigurationError
-from .files import write_whole
+from .files import check_plain, write_whole
 from .identity import StoreMark
 from .tables import Format
 
@@ -62,7 +62,8 @@ class Certificate:
         rows: Rows in the file.
         distinct_ids: Distinct ids that were read, before any filter on our side.
         duplicates: Rows that came again and were dropped.
-        rejected: Rows that were set aside: they could not be decoded, or did not fit their columns.
+        rejected: Rows that were set aside: they could not be decoded, or did not fit their columns;
+            or an order's detail could not be read, and the file has what the list shows of it.
         replaced: Unpaired surrogates, halves of characters, that are U+FFFD in the file.
         rounded: Amounts with float noise that are rounded in the file's columns; those of
             `order_items` count among those of `orders`.
@@ -84,6 +85,11 @@ class Certificate:
         since: The first day that was read anew by a sync; None where all were.
         gone: Orders whose detail was not there any more; None where details were not asked for.
         slices: The slices of days, where there were any.
+        closed_until: The last of the days that were asked for once more as one range, since the
+            store did not stand still; None where they were not.
+        closed_total: The total that the API told of that range.
+        cached: Answers that a cache had kept, and which prove nothing.
+        remarks: What is wrong with what the API told, a sentence each.
     """
 
     proof: Proof
@@ -109,6 +115,10 @@ class Certificate:
     since: dt.date | None = None
     gone: int | None = None
     slices: tuple[SliceProof, ...] = ()
+    closed_until: dt.date | None = None
+    closed_total: int | None = None
+    cached: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -159,6 +169,13 @@ class Manifest:
             for words in _unproven(name, certificate)
         )
 
+    @property
+    def set_aside(self) -> tuple[str, ...]:
+        """What was set aside as `rejects` has it, in words, a resource each."""
+        return tuple(
+            f"{each.rejected:,} of {name}" for name, each in self.resources.items() if each.rejected
+        )
+
 
 def read_manifest(folder: Path) -> Manifest:
     """Read an export's manifest.
@@ -168,6 +185,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
+        check_plain(path)
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
         reason = f"there is no {NAME} in {folder}: no export has ended there"

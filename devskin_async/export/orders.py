@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import math
 from collections.abc import Sequence
 from contextlib import aclosing
 
 import msgspec
+from attrs import evolve
 
 from ..errors import DecodeError
 from ..paging import Ordered
@@ -21,15 +21,9 @@ from .reading import RowPage, Session, now, unknown_in, work_off
 from .rows import Row, unique_rows
 from .slice_notes import AFTER, SCOPE, SliceNote, certify_orders, slice_notes
 from .slices import EVERYTHING, Planner, Slice, without
-from .survey import (
-    Survey,
-    counted_days,
-    day_of,
-    ends,
-    instants_of,
-    is_inclusive,
-    orders_call,
-)
+from .survey import Survey, contradicts, day_of, instants_of, orders_call, take_survey
+from .totals import Totals, ask_totals
+from .trust import DistrustError, Trust
 from .units import Unit
 
 # A day ends last where it is 12 hours behind UTC, and begins first where it is 14 hours ahead.
@@ -60,6 +54,7 @@ class Orders:
         self._server_status: str | None = choice.status if choice.filter_on_server else None
         self._status: str | None = None if choice.filter_on_server else choice.status
         self._known = known
+        self._found = Survey(total=0, first=0)
         self._inclusive: bool | None = None
         self._settled = _LONG_AGO
         self._planner: Planner | None = None
@@ -67,14 +62,19 @@ class Orders:
         self._answers = 0
         self._guess: float | None = None
         self._guessed_at = 0
+        self._most_rows = 0  # on one page
+        self._trust = Trust()
+        self._whole: Passes | None = None
         self.total: int = 0
         self.rows: int = 0
 
     @property
     def requests_left(self) -> int:
         """How many requests are to come, as far as is known."""
+        if self._whole is not None:
+            return self._whole.requests_left
         if self._planner is None:
-            return 1
+            return int(self._found.trusted)
         since = self._answers - self._guessed_at
         if self._guess is None or since > self._guess * _GUESS_ANEW:
             self._guess = self._planner.requests_left() + sum(self._under_way.values())
@@ -91,10 +91,23 @@ class Orders:
             survey = self._known
             await self._note(survey, None)
         else:
-            survey = await self._survey()
-        self._inclusive = survey.inclusive
-        self.total = survey.total
+            today = dt.datetime.fromtimestamp(now(), dt.UTC).toordinal()
+            survey, read = await take_survey(
+                self._session, self._wanted, self._server_status, self._ask, today
+            )
+            await self._note(survey, read)
+        await self._begin(survey)
+
+    async def _begin(self, survey: Survey) -> None:
+        stage = self._session.stage
+        self._found, self._inclusive, self.total = survey, survey.inclusive, survey.total
         notes = await stage.run(slice_notes, stage.journal)
+        self.rows = sum(note.total for note in notes)
+        if not survey.trusted:
+            self._whole = None if notes else self._passes(self._wanted)
+            if self._whole is not None:
+                await self._whole.start()
+            return
         at = dt.datetime.fromtimestamp(now(), dt.UTC)
         today = (at + _BEGINS_FIRST).toordinal()
         # The newest order is not later than the API's clock, however wrong this one's is.
@@ -107,15 +120,32 @@ class Orders:
             closed=self._settled.toordinal() - 1,
             paged=self._server_status is None,
             thrifty=self._known is not None,
+            page=survey.page,
         )
         for note in reversed(notes):
             self._planner.learn(note.slice, note.total)
-            self.rows += note.total
 
     async def read(self) -> None:
         """Read what is not read yet."""
-        await work_off(self._next, self._read_slice, self._session.concurrency)
+        try:
+            if self._planner is not None:
+                await work_off(self._next, self._read_slice, self._session.concurrency)
+        except DistrustError:
+            await self._distrust()
+        if self._whole is not None:
+            await self._read_in_passes(self._wanted, self._whole)
+            self._whole = None
         await self._ask_after()
+
+    async def _distrust(self) -> None:
+        """Give up slices: they are no good where totals are none."""
+        stage = self._session.stage
+        await stage.save()  # what others were keeping as they were cancelled
+        await stage.run(stage.journal.drop, SCOPE)
+        self._planner = None
+        survey = evolve(self._found, trusted=False)
+        await self._note(survey, None)
+        await self._begin(survey)
 
     async def certify(self) -> Certificate:
         """Say how the orders were read."""
@@ -123,39 +153,21 @@ class Orders:
         return await self._session.stage.run(certify_orders, journal, self._session.tally)
 
     async def _ask_after(self) -> None:
+        """Ask for the total once more, and for that of the days that are over, to compare them."""
         stage = self._session.stage
-        if self._known is None and await stage.run(stage.journal.note, AFTER) is None:
-            one = await stage.run(stage.journal.count, SCOPE) == 1
-            after = self.total if one else (await self._ask(self._wanted, 1)).total
-            stage.note(AFTER, str(after).encode())
+        if await stage.run(stage.journal.note, AFTER) is not None:
+            return
+        notes = await stage.run(slice_notes, stage.journal)
+        if len(notes) == 1:
+            totals = Totals(after=notes[0].total) if self._found.asked else None
+        else:
+            closed = [note.last for note in notes if self._started.is_closed(note.slice)]
+            read = await stage.run(stage.journal.distinct, SCOPE)
+            before = self._found.total if self._found.asked else None
+            totals = await ask_totals(self._ask, self._wanted, closed, read, before)
+        if totals is not None:
+            stage.note(AFTER, msgspec.json.encode(totals))
             await stage.save()
-
-    async def _survey(self) -> Survey:
-        wanted, session, status = self._wanted, self._session, self._server_status
-        today = dt.datetime.fromtimestamp(now(), dt.UTC).toordinal()
-        page = await self._ask(wanted, 1)
-        if page.whole and wanted.last is None:
-            survey = Survey(total=page.total, first=wanted.first or today)
-            await self._note(survey, (wanted, page))
-            return survey
-        # Where the range is empty, any order shows how the API takes a day.
-        sample = page.rows or (await self._ask(EVERYTHING, 1)).rows
-        found, counted, (inclusive, one) = await asyncio.gather(
-            ends(session, wanted, status, page),
-            counted_days(session, page.total),
-            is_inclusive(session, status if page.rows else None, sample),
-        )
-        oldest, newest = found or (None, None)
-        survey = Survey(
-            total=page.total,
-            first=wanted.first or (day_of(oldest) if oldest else today),
-            newest=newest,
-            inclusive=inclusive,
-            counted=counted,
-        )
-        useful = one is not None and page.rows and one[1].whole and not without(one[0], [wanted])
-        await self._note(survey, one if useful else None)
-        return survey
 
     async def _note(self, survey: Survey, read: tuple[Slice, RowPage] | None) -> None:
         """Keep a survey, and with it, at the same moment, a slice that it has read."""
@@ -181,11 +193,14 @@ class Orders:
         planner = self._started
         page = await self._ask(found, 1)
         self._under_way[found] = page.pages - 1
-        if page.whole:
+        self._trust.answered()
+        if page.whole and not await self._goes_on(found, page):
             await self._keep(found, [page], "atomic")
             return
         settled = None if planner.is_closed(found) else self._settled
-        if (
+        if page.whole or (settled is None and contradicts(page, self._most_rows)):
+            self._trust.doubt()
+        elif (
             self._server_status is None
             and page.pages <= planner.most_pages
             and (page.pages == 1 or may_count(page, settled))
@@ -195,27 +210,37 @@ class Orders:
                 # What has come meanwhile has pushed others on, to where nobody looked.
                 pages += await self._ask_more(found, range(page.pages, pages[-1].pages + 1))
             if is_counted(pages, settled):
+                planner.page = min(planner.page, page.limit)
                 await self._keep(found, pages, "counted")
                 return
             self._session.tally.repairs += 1
+            if settled is None and len({each.total for each in pages if each.rows}) == 1:
+                self._trust.doubt()
         if planner.can_cut(found) and page.pages > 1:
             planner.give_back(found, page.total)
         else:
-            await self._read_in_passes(found)
+            await self._read_in_passes(found, self._passes(found))
 
-    async def _read_in_passes(self, found: Slice) -> None:
-        closed = self._started.is_closed(found)
-        reading = await Passes(
+    async def _goes_on(self, found: Slice, page: RowPage) -> bool:
+        """Say whether a slice has more than its total: where no survey has looked for that."""
+        return not self._found.asked and page.full and bool((await self._ask(found, 2)).rows)
+
+    def _passes(self, found: Slice) -> Passes:
+        closed = self._planner is not None and self._planner.is_closed(found)
+        return Passes(
             self._session,
             "orders",
-            f"{SCOPE}@{found.first}",
+            f"{SCOPE}@{found.first if self._planner is not None else 'whole'}",
             lambda number: orders_call(
                 found, number, self._server_status, inclusive=self._inclusive
             ),
             # To a day that is over none can come: one pass that counts right shows it whole.
             once=self._session.choice.once or (closed and self._server_status is None),
             status=self._status,
-        ).read()
+        )
+
+    async def _read_in_passes(self, found: Slice, passes: Passes) -> None:
+        reading = await passes.read()
         note = SliceNote(
             first=found.first,
             last=found.last,
@@ -224,6 +249,7 @@ class Orders:
             pages=reading.pages,
             passes=reading.passes,
             unknown=reading.unknown,
+            remarks=reading.remarks,
         )
         units = [
             self._unit(found, note if part == 0 else None, part=part, adopts=scope)
@@ -266,6 +292,7 @@ class Orders:
         )
 
     def _done(self, note: SliceNote) -> None:
+        self._trust.read(note.pages)
         if self._planner is not None:  # or else it was found in the survey, and start counts it
             self._planner.learn(note.slice, note.total)
             self.rows += note.total
@@ -280,6 +307,7 @@ class Orders:
         call = orders_call(found, number, self._server_status, inclusive=self._inclusive)
         page = await self._session.ask("orders", call)
         self._answers += 1
+        self._most_rows = max(self._most_rows, len(page.rows))
         instants = instants_of(page.rows)
         for day in {day_of(min(instants)), day_of(max(instants))} if instants else ():
             # The store's own time zone may put an order a day off.

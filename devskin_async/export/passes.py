@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ..protocol import Call, page_count
 from ..records import Page
@@ -16,6 +16,7 @@ from .tables import Resource
 from .units import Unit, pass_scope
 
 MOST_PASSES = 4
+_BARREN = 3  # pages that bring no row which had not come before
 
 
 @frozen(kw_only=True)
@@ -26,12 +27,14 @@ class PageNote:
         total: The rows of the list that the page told of.
         limit: The rows that a page may have.
         rows: The rows that this one had.
+        repeated: How many of them had come in the pass before.
         unknown: What it had that the reference does not know.
     """
 
     total: int
     limit: int
     rows: int
+    repeated: int = 0
     unknown: dict[str, int] = field(factory=dict)
 
 
@@ -47,6 +50,7 @@ class Reading:
         pages: The answers of the last pass.
         passes: How often it was read.
         unknown: What the last pass had that the reference does not know.
+        remarks: What is to be said where nothing is proven, a sentence each.
     """
 
     proof: Proof
@@ -56,6 +60,7 @@ class Reading:
     pages: int
     passes: int
     unknown: dict[str, int]
+    remarks: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -68,14 +73,53 @@ class _Pass:
 
     @property
     def held(self) -> bool:
-        """Whether all its pages told the same total."""
-        return len({page.total for page in self.pages.values()}) == 1
+        """Whether all its pages told the same total; one past the end may tell another."""
+        return len({each.total for n, each in self.pages.items() if each.rows or n == 1}) == 1
 
     @property
     def last(self) -> int:
-        """How many pages it has."""
+        """How many pages it has, as the first one told."""
         first = self.pages.get(1)
         return self.expected if first is None else page_count(first.total, first.limit)
+
+    @property
+    def requests(self) -> int:
+        """How many requests it takes, as the first page told."""
+        first = self.pages.get(1)
+        # Whether a list ends with a page that is full shows only the next one.
+        full = first is not None and first.rows > 0 and first.total % first.limit == 0
+        return self.last + full
+
+    @property
+    def ended(self) -> int | None:
+        """The first page that shows that no further ones have anything; None where none does."""
+        empty = [number for number, page in self.pages.items() if not page.rows]
+        barren = [n for n, page in self.pages.items() if 0 < page.rows <= page.repeated]
+        ends = [*empty, *sorted(barren)[_BARREN - 1 : _BARREN]]
+        return min(ends, default=None)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each page that it has was read."""
+        return all(number in self.pages for number in range(1, self.last + 1))
+
+    def missing(self) -> Iterator[int]:
+        """Go through the pages to be read yet, as far as the first one told."""
+        number = 1
+        while number < min(self.last, self.ended or self.last):
+            number += 1
+            if number not in self.pages:
+                yield number
+
+    def beyond(self) -> int | None:
+        """Give the page after all that were read, where the list may go on; None where not."""
+        first, highest = self.pages[1], max(self.pages)
+        last = self.pages[highest]
+        if self.ended is not None or not self.is_complete:
+            return None
+        short = self.held and sum(page.rows for page in self.pages.values()) < first.total
+        # No list is known to end with a page that is full, whatever total it tells.
+        return highest + 1 if short or (last.rows and last.rows >= first.limit) else None
 
 
 class Passes:
@@ -126,7 +170,11 @@ class Passes:
             await self._read_page(self._now, 1)
 
     async def read(self) -> Reading:
-        """Read until it is proven that nothing is missing, `MOST_PASSES` times at the most."""
+        """Read until it is proven that nothing is missing, `MOST_PASSES` times at the most.
+
+        Two passes that agree with each other, and both contradict the total, end it too: to read
+        once more would show nothing else.
+        """
         done: list[_Pass] = []
         proof: Proof | None = None
         while proof is None:
@@ -139,23 +187,33 @@ class Passes:
         for page in last.pages.values():
             for name, count in page.unknown.items():
                 unknown[name] = unknown.get(name, 0) + count
+        filled = [number for number, page in last.pages.items() if page.rows]
         return Reading(
             proof=proof,
             scopes=tuple(each.scope for each in kept),
             before=done[0].pages[1].total,
-            after=last.pages[max(last.pages)].total,
-            pages=len(last.pages),
+            after=last.pages[max(filled, default=1)].total,
+            pages=max(len(filled), 1),
             passes=len(done),
             unknown=unknown,
+            remarks=() if proof != "unproven" else (await self._doubt(last, len(done)),),
         )
+
+    async def _doubt(self, last: _Pass, passes: int) -> str:
+        """Say why nothing is proven."""
+        total, distinct = last.pages[1].total, await self._distinct(last)
+        if last.held and distinct != total:
+            return f"the API told a total of {total:,}, and its pages have {distinct:,}"
+        return f"it changed in each of {passes} readings"
 
     @property
     def requests_left(self) -> int:
         """How many requests are to come, as far as is known."""
         if self._now is None:
             return 1
-        further = 0 if self._once or self._number > 1 or self._now.last == 1 else self._now.last
-        return self._now.last - len(self._now.pages) + further
+        now = self._now
+        further = 0 if self._once or self._number > 1 or now.last == 1 else now.requests
+        return max(0, now.requests - len(now.pages)) + further
 
     async def _known_pass(self, number: int) -> _Pass:
         run, journal = self._session.stage.run, self._session.stage.journal
@@ -172,15 +230,19 @@ class Passes:
         self._now, self._number = reading, number
         if 1 not in reading.pages:
             await self._read_page(reading, 1)
-        missing = (n for n in range(2, reading.last + 1) if n not in reading.pages)
+        missing = reading.missing()
 
-        def next_page() -> int | None:
+        def is_useful() -> bool:
             # What has changed meanwhile proves nothing any more; only the last pass is read out.
-            return next(missing, None) if reading.held or number == MOST_PASSES else None
+            return reading.held or number == MOST_PASSES
 
         await work_off(
-            next_page, lambda page: self._read_page(reading, page), self._session.concurrency
+            lambda: next(missing, None) if is_useful() else None,
+            lambda page: self._read_page(reading, page),
+            self._session.concurrency,
         )
+        while is_useful() and (further := reading.beyond()) is not None:
+            await self._read_page(reading, further)
         return reading
 
     async def _read_page(self, reading: _Pass, number: int) -> None:
@@ -192,7 +254,7 @@ class Passes:
             rows=len(page.rows),
             unknown=unknown_in(unique.values()),
         )
-        await self._session.keep(
+        (repeated,) = await self._session.keep(
             Unit(
                 scope=reading.scope,
                 number=number,
@@ -202,30 +264,36 @@ class Passes:
                 about=msgspec.json.encode(note),
             )
         )
-        reading.pages[number] = note
+        reading.pages[number] = evolve(note, repeated=repeated)
         self._session.tell()
 
     async def _judge(self, done: list[_Pass]) -> Proof | None:
         """Say what the passes prove; None where another is needed."""
         last = done[-1]
         total = last.pages[1].total
-        run, journal = self._session.stage.run, self._session.stage.journal
-        whole = last.held and len(last.pages) == last.last
-        if whole and await run(journal.distinct, last.scope) == total:
+        distinct = await self._distinct(last)
+        agree = len(done) > 1 and await self._agree(done[-2], last)
+        if last.held and last.is_complete and distinct == total:
             if last.last == 1 and last.pages[1].rows == total:
                 return "atomic"
             if self._once:
                 return "counted"
-            if len(done) > 1 and await self._agrees(done[-2], last):
+            if agree:
                 return "two-pass"
-        return "unproven" if len(done) == MOST_PASSES else None
+        hopeless = agree and distinct != total
+        return "unproven" if hopeless or len(done) == MOST_PASSES else None
 
-    async def _agrees(self, before: _Pass, last: _Pass) -> bool:
-        total = last.pages[1].total
+    async def _agree(self, before: _Pass, last: _Pass) -> bool:
+        """Say whether two passes, each under a total that held, have the same ids."""
+        distinct = await self._distinct(last)
         run, journal = self._session.stage.run, self._session.stage.journal
         return (
             before.held
-            and before.pages[1].total == total
-            and await run(journal.distinct, before.scope) == total
-            and await run(journal.shared_ids, before.scope, last.scope) == total
+            and last.held
+            and before.pages[1].total == last.pages[1].total
+            and await self._distinct(before) == distinct
+            and await run(journal.shared_ids, before.scope, last.scope) == distinct
         )
+
+    async def _distinct(self, reading: _Pass) -> int:
+        return await self._session.stage.run(self._session.stage.journal.distinct, reading.scope)

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from ..client import DevSkinClient
 from .choose import Day, Status, Verify, choose
-from .readers import Readers
+from .readers import Readers, forecast
 from .reading import Session
 from .stage import Stage
 from .tables import Resource
@@ -84,6 +84,6 @@ async def plan(
         rows=readers.planned_rows,
         requests=requests,
         spent=session.requests,
-        seconds=budget.forecast(total) if total else 0.0,
+        seconds=forecast(budget, total) if total else 0.0,
         share=total / (budget.limit * _DAY / budget.per),
     )

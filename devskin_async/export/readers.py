@@ -8,6 +8,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from ..ratelimit import Budget
+from .arithmetic import judged
 from .details import SCOPE as DETAILS_SCOPE
 from .details import Details, gone, unknown_in_details
 from .lists import Figures, Listed, Reader
@@ -19,6 +20,7 @@ from .survey import Survey, orders_call
 from .tables import Resource
 
 DETAILS = "order details"
+_MOST_FORETOLD = 50_000
 
 
 @frozen(kw_only=True)
@@ -49,7 +51,13 @@ class Progress:
     def seconds_left(self) -> float:
         """How long the requests to come will wait for the rate limit, as it is predicted."""
         further = self.requests_left - self.budget.waiting - self.budget.in_flight
-        return self.budget.forecast(max(1, further)) if self.requests_left else 0.0
+        return forecast(self.budget, max(1, further)) if self.requests_left else 0.0
+
+
+def forecast(budget: Budget, requests: int) -> float:
+    """Predict how long requests will wait: of more than any store needs, by proportion."""
+    known = min(requests, _MOST_FORETOLD)
+    return budget.forecast(known) * (requests / known)
 
 
 @frozen(kw_only=True)
@@ -129,7 +137,7 @@ class Readers:
             certificate = await reader.certify()
             if name == "orders":
                 certificate = await self._finish_orders(certificate)
-            certificates[name] = certificate
+            certificates[name] = judged(certificate)
         return certificates
 
     async def _count_details(self, orders: int) -> int:

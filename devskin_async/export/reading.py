@@ -50,7 +50,8 @@ class RowPage:
     Args:
         rows: Its rows.
         total: The rows of the list, as the answer told.
-        limit: The rows that an answer may have.
+        limit: The rows that an answer may have: as many as came, where the first of several pages
+            has fewer than it was told.
     """
 
     rows: list[Row]
@@ -61,6 +62,11 @@ class RowPage:
     def whole(self) -> bool:
         """Whether it is the whole list."""
         return len(self.rows) == len({row.id for row in self.rows}) == self.total
+
+    @property
+    def full(self) -> bool:
+        """Whether it has as many rows as it may have."""
+        return len(self.rows) >= self.limit
 
     @property
     def pages(self) -> int:
@@ -77,6 +83,7 @@ class Tally:
         requests: Requests sent, retries included.
         refused: How many of them were answered with 429.
         repairs: How often something had to be read again because it had changed meanwhile.
+        cached: Answers that a cache had kept, and which prove nothing.
         began: When the first session began, in seconds since 1970.
     """
 
@@ -84,6 +91,7 @@ class Tally:
     requests: int = 0
     refused: int = 0
     repairs: int = 0
+    cached: int = 0
     began: float = 0.0
 
 
@@ -141,13 +149,25 @@ class Session:
         """Count the requests that a resource has taken, earlier sessions included."""
         return self._tallies[name].requests if name in self._tallies else 0
 
-    async def keep(self, *units: Unit) -> None:
-        """Keep units, all of them or none, and with them what they have cost."""
+    async def keep(self, *units: Unit) -> list[int]:
+        """Keep units, all of them or none, and with them what they have cost.
+
+        Returns:
+            Of each unit, how many of its rows had come in its scope before.
+        """
         refused = self._scheduler.refused
         self.tally.refused += refused - self._refused
         self._refused = refused
         self.stage.note(self._tallied, msgspec.json.encode(self.tally))
-        await self.stage.keep(*units)
+        return await self.stage.keep(*units)
+
+    async def send_dated(self, call: Call[T]) -> T:
+        """Send a call whose answer is a proof; one that a cache had kept is noted."""
+        result = await self.send(call)
+        taken = timing(result)
+        if taken is not None and taken.age > 0:
+            self.tally.cached += 1
+        return result
 
     async def send(self, call: Call[T]) -> T:
         """Send a call in the export's job, and count the requests that it takes."""
@@ -166,8 +186,11 @@ class Session:
         Raises:
             DecodeError: A row can't be decoded, and such rows are not to be set aside.
         """
-        page = await self.send(call)
-        return RowPage(self.read(resource, page.items), page.total, page.limit)
+        page = await self.send_dated(call)
+        came = len(page.items)
+        # Which pages there are is for the server to say, and what it says may be wrong.
+        limit = came if page.page == 1 and 0 < came < page.total else page.limit
+        return RowPage(self.read(resource, page.items), page.total, limit)
 
     def read(
         self, resource: Resource, raw: Sequence[msgspec.Raw], path: str = "$.data.items"

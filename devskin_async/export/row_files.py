@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigurationError
 from .files import naming
+from .work_folder import WorkFolder
 
 O_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
@@ -18,11 +18,12 @@ class RowFiles:
     """Writes and reads pieces of files; where each piece lies is for the journal to know.
 
     Args:
-        folder: Where the files are.
+        work: Where the files are.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, work: WorkFolder) -> None:
+        self._folder = work.path
+        self._work = work
         self._open: dict[str, int] = {}
 
     def write(self, name: str, offset: int, data: bytes) -> None:
@@ -34,7 +35,7 @@ class RowFiles:
         path = self._folder / name
         with naming(path):
             if name not in self._open:
-                self._open[name] = os.open(path, os.O_CREAT | os.O_RDWR | O_BINARY, 0o666)
+                self._open[name] = self._work.open(name, os.O_RDWR | O_BINARY)
             os.lseek(self._open[name], offset, os.SEEK_SET)
             rest = memoryview(data)
             while rest:

@@ -14,8 +14,10 @@ from attrs import evolve, frozen
 
 from .._version import __version__
 from ..client import DevSkinClient
-from .assemble import Assembled, Layout, assemble, put_in_place, put_rejected
+from .arithmetic import wrong_rows
+from .assemble import Assembled, Changes, Layout, assemble, put_in_place, put_rejected
 from .choose import Day, Status, Verify, choose
+from .files import check_folder_name
 from .identity import StoreMark, mark
 from .journal import Journal
 from .manifest import Certificate, Manifest, check_folder, known_before, write_manifest
@@ -64,8 +66,17 @@ class Exported:
     @property
     def unproven(self) -> tuple[str, ...]:
         """What of this export is not proven to be complete, in words."""
+        return self._mine.unproven
+
+    @property
+    def set_aside(self) -> tuple[str, ...]:
+        """What of this export was set aside as `rejects` has it, in words."""
+        return self._mine.set_aside
+
+    @property
+    def _mine(self) -> Manifest:
         mine = {str(name): certificate for name, certificate in self.certificates.items()}
-        return evolve(self.manifest, resources=mine).unproven
+        return evolve(self.manifest, resources=mine)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{name} {each.rows:,}" for name, each in self.certificates.items())
@@ -92,7 +103,7 @@ class Job:
     layout: Layout
     max_age: dt.timedelta = MAX_AGE
     fresh: bool = False
-    merge: Callable[[Journal, Layout], Layout] | None = None
+    merge: Callable[[Journal, Layout, Certificate | None], Layout] | None = None
     amend: Callable[[Certificate], Certificate] | None = None
 
 
@@ -137,8 +148,9 @@ async def export(
             distinct ids, in place of two that agree.
         details: Read each order's detail, one request an order: its address, and its lines as a
             table `order_items`.
-        rejects: A folder for rows that can't be decoded or do not fit the format's columns, as
-            RESOURCE.rejected.jsonl; None ends the export at the first of them.
+        rejects: A folder for rows that can't be decoded or do not fit the format's columns, and for
+            orders whose detail can't be read, as RESOURCE.rejected.jsonl; None ends the export at
+            the first of them.
         compress: Compress jsonl and csv with gzip.
         excel: Write csv so that Excel opens it well, and runs nothing that is in it.
         max_age: How old may be what an earlier session has read.
@@ -146,7 +158,7 @@ async def export(
         on_progress: Called with a `Progress` as it goes on.
 
     Returns:
-        What was done. Look at `unproven`: it is empty where all is proven.
+        What was done. Look at `unproven`, which is empty where all is proven, and at `set_aside`.
 
     Raises:
         ValueError: An argument is out of its bounds; the message names it.
@@ -155,6 +167,8 @@ async def export(
         DecodeError: A row is not what the reference describes, or does not fit its column.
         OSError: A file can't be written; `filename` says which.
     """
+    folder = check_folder_name(out)
+    aside = None if rejects is None else check_folder_name(rejects, "rejects")
     check(format, compress, excel)
     require(format)
     choice, wanted = choose(
@@ -174,10 +188,10 @@ async def export(
         status=choice.status,
         compress=compress,
         excel=excel,
-        rejects=None if rejects is None else Path(rejects),
+        rejects=aside,
     )
     job = Job(choice=choice, wanted=wanted, layout=layout, max_age=max_age, fresh=fresh)
-    return await run(store, Path(out), job, on_progress)
+    return await run(store, folder, job, on_progress)
 
 
 async def run(
@@ -214,7 +228,7 @@ async def run(
         await readers.start()
         certificates = await readers.read()
         if job.merge is not None:
-            layout = await stage.run(job.merge, stage.journal, layout)
+            layout = await stage.run(job.merge, stage.journal, layout, certificates.get("orders"))
         made = await _assembled(stage, layout)
         if job.amend is not None and "orders" in certificates:
             certificates["orders"] = job.amend(certificates["orders"])
@@ -259,18 +273,25 @@ def _manifest(
         base_url=base_url,
         format=layout.format,
         resources={
-            name: evolve(
-                each,
-                rows=tables[name],
-                rejected=each.rejected + len(made.changes[name].rejected),
-                replaced=made.changes[name].replaced,
-                rounded=made.changes[name].rounded,
-            )
+            name: _with_files(each, tables[name], made.changes[name])
             for name, each in certificates.items()
         },
         files=made.files,
         store=store,
     )
+
+
+def _with_files(certificate: Certificate, rows: int, changes: Changes) -> Certificate:
+    certificate = evolve(
+        certificate,
+        rows=rows,
+        rejected=certificate.rejected + len(changes.rejected),
+        replaced=changes.replaced,
+        rounded=changes.rounded,
+    )
+    if not (wrong := tuple(wrong_rows(certificate))):
+        return certificate
+    return evolve(certificate, proof="unproven", remarks=(*certificate.remarks, *wrong))
 
 
 def _put_in_place(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from attrs import field, frozen
@@ -10,10 +11,11 @@ from attrs import field, frozen
 from .. import convert
 from ..records import OrderSummary
 from .journal import Journal
-from .manifest import Certificate, Proof, SliceProof, added_up, instant_of
+from .manifest import Certificate, Proof, SliceProof, added_up, days, instant_of
 from .reading import Tally
 from .slices import Slice
 from .survey import Survey
+from .totals import Totals
 
 SCOPE = "orders"
 AFTER = "orders after"
@@ -33,6 +35,7 @@ class SliceNote:
         pages: How many answers they came in.
         passes: How often it was read.
         unknown: What it had that the reference does not know.
+        remarks: What is to be said of it, a sentence each.
     """
 
     first: int | None
@@ -42,6 +45,7 @@ class SliceNote:
     pages: int = 1
     passes: int = 1
     unknown: dict[str, int] = field(factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def slice(self) -> Slice:
@@ -70,18 +74,19 @@ def certify_orders(journal: Journal, tally: Tally) -> Certificate:
     )
     proofs = {each.proof for each in slices}
     proof: Proof = "unproven" if "unproven" in proofs else "sliced"
-    if proofs == {"atomic"} and len(slices) == 1:
-        proof = "atomic"
-    noted, after = journal.note(SCOPE), journal.note(AFTER)
+    if len(slices) == 1 and slices[0].proof in ("atomic", "two-pass"):
+        proof = slices[0].proof
+    noted, told = journal.note(SCOPE), journal.note(AFTER)
+    totals = None if told is None else msgspec.json.decode(told, type=Totals)
     known = msgspec.json.decode(noted or b"", type=Survey)
     return Certificate(
         proof=proof,
         distinct_ids=journal.distinct(SCOPE),
         duplicates=journal.repeated_in(SCOPE),
         rejected=journal.rejected_in(SCOPE),
-        # A sync guesses the total: it asks for no more than it must.
-        total_before=None if after is None else known.total,
-        total_after=None if after is None else int(after),
+        # A sync guesses the total, and asks for none where one slice has all.
+        total_before=known.total if known.asked else None,
+        total_after=None if totals is None else totals.after,
         repairs=tally.repairs,
         requests=tally.requests,
         refused=tally.refused,
@@ -92,7 +97,20 @@ def certify_orders(journal: Journal, tally: Tally) -> Certificate:
         newest=_newest(journal),
         inclusive=known.inclusive,
         slices=slices,
+        closed_until=None if totals is None else _date(totals.closed_until),
+        closed_total=None if totals is None else totals.closed_total,
+        cached=tally.cached,
+        remarks=tuple(_remarks(known, [note for _, note in units])),
     )
+
+
+def _remarks(known: Survey, notes: Sequence[SliceNote]) -> Iterator[str]:
+    if not known.trusted:
+        yield "the API's totals contradict its own pages, so that the list was read as a whole"
+    doubtful = [note for note in notes if note.remarks]
+    for note in doubtful[:_SAMPLE]:
+        for remark in note.remarks:
+            yield f"{days(_date(note.first), _date(note.last))}: {remark}"
 
 
 def _date(ordinal: int | None) -> dt.date | None:

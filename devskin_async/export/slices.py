@@ -73,6 +73,7 @@ class Planner:
         closed: The last day to which no order can come any more.
         paged: Whether a slice may have several pages.
         thrifty: Save requests, at the price of slices of many pages.
+        page: How many rows a page has.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class Planner:
         *,
         paged: bool = True,
         thrifty: bool = False,
+        page: int = PAGE,
     ) -> None:
         self._gaps = sorted(gaps, key=lambda gap: EARLIEST - 1 if gap.first is None else gap.first)
         self._density = density
         self._closed = closed
         self._paged = paged
         self._thrifty = thrifty
+        self.page = page
         self._planned = _THRIFTY_PAGES if thrifty else _PLANNED_PAGES
         self._most = _THRIFTY_PAGES if thrifty else MOST_PAGES
 
@@ -154,7 +157,7 @@ class Planner:
         first, last = self._bounds(found)
         rows = self._density.between(first, last)
         variance = sum(map(self._density.variance, range(first, last + 1)))
-        return _requests(rows, variance, self.most_pages)
+        return _requests(rows, variance, self.most_pages, self.page)
 
     def _take(self, gap: Slice) -> tuple[Slice, Slice | None]:
         """Cut the newest slice off a gap, and give what is left of it."""
@@ -180,7 +183,7 @@ class Planner:
         first, last = self._bounds(gap)
         planned = self._planned if self._thrifty or self.is_closed(gap) else 1
         pages = min(planned, self.most_pages)
-        room = pages * PAGE * (1 if self._thrifty else _TOO_MANY)
+        room = pages * self.page * (1 if self._thrifty else _TOO_MANY)
         rows = variance = 0.0
         best, best_cost = last, math.inf
         for day in range(last, first - (most == math.inf), -1):
@@ -188,26 +191,26 @@ class Planner:
             variance += self._density.variance(day)
             if best_cost < math.inf and rows > min(most, room):
                 break
-            cost = -rows if self._thrifty else _cost(rows, variance, pages)
+            cost = -rows if self._thrifty else _cost(rows, variance, pages, self.page)
             if cost < best_cost:
                 best, best_cost = day, cost
         return best
 
 
-def _cost(rows: float, variance: float, pages: int) -> float:
+def _cost(rows: float, variance: float, pages: int, size: int) -> float:
     """Weigh what each row of a slice costs, if it may have so many pages."""
     cost = 1.0
     for page in range(1, pages + 1):
-        more = _chance_of_more(page * PAGE, rows, variance)
+        more = _chance_of_more(page * size, rows, variance)
         cost += more * (1 + _PAGE_PENALTY * page if page < pages else _WASTED)
     return cost / rows
 
 
-def _requests(rows: float, variance: float, pages: int) -> float:
+def _requests(rows: float, variance: float, pages: int, size: int) -> float:
     """Guess the requests that a slice takes."""
     requests = 1.0
-    for page in range(1, min(pages, math.ceil(rows / PAGE) + 2) + 1):
-        more = _chance_of_more(page * PAGE, rows, variance)
+    for page in range(1, min(pages, math.ceil(rows / size) + 2) + 1):
+        more = _chance_of_more(page * size, rows, variance)
         requests += more * (_WASTED if page == pages else 1)
     return requests
 

@@ -28,7 +28,7 @@ class Stage:
         self._out = out
         self._fresh = fresh
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="devskin-export")
-        self._waiting: list[tuple[Sequence[Unit], asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Sequence[Unit], asyncio.Future[list[int]]]] = []
         self._notes: dict[str, bytes] = {}
         self._writing: asyncio.Task[None] | None = None
         self.journal: Journal
@@ -70,17 +70,20 @@ class Stage:
         """Note a value under a key, with the next units that are kept."""
         self._notes[key] = value
 
-    async def keep(self, *units: Unit) -> None:
+    async def keep(self, *units: Unit) -> list[int]:
         """Keep units, all of them or none; they are on the disk when this returns.
+
+        Returns:
+            Of each unit, how many of its rows had come in its scope before.
 
         Raises:
             OSError: The disk is full, or can't be written.
         """
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        kept: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
         self._waiting.append((units, kept))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
-        await kept
+        return await kept
 
     async def save(self) -> None:
         """Write the notes that no unit has taken along."""
@@ -92,7 +95,7 @@ class Stage:
             notes, self._notes = self._notes, {}
             units = [unit for several, _ in waiting for unit in several]
             try:
-                await self.run(self.journal.keep, units, notes)
+                repeated = iter(await self.run(self.journal.keep, units, notes))
             except Exception as error:
                 self._notes = {**notes, **self._notes}
                 if not waiting:
@@ -103,9 +106,10 @@ class Stage:
                 if not self._waiting:
                     return
                 continue
-            for _, kept in waiting:
+            for several, kept in waiting:
+                counts = [next(repeated) for _ in several]
                 if not kept.done():
-                    kept.set_result(None)
+                    kept.set_result(counts)
 
 
 async def _to_the_end(future: asyncio.Future[T]) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import msgspec
 from attrs import field, frozen
 
-from ..errors import APIError, AuthenticationError, DecodeError
-from ..protocol import MAX_LIMIT, Call, calls
+from ..errors import APIError, AuthenticationError, DecodeError, ServerError
+from ..protocol import MAX_INTEGER, MAX_LIMIT, Call, calls
 from ..records import OrderSummary, Page, Period
 from .reading import RowPage, Session
 from .rows import Row
-from .slices import EARLIEST, LATEST, Slice
+from .slices import EARLIEST, EVERYTHING, LATEST, Slice, without
 
+_FAR = 100_000  # the number of a page of which a server may fail because of it
 _FEW = 300  # orders that are read in fewer requests than it would pay to guess better
 _BEGINNING = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 _DAY = dt.timedelta(days=1)
@@ -31,6 +34,10 @@ class Survey:
         inclusive: Whether `date_to` is the last day of a range, or else the first after it; None
             where nobody had to know.
         counted: Orders whose revenue counts, by day.
+        page: How many rows a page has.
+        trusted: Whether totals can be relied on: twice their own pages have contradicted those
+            that can not.
+        asked: Whether the API was asked for all this; a sync knows it from before.
     """
 
     total: int
@@ -38,6 +45,9 @@ class Survey:
     newest: dt.datetime | None = None
     inclusive: bool | None = None
     counted: dict[int, int] = field(factory=dict)
+    page: int = MAX_LIMIT
+    trusted: bool = True
+    asked: bool = True
 
 
 def orders_call(
@@ -66,23 +76,34 @@ def day_of(instant: dt.datetime) -> int:
     return min(max(EARLIEST, (instant - _BEGINNING) // _DAY + EARLIEST), LATEST)
 
 
-async def ends(
-    session: Session, wanted: Slice, status: str | None, page: RowPage
-) -> tuple[dt.datetime, dt.datetime] | None:
-    """Find the oldest order and the newest, which are on the first page of a range and the last.
+async def last_page(session: Session, wanted: Slice, status: str | None, page: RowPage) -> RowPage:
+    """Read the last page of a range: by the order of most lists it has the oldest order.
 
     Args:
         session: What to ask with.
         wanted: The range.
         status: A filter that the server applies.
-        page: The first page.
+        page: The first page, which tells which is the last.
 
     Returns:
-        When they were created, or good guesses where the list has another order than by time;
-        None where there are none.
+        The page; an empty one where the list has no page of that number.
     """
-    last = await session.ask("orders", orders_call(wanted, page.pages, status, inclusive=True))
-    instants = instants_of([*page.rows, *last.rows])
+    number = min(page.pages, MAX_INTEGER)
+    try:
+        return await session.ask("orders", orders_call(wanted, number, status, inclusive=True))
+    except ServerError:
+        if number < _FAR:
+            raise
+        return RowPage([], page.total, page.limit)  # a database may not count so far
+
+
+def spread(pages: Iterable[RowPage]) -> tuple[dt.datetime, dt.datetime] | None:
+    """Give when the oldest and the newest of some orders were created; None where there are none.
+
+    Of the first page of a range and the last these are those of the range, or good guesses where
+    the list has another order than by time.
+    """
+    instants = instants_of(row for page in pages for row in page.rows)
     return (min(instants), max(instants)) if instants else None
 
 
@@ -136,6 +157,77 @@ async def is_inclusive(
         if page.pages > 1 or not telling.isdisjoint(row.id for row in page.rows):
             return True, (one, page)
     return False, None
+
+
+Read: TypeAlias = tuple[Slice, RowPage]
+Ask: TypeAlias = Callable[[Slice, int], Awaitable[RowPage]]
+
+
+async def take_survey(
+    session: Session, wanted: Slice, status: str | None, ask: Ask, today: int
+) -> tuple[Survey, Read | None]:
+    """Find out how many orders there are in a range, and how to cut them into slices.
+
+    Args:
+        session: What to ask with.
+        wanted: The range.
+        status: A filter that the server applies.
+        ask: Asks for a page of a slice.
+        today: The day.
+
+    Returns:
+        What is known, and a slice that was read whole on the way, if there was one.
+    """
+    found = await _look(session, wanted, status, ask, today)
+    if not found[0].trusted:  # once it may be a coincidence
+        found = await _look(session, wanted, status, ask, today)
+    return found
+
+
+async def _look(
+    session: Session, wanted: Slice, status: str | None, ask: Ask, today: int
+) -> tuple[Survey, Read | None]:
+    page = await ask(wanted, 1)
+    # Some APIs tell as the total how many rows the page has.
+    trusted = not (page.whole and page.full and page.rows and (await ask(wanted, 2)).rows)
+    if page.whole and wanted.last is None:
+        survey = Survey(total=page.total, first=wanted.first or today, trusted=trusted)
+        return survey, (wanted, page) if trusted else None
+    # Where the range is empty, any order shows how the API takes a day.
+    sample = page.rows or (await ask(EVERYTHING, 1)).rows
+    last, counted, (inclusive, one) = await asyncio.gather(
+        last_page(session, wanted, status, page),
+        counted_days(session, page.total),
+        is_inclusive(session, status if page.rows else None, sample),
+    )
+    trusted = (
+        trusted
+        and not contradicts(page, 1)
+        and (page.pages == 1 or bool(last.rows))
+        and (one is None or not contradicts(one[1], len(page.rows)))
+    )
+    oldest, newest = spread((page, last)) or (None, None)
+    survey = Survey(
+        total=page.total,
+        first=wanted.first or (day_of(oldest) if oldest else today),
+        newest=newest,
+        inclusive=inclusive,
+        counted=counted,
+        page=min(page.limit, MAX_LIMIT) if page.pages > 1 else MAX_LIMIT,
+        trusted=trusted,
+    )
+    useful = one is not None and page.rows and one[1].whole and not without(one[0], [wanted])
+    return survey, one if useful and trusted else None
+
+
+def contradicts(page: RowPage, size: int) -> bool:
+    """Say whether a first page contradicts its own total.
+
+    Args:
+        page: The page.
+        size: How many rows a page has held already: with fewer it must have all that there are.
+    """
+    return not min(page.total, size) <= len(page.rows) <= page.total
 
 
 def _date(ordinal: int | None) -> dt.date | None:

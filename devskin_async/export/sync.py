@@ -16,14 +16,13 @@ from ..errors import ConfigurationError
 from ..records import OrderSummary
 from .assemble import Layout
 from .choose import Verify, choose
-from .files import digest
+from .files import check_folder_name, digest
 from .identity import check_same_store
 from .journal import Journal
 from .manifest import NAME, Certificate, MadeFile, Manifest, instant_of, read_manifest
 from .reading import now
 from .run import MAX_AGE, PLACING, Exported, Job, OnProgress, run
 from .sinks import Merge, count_rows, require
-from .slice_notes import slice_notes
 from .slices import Slice
 from .survey import Survey
 from .tables import Format, Resource, table_named
@@ -75,7 +74,7 @@ async def sync(
     if lookback < dt.timedelta(0):
         raise ValueError("lookback must not be negative")
     choice, wanted = choose(resources, verify=verify)
-    folder = Path(out)
+    folder = check_folder_name(out)
     before = _before(folder, store, format, fresh=fresh)
     file_format: Format = format or (before.format if before else "parquet")
     require(file_format)
@@ -161,13 +160,19 @@ def _known(orders: Certificate, first: int) -> Survey | None:
     if orders.inclusive is None:
         return None
     recent = [each for each in orders.slices if each.last is None or each.last.toordinal() >= first]
-    return Survey(total=sum(each.total for each in recent), first=first, inclusive=orders.inclusive)
+    total = sum(each.total for each in recent)
+    return Survey(total=total, first=first, inclusive=orders.inclusive, asked=False)
 
 
-def _merge(
-    folder: Path, before: Manifest, since: dt.date | None, journal: Journal, layout: Layout
+def _merge(  # noqa: PLR0917 - the first three are known before anything is read
+    folder: Path,
+    before: Manifest,
+    since: dt.date | None,
+    journal: Journal,
+    layout: Layout,
+    orders: Certificate | None,
 ) -> Layout:
-    """Say what of the export that stands there is kept.
+    """Say what of the export that stands there is kept: all, where nothing is proven.
 
     Raises:
         ConfigurationError: It is not what it was any more.
@@ -176,7 +181,7 @@ def _merge(
     if since is None:
         return evolve(layout, base=folder)
     kept_before = dt.datetime.max.replace(tzinfo=dt.UTC)
-    if all(note.proof != "unproven" for note in slice_notes(journal)):
+    if orders is not None and orders.proof != "unproven":
         # In any time zone a day later is among what was read; and so is what is newer than that.
         a_day_later = dt.datetime.combine(since, dt.time(), dt.UTC) + dt.timedelta(days=1)
         kept_before = min(a_day_later, _oldest(journal) or a_day_later)
@@ -223,10 +228,16 @@ def _amend(before: Certificate, since: dt.date, new: Certificate) -> Certificate
         if each.first is None or each.first < since
     ]
     slices = (*kept, *new.slices)
-    unproven = any(each.proof == "unproven" for each in slices)
+    slice_unproven = any(each.proof == "unproven" for each in slices)
+    # What no slice is to blame for, such as a total that fits none, stays until all is read anew.
+    before_unproven = before.proof == "unproven" and all(
+        each.proof != "unproven" for each in before.slices
+    )
+    unproven = slice_unproven or before_unproven or new.proof == "unproven"
     return evolve(
         new,
         proof="unproven" if unproven else "sliced",
+        remarks=(*(before.remarks if before_unproven else ()), *new.remarks),
         since=since,
         slices=slices,
         inclusive=before.inclusive if new.inclusive is None else new.inclusive,

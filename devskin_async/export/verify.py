@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
 
-from .files import digest
-from .journal import FOLDER
+from ..errors import ConfigurationError
+from .arithmetic import contradictions, wrong_rows
+from .files import check_folder_name, check_plain, digest
 from .manifest import NAME, MadeFile, Manifest, read_manifest
 from .sinks import count_rows
 from .tables import table_named
+from .work_folder import FOLDER, JOURNAL
 
 
 @frozen(kw_only=True)
@@ -19,7 +22,8 @@ class Verified:
 
     Args:
         manifest: Its manifest.
-        problems: What of its files is not as the manifest says, a line each; none if all is well.
+        problems: What of its files is not as the manifest says, or contradicts itself in the
+            manifest, a line each; none if all is well.
         unfinished: Whether a later export of the same folder has not ended.
     """
 
@@ -35,23 +39,29 @@ def verify(folder: Path | str) -> Verified:
         folder: The export's folder.
 
     Raises:
-        ConfigurationError: There is no manifest, it can't be read, or a library that the format
-            needs is not installed.
+        ValueError: `folder` is no folder's name.
+        ConfigurationError: There is no manifest, it can't be read or names nothing, or a library
+            that the format needs is not installed.
     """
-    out = Path(folder)
+    out = check_folder_name(folder, "folder")
     manifest = read_manifest(out)
+    if not (manifest.files and manifest.resources):
+        raise ConfigurationError(f"{out / NAME} names no files of any resource: it proves nothing")
     problems = [problem for file in manifest.files if (problem := _problem(out, manifest, file))]
+    if not problems:
+        problems = [f"{NAME}: {problem}" for problem in _contradictions(manifest)]
+    unfinished = (out / FOLDER / JOURNAL).is_file()
+    return Verified(manifest=manifest, problems=tuple(problems), unfinished=unfinished)
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """Go through what in a manifest contradicts its files, or itself."""
     counted = {name: rows for file in manifest.files for name, rows in file.tables.items()}
-    problems += (
-        []
-        if problems
-        else [
-            f"{NAME}: {each.rows:,} rows of {name}, where its files have {counted.get(name, 0):,}"
-            for name, each in manifest.resources.items()
-            if each.rows != counted.get(name)
-        ]
-    )
-    return Verified(manifest=manifest, problems=tuple(problems), unfinished=(out / FOLDER).is_dir())
+    for name, each in manifest.resources.items():
+        if each.rows != counted.get(name):
+            yield f"{each.rows:,} rows of {name}, where its files have {counted.get(name, 0):,}"
+        for wrong in (*wrong_rows(each), *contradictions(each)):
+            yield f"{name}: {wrong}"
 
 
 def _problem(out: Path, manifest: Manifest, file: MadeFile) -> str | None:
@@ -69,6 +79,7 @@ def _problem(out: Path, manifest: Manifest, file: MadeFile) -> str | None:
 def _difference(path: Path, manifest: Manifest, file: MadeFile) -> str | None:
     if path.name != file.name:
         return "it is not in this folder"
+    check_plain(path)
     size = path.stat().st_size
     if size != file.size:
         return f"{size:,} bytes, where the manifest has {file.size:,}"

@@ -119,7 +119,7 @@ def test_a_folder_that_can_not_be_made_is_one_line(
     out.touch()
     ran = devskin("export", "all", "--out", str(out), *store_options(box))
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == f"devskin: {out}/.devskin-export: Not a directory\n"
+    assert ran.err == f"devskin: {out}: Not a directory\n"
 
 
 def test_a_disk_that_takes_no_more_midway_is_told_and_the_work_is_kept(

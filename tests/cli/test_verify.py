@@ -65,6 +65,7 @@ def test_whole_files_that_are_not_proven_complete_are_exit_code_3(
 
 def test_an_unfinished_export_is_told(devskin: Devskin, exported: Path) -> None:
     (exported / ".devskin-export").mkdir()
+    (exported / ".devskin-export" / "journal.sqlite").touch()
     ran = devskin("export", "verify", str(exported))
     assert ran.code == 0
     assert f"An unfinished export lies in {exported} too: " in ran.out

@@ -11,14 +11,23 @@ from typing import Any
 
 import pytest
 
-from devskin_async import DecodeError, DevSkinClient
+from devskin_async import (
+    AuthenticationError,
+    DecodeError,
+    DevSkinClient,
+    DevSkinError,
+    PermissionDeniedError,
+    ServerError,
+)
 from devskin_async.export import Format, Progress, export, verify
 from devskin_async.sandbox import Sandbox
 from tests.conftest import UNLIMITED
 
+from .lying import Liar, lying
 from .serving import order, orders_of, read_table, remove, shelved, shop
 
 FORMATS: tuple[Format, ...] = ("jsonl", "csv", "parquet", "duckdb", "sqlite")
+REJECTED = "orders.rejected.jsonl"
 ADDRESS = ("street", "city", "state", "zip")
 ITEM = {"product_id": 7, "name": "Lamp", "quantity": 2, "price": 10.5}
 
@@ -256,7 +265,11 @@ async def test_with_rejects_an_order_keeps_its_row_without_the_bad_detail(
 async def test_the_detail_of_another_order_is_never_taken(tmp_path: Path) -> None:
     async with shelved({"1": detail(2)}, orders=[order(1)]) as (_, store):
         with pytest.raises(DecodeError, match=r"\$\.data\.order\.id"):
-            await export(store, ["orders"], tmp_path / "out", details=True, rejects=tmp_path)
+            await export(store, ["orders"], tmp_path / "out", details=True)
+        done = await export(store, ["orders"], tmp_path / "out", details=True, rejects=tmp_path)
+    assert done.set_aside == ("1 of orders",)
+    assert [row["id"] for row in read_table(tmp_path / "out", "jsonl")] == [1]
+    assert read_table(tmp_path / "out", "jsonl", "order_items") == []
 
 
 async def test_a_bad_detail_with_a_wrong_id_does_not_cost_another_order_its_own(
@@ -275,6 +288,101 @@ async def test_an_order_with_an_id_of_more_than_64_bits_has_a_detail_too(tmp_pat
     async with shelved({str(big): detail(big)}, orders=[order(big)]) as (_, store):
         await export(store, ["orders"], tmp_path, details=True)
     assert [row["id"] for row in read_table(tmp_path, "jsonl")] == [big]
+
+
+FAILS: dict[str, int | bytes] = {
+    "500": 500,
+    "403": 403,
+    "no JSON": b"<html>",
+    "no order": b'{"success": true, "data": {}}',
+    "no success": b'{"success": false, "error": "It broke"}',
+    "another order": b'{"success": true, "data": {"order": %b}}' % detail(3),
+}
+
+
+@pytest.mark.parametrize("fails", FAILS.values(), ids=FAILS.keys())
+async def test_an_order_whose_detail_always_fails_is_set_aside_with_its_error(
+    fails: int | bytes, tmp_path: Path
+) -> None:
+    liar = Liar(orders=30, failing={7: fails})
+    async with lying(liar) as store:
+        done = await export(
+            store, ["orders"], tmp_path / "out", details=True, rejects=tmp_path / "bad"
+        )
+    rows = {row["id"]: row for row in read_table(tmp_path / "out", "jsonl")}
+    assert rows.keys() == set(liar.ids)
+    assert "subtotal" not in rows[7]
+    assert all("subtotal" in row for number, row in rows.items() if number != 7)
+    (line,) = (tmp_path / "bad" / REJECTED).read_bytes().splitlines()
+    entry = json.loads(line)
+    assert entry["row"] == {"id": 7}
+    assert "/orders/7" in entry["received"]
+    assert (done.unproven, done.set_aside) == ((), ("1 of orders",))
+    assert verify(tmp_path / "out").problems == ()
+
+
+@pytest.mark.parametrize("fails", FAILS.values(), ids=FAILS.keys())
+async def test_without_rejects_the_error_names_the_order_and_what_would_help(
+    fails: int | bytes, tmp_path: Path
+) -> None:
+    async with lying(Liar(orders=30, failing={7: fails})) as store:
+        with pytest.raises(DevSkinError, match="/orders/7") as caught:
+            await export(store, ["orders"], tmp_path, details=True)
+    assert any("rejects" in note for note in caught.value.__notes__)
+
+
+async def test_many_broken_orders_in_a_row_are_set_aside(tmp_path: Path) -> None:
+    broken = range(10, 90)
+    liar = Liar(orders=100, failing=dict.fromkeys(broken, 500))
+    async with lying(liar) as store:
+        done = await export(
+            store, ["orders"], tmp_path / "out", details=True, rejects=tmp_path / "bad"
+        )
+    assert done.set_aside == ("80 of orders",)
+    assert len(read_table(tmp_path / "out", "jsonl")) == 100
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_key_that_may_read_no_details_is_no_matter_of_single_orders(
+    status: int, tmp_path: Path
+) -> None:
+    liar = Liar(orders=300, failing=dict.fromkeys(range(1, 301), status))
+    async with lying(liar) as store:
+        with pytest.raises((AuthenticationError, PermissionDeniedError)):
+            await export(store, ["orders"], tmp_path, details=True, rejects=tmp_path / "bad")
+    assert len(liar.requests) < 60
+
+
+async def test_a_key_that_is_revoked_meanwhile_sets_nothing_aside(tmp_path: Path) -> None:
+    liar = Liar(orders=300, failing=dict.fromkeys(range(1, 200), 401))
+    async with lying(liar) as store:
+        with pytest.raises(AuthenticationError):
+            await export(store, ["orders"], tmp_path, details=True, rejects=tmp_path / "bad")
+        liar.failing.clear()
+        done = await export(store, ["orders"], tmp_path, details=True, rejects=tmp_path / "bad")
+    assert (done.resumed, done.set_aside) == (True, ())
+
+
+async def test_an_api_that_does_not_answer_any_more_sets_nothing_aside(tmp_path: Path) -> None:
+    liar = Liar(orders=60, failing=dict.fromkeys(range(1, 6), 500))
+    async with lying(liar) as store:
+
+        def break_down(progress: Progress) -> None:
+            liar.broken = progress.counted == "details"
+
+        with pytest.raises(ServerError):
+            await export(
+                store,
+                ["orders"],
+                tmp_path,
+                details=True,
+                rejects=tmp_path / "bad",
+                on_progress=break_down,
+            )
+        liar.failing.clear()
+        liar.broken = False
+        done = await export(store, ["orders"], tmp_path, details=True, rejects=tmp_path / "bad")
+    assert (done.resumed, done.set_aside) == (True, ())
 
 
 async def test_progress_counts_details_when_they_are_read(tmp_path: Path) -> None:

@@ -102,10 +102,13 @@ async def test_orders_take_few_requests(orders: int, most: float, tmp_path: Path
     assert done.requests <= orders / 100 * most
 
 
-async def test_a_store_of_one_page_takes_one_request(tmp_path: Path) -> None:
-    async with selling(orders=100, products=5, customers=5) as (box, store):
+@pytest.mark.parametrize(("orders", "requests"), [(99, 1), (100, 2)])
+async def test_a_store_of_one_page_takes_one_request_or_two_where_it_is_full(
+    orders: int, requests: int, tmp_path: Path
+) -> None:
+    async with selling(orders=orders, products=5, customers=5) as (box, store):
         await export(store, ["orders"], tmp_path)
-        assert box.counts.requests == 1
+        assert box.counts.requests == requests
 
 
 async def test_a_busy_day_of_many_pages_is_read_in_passes(tmp_path: Path) -> None:
@@ -146,7 +149,7 @@ async def test_unknown_statuses_are_counted(tmp_path: Path) -> None:
 
 
 async def test_lists_of_several_pages_are_read_twice(tmp_path: Path) -> None:
-    async with selling(orders=1, products=250, customers=100) as (box, store):
+    async with selling(orders=1, products=250, customers=99) as (box, store):
         done = await export(store, ["products", "customers"], tmp_path)
         assert exported_ids(tmp_path / "products.jsonl") == ids_in(box, "products")
     products, customers = done.certificates["products"], done.certificates["customers"]
@@ -274,15 +277,17 @@ async def test_the_manifest_keeps_what_other_exports_have_left(tmp_path: Path) -
     assert verify(tmp_path).problems == ()
 
 
-async def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+async def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere.jsonl"
     out.mkdir()
-    elsewhere.write_text("the last export")
-    (out / "orders.jsonl").symlink_to(elsewhere)
+    elsewhere.write_text("somebody else's")
+    for name in ("orders.jsonl", "manifest.json"):
+        (out / name).symlink_to(elsewhere if name != "manifest.json" else tmp_path / "nothing")
     async with selling(orders=5, products=5, customers=5) as (_, store):
         await export(store, ["orders"], out)
-    assert (out / "orders.jsonl").is_symlink()
-    assert len(lines(elsewhere)) == 5
+    assert len(lines(out / "orders.jsonl")) == 5
+    assert elsewhere.read_text() == "somebody else's"
+    assert not (tmp_path / "nothing").exists()
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ async def test_what_was_read_is_not_asked_for_again(tmp_path: Path) -> None:
 
 
 async def test_pages_of_a_pass_are_not_asked_for_again(tmp_path: Path) -> None:
-    async with selling(orders=1, products=900, customers=1) as (box, store):
+    async with selling(orders=1, products=890, customers=1) as (box, store):
         exporting = asyncio.create_task(export(store, ["products"], tmp_path))
         await seen(box, 12)
         exporting.cancel()
@@ -225,7 +225,7 @@ async def test_killed_at_any_moment_an_export_ends_up_the_same(tmp_path: Path) -
 
 
 async def test_what_was_read_once_is_not_enough_for_twice(tmp_path: Path) -> None:
-    async with selling(orders=1, products=900, customers=1) as (box, store):
+    async with selling(orders=1, products=890, customers=1) as (box, store):
         exporting = asyncio.create_task(export(store, ["products"], tmp_path, verify="once"))
         await seen(box, 6)
         exporting.cancel()

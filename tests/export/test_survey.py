@@ -23,10 +23,11 @@ from devskin_async.export.survey import (
     Survey,
     counted_days,
     day_of,
-    ends,
     instants_of,
     is_inclusive,
+    last_page,
     orders_call,
+    spread,
 )
 from devskin_async.export.units import Unit
 from devskin_async.records import OrderSummary
@@ -185,22 +186,28 @@ async def test_the_oldest_order_and_the_newest_are_found(
     box = Sandbox(orders=ORDERS, customers=20, limiter="none", order=list_order)
     async with box, session_of(box, tmp_path) as session:
         page = await session.ask("orders", orders_call(EVERYTHING, 1, None, inclusive=True))
-        found = await ends(session, EVERYTHING, None, page)
+        found = spread([page, await last_page(session, EVERYTHING, None, page)])
         assert found is not None
         days = stored(box).values()
         assert tuple(map(day_of, found)) == (min(days), max(days))
 
 
-async def test_an_empty_range_has_no_oldest_order(tmp_path: Path) -> None:
-    async with Sandbox(orders=0, limiter="none") as box, session_of(box, tmp_path) as session:
-        assert await ends(session, EVERYTHING, None, RowPage([], 0, 100)) is None
+def test_an_empty_range_has_no_oldest_order() -> None:
+    assert spread([RowPage([], 0, 100)]) is None
 
 
 async def test_a_small_store_is_read_with_the_survey(tmp_path: Path) -> None:
-    async with Sandbox(orders=100, limiter="none") as box, session_of(box, tmp_path) as session:
+    async with Sandbox(orders=99, limiter="none") as box, session_of(box, tmp_path) as session:
         assert await ids_read(session) == list(stored(box))
         assert certify_orders(session.stage.journal, session.tally).proof == "atomic"
         assert box.counts.requests == 1
+
+
+async def test_one_page_that_is_full_is_read_with_a_look_at_the_next(tmp_path: Path) -> None:
+    async with Sandbox(orders=100, limiter="none") as box, session_of(box, tmp_path) as session:
+        assert await ids_read(session) == list(stored(box))
+        assert certify_orders(session.stage.journal, session.tally).proof == "atomic"
+        assert box.counts.requests == 2
 
 
 async def test_an_empty_store_is_read_with_the_survey(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,89 @@ async def test_a_wrong_number_of_rows_is_found(
 async def test_a_certificate_of_other_rows_than_its_file_is_found(out: Path) -> None:
     change(out, lambda plain: plain["resources"]["customers"].update(rows=1_000_000))
     assert verify(out).problems
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (
+            lambda orders: orders.update(total_before=451, total_after=451),
+            "a total of 451",
+        ),
+        (
+            lambda orders: orders.update(total_after=449, total_before=449),
+            "a total of 449",
+        ),
+        (lambda orders: orders.update(distinct_ids=449), "slices have 450 rows, where 449"),
+        (lambda orders: orders.update(rejected=3), "files have 450 rows, where 447"),
+        (lambda orders: orders["slices"].pop(1), "are not all in the slices"),
+        (lambda orders: orders["slices"][0].update(total=1), "the slices have"),
+        (lambda orders: orders["slices"][0].update(proof="unproven"), "a slice is not proven"),
+        (lambda orders: orders.update(cached=2), "2 of the answers came out of a cache"),
+        (
+            lambda orders: orders.update(closed_until="2030-01-01", closed_total=7),
+            "a total of 7 up to 2030-01-01",
+        ),
+    ],
+)
+async def test_a_certificate_that_contradicts_itself_is_found(
+    edit: Callable[[Any], object], problem: str, store: DevSkinClient, tmp_path: Path
+) -> None:
+    await export(store, ["orders"], tmp_path)
+    change(tmp_path, lambda plain: edit(plain["resources"]["orders"]))
+    problems = verify(tmp_path).problems
+    assert any(problem in each for each in problems)
+    assert all(each.startswith("manifest.json: orders: ") for each in problems)
+
+
+@pytest.mark.parametrize("part", ["files", "resources"])
+async def test_a_manifest_that_names_nothing_is_refused(part: str, out: Path) -> None:
+    change(out, lambda plain: plain[part].clear())
+    with pytest.raises(ConfigurationError, match="names no files of any resource"):
+        verify(out)
+
+
+def listen(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+@pytest.mark.parametrize("name", ["customers.jsonl", "manifest.json"])
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (os.mkfifo, "a named pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device"),
+        (listen, "a socket"),
+        (Path.mkdir, "Is a directory"),
+    ],
+    ids=["fifo", "device", "socket", "folder"],
+)
+async def test_what_is_no_file_is_told_of_and_not_read(
+    make: Callable[[Path], object], told: str, name: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(out)  # the path of a socket may not be long
+    (out / name).unlink()
+    make(Path(name))
+    if name == "manifest.json":
+        with pytest.raises(ConfigurationError, match=told):
+            verify(out)
+    else:
+        (problem,) = verify(out).problems
+        assert told in problem
+
+
+@pytest.mark.parametrize("part", ["manifest.json", "export.sqlite"])
+async def test_an_export_does_not_wait_for_a_pipe_that_stands_in_the_way(
+    part: str, store: DevSkinClient, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / part)
+    if part == "manifest.json":
+        with pytest.raises(ConfigurationError, match="a named pipe"):
+            await export(store, ["customers"], tmp_path)
+    else:
+        await export(store, ["customers"], tmp_path, format="sqlite")
+        assert verify(tmp_path).problems == ()
 
 
 async def test_a_folder_without_an_export_says_so(tmp_path: Path) -> None:

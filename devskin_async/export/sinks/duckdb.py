@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -50,6 +51,8 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 # DuckDB puts the system's words into its message, and nowhere a number.
 _SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+# Where a backslash divides folders, no name has one. The last are of names that are no UTF-8.
+_MISREAD = re.compile("[?\ud800-\udfff]" if os.sep == "\\" else r"[?\\\ud800-\udfff]")
 _TWICE = re.compile(r'key "(?:id: )?(-?\d+)"')
 
 
@@ -73,21 +76,45 @@ def open_duckdb(options: Options) -> Iterator[Sink]:
     name = file_name("duckdb", "")
     path = options.folder / name
     base = base_file(options, name)
-    _copy(base, path)
-    with _translating(path, base):
-        connection = duckdb.connect(path, config=_SETTINGS)
-    with closing(connection):
-        engine = _DuckDB(connection, path, base, options.rounded)
-        yield DatabaseSink(engine, base)
-        # Closing writes the same, but would hide its errors.
-        engine.execute("CHECKPOINT")
+    # Python's error says more than DuckDB's, and has a filename.
+    path.open("xb").close()
+    path.unlink()
+    with _usable(path) as usable:
+        _copy(base, usable)
+        with _translating(path, base):
+            connection = duckdb.connect(usable, config=_SETTINGS)
+        with closing(connection):
+            engine = _DuckDB(connection, path, base, options.rounded)
+            yield DatabaseSink(engine, base)
+            # Closing writes the same, but would hide its errors.
+            engine.execute("CHECKPOINT")
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[Path]:
+    """Give a path that DuckDB takes for the file it means.
+
+    It takes a relative one such as `md:x` for the name of a service, and what follows a question
+    mark for something else than a name. A backslash it takes for a slash, and what is no UTF-8 not
+    at all. Where it stands in a folder's name, the database is in a temporary folder meanwhile.
+    """
+    real = path.resolve()
+    if not _MISREAD.search(str(real)):
+        yield real
+        return
+    with tempfile.TemporaryDirectory(prefix="devskin-") as folder:
+        usable = Path(folder).resolve() / path.name
+        if path.exists():
+            shutil.copyfile(path, usable)
+            yield usable
+        else:
+            yield usable
+            with naming(path):
+                shutil.copyfile(usable, path)
 
 
 def _copy(base: Path | None, path: Path) -> None:
     """Copy a database, with its write-ahead log if it was left one."""
-    # Python's error says more than DuckDB's, and has a filename.
-    path.open("xb").close()
-    path.unlink()
     for end in ("", ".wal") if base else ():
         source = Path(f"{base}{end}")
         if source.exists():
@@ -216,7 +243,10 @@ def count_duckdb(path: Path, table: Table) -> int:
 
     path.open("rb").close()
     try:
-        with closing(duckdb.connect(path, read_only=True, config=_SETTINGS)) as connection:
+        with (
+            _usable(path) as usable,
+            closing(duckdb.connect(usable, read_only=True, config=_SETTINGS)) as connection,
+        ):
             # The number alone stands in the metadata: the hash has the rows read.
             count = f"SELECT count(*), bit_xor(hash(row)) FROM {quoted(table.name)} AS row"  # noqa: S608
             connection.execute(count)

@@ -94,7 +94,7 @@ def open_sqlite(options: Options) -> Iterator[Sink]:
         if base:
             _copy(base, path)
         # One call may run in another thread than the next.
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path.absolute(), isolation_level=None, check_same_thread=False)
     with closing(connection):
         engine = _SQLite(connection, path, base, options.rounded)
         # The file counts for nothing until it is whole and the caller has synced it.
@@ -107,7 +107,8 @@ def _copy(base: Path, path: Path) -> None:
     """Copy a database, its write-ahead log included, without the room that it has left free."""
     base.open("rb").close()
     with closing(_open_to_read(base)) as connection:
-        connection.execute("VACUUM INTO ?", (str(path),))
+        # Absolute, or a folder `file:x` would be an address; bytes, as not all names are UTF-8.
+        connection.execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(path.absolute()),))
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:

@@ -269,7 +269,8 @@ class Transport:
         return may_retry(error) and flight.sent < self._retry.attempts
 
     def _tell_retried(self, flight: Flight[T], error: DevSkinError) -> None:
-        event = Retried(request=str(flight.call), attempt=flight.sent, reason=str(error))
+        wait = self._least_wait(error)
+        event = Retried(request=str(flight.call), attempt=flight.sent, reason=str(error), wait=wait)
         self.scheduler.tell(event)
 
     def _least_wait(self, error: DevSkinError) -> float:

@@ -68,7 +68,7 @@ async def test_a_listener_is_told_of_every_retry(box: Sandbox) -> None:
         Retried(
             request="GET /analytics/overview",
             attempt=1,
-            reason="GET /analytics/overview: 500 Internal server error",
+            wait=0, reason="GET /analytics/overview: 500 Internal server error",
         )
     ]
 

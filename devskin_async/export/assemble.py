@@ -21,7 +21,7 @@ from .details import detail_lines
 from .files import digest, make_folder, naming, place, write_whole
 from .journal import Journal
 from .manifest import MadeFile
-from .sinks import SINKS, Merge, Options, count_rows, file_name
+from .sinks import SINKS, Merge, Options, Separator, count_rows, file_name
 from .tables import (
     ORDER_ITEMS,
     RECORDS,
@@ -53,6 +53,7 @@ class Layout:
         status: Only orders of this status; a detail may have moved on since its order was listed.
         compress: Compress text with gzip.
         excel: Write csv so that Excel opens it as it is meant.
+        separator: What stands between the cells of csv.
         rejects: Where rejected rows go; None where there can be none.
         base: The folder whose files are merged into; None writes them anew.
         merges: Of which resources which rows of the base are kept.
@@ -64,6 +65,7 @@ class Layout:
     status: str | None = None
     compress: bool = False
     excel: bool = False
+    separator: Separator = ","
     rejects: Path | None = None
     base: Path | None = None
     merges: dict[Resource, Merge] = field(factory=dict)
@@ -100,7 +102,13 @@ def assemble(journal: Journal, layout: Layout, stop: Event) -> tuple[MadeFile, .
     with naming(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-    options = Options(folder=folder, base=layout.base, compress=layout.compress, excel=layout.excel)
+    options = Options(
+        folder=folder,
+        base=layout.base,
+        compress=layout.compress,
+        excel=layout.excel,
+        separator=layout.separator,
+    )
     with SINKS[layout.format](options) as sink:
         for resource in layout.resources:
             for table in layout.tables_of(resource):

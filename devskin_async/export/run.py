@@ -22,7 +22,7 @@ from .manifest import Certificate, MadeFile, Manifest, check_folder, known_befor
 from .readers import Progress, Readers, Wanted
 from .reading import Choice, Session
 from .resume import Terms, resume
-from .sinks import check, require
+from .sinks import Separator, check, require
 from .slice_notes import newest_orders
 from .stage import Stage
 from .tables import Format, Resource
@@ -106,6 +106,7 @@ async def export(
     rejects: Path | str | None = None,
     compress: bool = False,
     excel: bool = False,
+    separator: Separator = ",",
     max_age: dt.timedelta = MAX_AGE,
     fresh: bool = False,
     on_progress: OnProgress | None = None,
@@ -136,6 +137,7 @@ async def export(
             export at the first of them.
         compress: Compress jsonl and csv with gzip.
         excel: Write csv so that Excel opens it well, and runs nothing that is in it.
+        separator: What stands between the cells of csv, `,` or `;`.
         max_age: How old may be what an earlier session has read.
         fresh: Forget what an earlier session has read.
         on_progress: Called with a `Progress` as it goes on.
@@ -150,7 +152,7 @@ async def export(
         DecodeError: A row is not what the reference describes, or does not fit its column.
         OSError: A file can't be written; `filename` says which.
     """
-    check(format, compress, excel)
+    check(format, compress, excel, separator)
     require(format)
     choice, wanted = choose(
         resources,
@@ -169,6 +171,7 @@ async def export(
         status=choice.status,
         compress=compress,
         excel=excel,
+        separator=separator,
         rejects=None if rejects is None else Path(rejects),
     )
     job = Job(choice=choice, wanted=wanted, layout=layout, max_age=max_age, fresh=fresh)

@@ -84,11 +84,13 @@ class Retried:
         request: Which one, such as `GET /orders`.
         attempt: The number of the attempt that failed, from 1.
         reason: What it failed with.
+        wait: Seconds until it is sent again.
     """
 
     request: str
     attempt: int
     reason: str
+    wait: float
 
 
 Event: TypeAlias = Queued | Granted | Refused | Paused | Adapted | Retried

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..tables import Format, Table
-from .base import Merge, OpenSink, Options, Sink, Write
+from .base import Merge, OpenSink, Options, Separator, Sink, Write
 from .duckdb import count_duckdb, open_duckdb
 from .extras import require
 from .files import file_name
@@ -22,6 +22,7 @@ __all__ = [
     "Merge",
     "OpenSink",
     "Options",
+    "Separator",
     "Sink",
     "Write",
     "check",
@@ -39,7 +40,7 @@ SINKS: Mapping[Format, OpenSink] = {
 }
 
 
-def check(file_format: Format, compress: bool, excel: bool) -> None:
+def check(file_format: Format, compress: bool, excel: bool, separator: str = ",") -> None:
     """Refuse options that a format does not have.
 
     Raises:
@@ -51,6 +52,10 @@ def check(file_format: Format, compress: bool, excel: bool) -> None:
         raise ValueError(f"compress is for jsonl and csv, not for {file_format}")
     if excel and file_format != "csv":
         raise ValueError(f"excel is for csv, not for {file_format}")
+    if separator not in (",", ";"):
+        raise ValueError(f"separator must be ',' or ';', not {separator!r}")
+    if separator != "," and file_format != "csv":
+        raise ValueError(f"separator is for csv, not for {file_format}")
 
 
 def count_rows(file_format: Format, path: Path, table: Table) -> int:

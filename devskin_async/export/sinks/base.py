@@ -6,13 +6,14 @@ import datetime as dt
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from attrs import frozen
 
 from ..tables import Batch, Table
 
 Write: TypeAlias = Callable[[Batch], object]
+Separator: TypeAlias = Literal[",", ";"]
 
 
 @frozen(kw_only=True)
@@ -61,12 +62,14 @@ class Options:
             there is none.
         compress: Compress text with gzip.
         excel: Write csv so that Excel opens it as it is meant.
+        separator: What stands between the cells of csv.
     """
 
     folder: Path
     base: Path | None = None
     compress: bool = False
     excel: bool = False
+    separator: Separator = ","
 
 
 OpenSink: TypeAlias = Callable[[Options], AbstractContextManager[Sink]]

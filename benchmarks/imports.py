@@ -12,7 +12,7 @@ import devskin_async
 from benchmarks.measuring import in_turn, prepare, rounds_asked
 from benchmarks.report import fail, figure, keep, print_costs, print_figures, quartiles, ratios
 
-DEPENDENCIES = "import aiohttp, attrs, cattrs, msgspec, stamina, aiolimiter"
+DEPENDENCIES = "import aiohttp, attrs, cattrs, msgspec, aiolimiter"
 ALONE = "import of its dependencies"
 PACKAGE = "import devskin_async"
 ROUNDS = 31

@@ -12,7 +12,7 @@ DevSkinError
 │   └── ServerError             5xx
 ├── TransportError              no whole answer came: connection, TLS, timeout, broken body
 ├── DecodeError                 an answer came, and is not what the reference describes
-├── BudgetExceededError         the predicted wait is longer than allowed; nothing was sent
+├── BudgetExceededError         the rate limit's wait is longer than allowed (retry_after)
 └── WebhookError
     ├── InvalidSignatureError
     ├── MalformedEventError
@@ -84,7 +84,16 @@ class ServerError(APIError):
 
 
 class TransportError(DevSkinError):
-    """No whole answer came: connection, TLS, timeout, deadline, or a broken body."""
+    """No whole answer came: connection, TLS, timeout, deadline, or a broken body.
+
+    Attributes:
+        sent: Whether the request may have reached the API; False where no connection was made.
+        transient: Whether the same request may succeed when it is sent again; False where the
+            server's certificate is not trusted.
+    """
+
+    sent: bool = True
+    transient: bool = True
 
 
 class DecodeError(DevSkinError):
@@ -110,11 +119,13 @@ class DecodeError(DevSkinError):
 
 
 class BudgetExceededError(DevSkinError):
-    """The predicted wait for the rate limit is longer than the caller allows; nothing was sent.
+    """The wait for the rate limit is longer than the caller allows.
+
+    Nothing was sent, or what was sent was refused or failed; the message says which.
 
     Args:
-        message: What was asked and what was predicted.
-        retry_after: The predicted wait in seconds.
+        message: What was asked, and how long it waited or would have to.
+        retry_after: The predicted wait in seconds, from now.
     """
 
     def __init__(self, message: str, retry_after: float) -> None:

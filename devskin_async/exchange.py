@@ -5,27 +5,35 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
-import json
-import math
 import os
-import re
 import ssl
 import warnings
 from typing import TypeVar
-from urllib.parse import quote
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
 from ._version import __version__
+from .connections import QuietConnector, connected
 from .errors import ConfigurationError, DecodeError, DevSkinError, TransportError
-from .protocol import MAX_BODY, MAX_ERROR_BODY, Answer, Call, read, succeeded
+from .protocol import (
+    MAX_BODY,
+    MAX_ERROR_BODY,
+    Answer,
+    Call,
+    EchoError,
+    one_line,
+    present,
+    read,
+    succeeded,
+)
+from .redaction import Redactor
 
 T = TypeVar("T")
 
-_REDACTED = "[the API key]"
-_SHORT = 8
+_MAX_HEADER = 32 * 1024
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 
 
 class Exchange:
@@ -58,19 +66,16 @@ class Exchange:
             {
                 "X-API-Key": api_key,
                 "Accept": "application/json",
+                "Cache-Control": "no-cache",
                 "User-Agent": f"devskin-async/{__version__}",
             }
         )
-        # How a server may repeat the key: as it is, in a URL, in JSON. A very short one is part
-        # of many a word.
-        forms = {api_key, quote(api_key, safe=""), json.dumps(api_key)[1:-1]}
-        edge = r"\b" if len(api_key) < _SHORT else ""
-        self._secret = re.compile("|".join(f"{edge}{re.escape(form)}{edge}" for form in forms))
-        # aiohttp would round a timeout above its threshold up to a whole second.
-        self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
+        self._redact = Redactor(api_key)
+        self._timeout = timeout
         self._session = session
         self._owns_session = session is None
-        self._loop: asyncio.AbstractEventLoop | None = None  # of a session made here
+        self._connector: QuietConnector | None = None  # of a session made here
+        self._loop: asyncio.AbstractEventLoop | None = None  # likewise
 
     def check_open(self) -> None:
         """Make sure that a request can be sent.
@@ -89,6 +94,28 @@ class Exchange:
             DecodeError: The answer is longer than any that the reference describes.
             ConfigurationError: The caller's session belongs to another event loop.
         """
+        connected.set(not self._owns_session)
+        try:
+            if (answer := await self._round_trip(call)) is not None:
+                return answer
+            error: DevSkinError = DecodeError(
+                "$", f"a body of at most {MAX_BODY} bytes", "a longer one", str(call)
+            )
+        except TimeoutError:
+            error = TransportError(f"{call}: no answer within {self._timeout:g} s")
+            error.sent = connected.get()
+        except _NotConnectedError as failure:
+            error = TransportError(f"{call}: {self._line(str(failure))}")
+            error.sent, error.transient = False, failure.transient
+        except RuntimeError as failure:
+            error = ConfigurationError(f"the session given to this client: {failure}")
+        except (aiohttp.ClientError, OSError, ValueError) as failure:
+            error = TransportError(f"{call}: {self._line(_reason(failure))}")
+        # Outside of `except`: aiohttp's errors can hold the request's headers, and so the key.
+        raise error
+
+    async def _round_trip(self, call: Call[T]) -> Answer | None:
+        """Send a call and take its answer; None stands for one that is too long."""
         url = URL.build(
             scheme=self._base.scheme,
             authority=self._base.raw_authority,
@@ -96,39 +123,47 @@ class Exchange:
             query_string=call.query_string,
             encoded=True,
         )
-        try:
-            async with self._open_session().get(
+        async with (
+            # aiohttp's own timeout does not end every wait of aiohttp's.
+            asyncio.timeout(self._timeout),
+            self._open_session().get(
                 url,
                 headers=self._headers,
-                timeout=self._timeout,
+                timeout=_NO_TIMEOUT,
                 allow_redirects=False,
                 raise_for_status=False,
                 auto_decompress=True,
+                max_line_size=_MAX_HEADER,
+                max_field_size=_MAX_HEADER,
                 middlewares=(_send_once,),
-            ) as response:
-                body = await _read_body(response, call)
-                return Answer(response.status, response.headers, body, dt.datetime.now(dt.UTC))
-        except TimeoutError:
-            reason = f"no answer within {self._timeout.total:g} s"
-        except aiohttp.ClientResponseError as error:
-            reason = f"the answer breaks HTTP ({type(error).__name__})"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            reason = self._without_key(str(error) or type(error).__name__)
-        except RuntimeError as error:
-            raise ConfigurationError(f"the session given to this client: {error}") from None
-        # Outside of `except`: aiohttp's errors can hold the request's headers, and so the key.
-        raise TransportError(f"{call}: {reason}")
+            ) as response,
+        ):
+            body = await _read_body(response)
+            if body is None:
+                return None
+            at = present(response.headers, dt.datetime.now(dt.UTC))
+            return Answer(response.status, response.headers, body, at)
 
-    def read(self, call: Call[T], answer: Answer) -> T:
-        """Give what an answer holds, as `protocol.read` does, with errors that hold no key."""
-        try:
-            return read(call, answer)
-        except DevSkinError:
-            pass
-        headers = CIMultiDict((n, self._without_key(v)) for n, v in answer.headers.items())
-        # Latin-1 gives every byte back as it was.
-        body = self._without_key(answer.body.decode("latin-1")).encode("latin-1")
-        return read(call, answer._replace(headers=headers, body=body))
+    def read(self, call: Call[T], answer: Answer) -> T | DevSkinError:
+        """Give what an answer holds, or the error that `protocol.read` raises.
+
+        The error has neither the key nor a frame that holds the answer.
+        """
+        result = _read(call, answer)
+        if isinstance(result, EchoError) and self._connector is not None:
+            # Whatever else is on its way on that connection belongs to another request too.
+            self._connector.distrust()
+        if not isinstance(result, DevSkinError):
+            return result
+        # Taken out before anything is cut, since a cut key would not be found.
+        headers = CIMultiDict((n, self._redact(v)) for n, v in answer.headers.items())
+        body = self._redact(answer.body.decode("latin-1")).encode("latin-1")
+        result = _read(call, answer._replace(headers=headers, body=body))
+        if not isinstance(result, DevSkinError):
+            return result
+        # And once more from what was decoded.
+        args = [self._redact(arg) if isinstance(arg, str) else arg for arg in result.args]
+        return type(result)(*args)
 
     async def aclose(self) -> None:
         """Close the session, unless it is the caller's."""
@@ -145,13 +180,20 @@ class Exchange:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._loop = asyncio.get_running_loop()
+            self._connector = QuietConnector()
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+                connector=self._connector, cookie_jar=aiohttp.DummyCookieJar()
             )
         return self._session
 
-    def _without_key(self, text: str) -> str:
-        return self._secret.sub(_REDACTED, text)
+    def _line(self, text: str) -> str:
+        return one_line(self._redact(text))
+
+
+class _NotConnectedError(aiohttp.ClientError):
+    """There is no connection, so nothing was sent."""
+
+    transient = True
 
 
 class _ConnectionLostError(aiohttp.ClientError):
@@ -166,15 +208,21 @@ async def _send_once(
     It would go out without a slot of the budget, and no option switches it off (aiohttp issue
     10790); but it happens for these two errors alone.
     """
+    lost: aiohttp.ClientError
     try:
         return await handler(request)
     except aiohttp.ClientConnectorCertificateError as error:
-        text = f"can't trust {error.host} port {error.port}: {error.certificate_error}"
+        lost = _NotConnectedError(
+            f"can't trust {error.host} port {error.port}: {error.certificate_error}"
+        )
+        lost.transient = False
     except aiohttp.ClientConnectorError as error:
-        text = f"can't connect to {error.host} port {error.port}: {plain_reason(error.os_error)}"
+        lost = _NotConnectedError(
+            f"can't connect to {error.host} port {error.port}: {plain_reason(error.os_error)}"
+        )
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        text = str(error) or type(error).__name__
-    raise _ConnectionLostError(text)
+        lost = _ConnectionLostError(_reason(error))
+    raise lost
 
 
 def plain_reason(error: OSError) -> str:
@@ -186,8 +234,22 @@ def plain_reason(error: OSError) -> str:
     return os.strerror(number) if plain else str(error)
 
 
-async def _read_body(response: aiohttp.ClientResponse, call: Call[T]) -> bytes:
-    """Read an answer's body, or of an error's as much as tells what it is."""
+def _reason(error: Exception) -> str:
+    """Say what went wrong, without the numbers that aiohttp adds as if the server had sent them."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed the connection before it answered"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"the answer is not valid HTTP: {error.message}"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        cause = getattr(error.__cause__, "message", None) or str(error)
+        return f"the answer's body is broken: {cause}"
+    if isinstance(error, OSError):
+        return plain_reason(error) or type(error).__name__
+    return str(error) or type(error).__name__
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:
+    """Read an answer's body, or of an error's as much as tells what it is; None if too long."""
     most = MAX_BODY if succeeded(response.status) else MAX_ERROR_BODY
     content = response.content
     chunks: list[bytes] = []
@@ -200,5 +262,12 @@ async def _read_body(response: aiohttp.ClientResponse, call: Call[T]) -> bytes:
             response.close()
             break
     if size > MAX_BODY:
-        raise DecodeError("$", f"a body of at most {MAX_BODY} bytes", "a longer one", str(call))
+        return None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _read(call: Call[T], answer: Answer) -> T | DevSkinError:
+    try:
+        return read(call, answer)
+    except DevSkinError as error:
+        return error

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import NamedTuple
 
 from attrs import frozen
 
 from .ratelimit import Lane, SlotJob, check_seconds, check_whole
 
+_DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
+
 
 @frozen
 class Retry:
     """How a request that failed in passing is sent again.
 
-    That is: connection errors, timeouts, broken bodies, and the statuses 429, 500, 502, 503 and
-    504. The wait before attempt n + 1 is `wait_initial` * 2**(n - 1) and a random part of up to
-    `wait_jitter`, at most `wait_max`; a `Retry-After` goes before it.
+    That is: connection errors, timeouts, broken bodies, responses to another request, and the
+    statuses 408, 425 and 5xx except 501 and 505. The wait after n failures is
+    `wait_initial` * 2**(n - 1) and a random part of up to `wait_jitter`, at most `wait_max`; a
+    `Retry-After` takes precedence. A refusal (429) is no failure: the call waits for the rate
+    limit again, and fails when it is still refused a whole window after it was first refused.
 
     Args:
-        attempts: How often one call is sent at the most; 1 switches retries off.
+        attempts: How often one call may fail before its error is raised; 1 switches all retries
+            off, also those of refusals.
         wait_initial: Seconds before the second attempt.
         wait_max: Seconds before any attempt, at the most.
         wait_jitter: Seconds of the random part, at the most.
@@ -37,6 +43,12 @@ class Retry:
         check_whole("attempts", self.attempts, least=1)
         for name in ("wait_initial", "wait_max", "wait_jitter"):
             check_seconds(name, getattr(self, name), positive=False)
+
+    def wait(self, failures: int) -> float:
+        """Return the seconds to wait after so many failures, with a random part drawn anew."""
+        grown = self.wait_initial * 2.0 ** min(failures - 1, _DOUBLINGS)
+        jitter = random.uniform(0, self.wait_jitter)  # noqa: S311  # no secret
+        return min(grown + jitter, self.wait_max)
 
 
 class Deadline(NamedTuple):
@@ -66,10 +78,23 @@ class Queueing:
         lane: The lane to wait in.
         job: What the call is part of; jobs take turns. None is a job of its own.
         deadline: When the call must be over; None sets no bound.
-        max_wait: Seconds that it may be predicted to wait for the rate limit; None is any time.
+        max_wait: Seconds that it may wait for the rate limit, each time; None is any time.
     """
 
     lane: Lane = Lane.INTERACTIVE
     job: SlotJob | None = None
     deadline: Deadline | None = None
     max_wait: float | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the call may wait for some time only."""
+        return self.deadline is not None or self.max_wait is not None
+
+    def bound_below(self, wait: float, now: float) -> str | None:
+        """Name the bound that waiting `wait` seconds from `now` would exceed; None if none."""
+        if self.max_wait is not None and wait > self.max_wait:
+            return f"max_wait of {self.max_wait:g} s"
+        if self.deadline is not None and wait > 0 and now + wait > self.deadline.at:
+            return f"deadline of {self.deadline.seconds:g} s"
+        return None

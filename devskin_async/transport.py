@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable
+import math
+from functools import partial
 from typing import Any, TypeVar
 
-import stamina
-
-from .errors import (
-    APIError,
-    BudgetExceededError,
-    ConfigurationError,
-    DevSkinError,
-)
+from .errors import APIError, ConfigurationError, DevSkinError, RateLimitedError, TransportError
 from .exchange import Exchange
-from .inflight import Flight, Key, Seat, missed
+from .inflight import Flight, Key, Seat, missed, would_wait
 from .options import Queueing, Retry
 from .protocol import Answer, Call, may_retry, succeeded, told
-from .ratelimit import (
-    OnEvent,
-    RateLimit,
-    Retried,
-    Scheduler,
-    shared_scheduler,
-)
+from .ratelimit import OnEvent, RateLimit, Retried, Scheduler, shared_scheduler
 from .timing import remember
 
 T = TypeVar("T")
-
-_DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 
 
 class Transport:
@@ -63,6 +49,7 @@ class Transport:
         """The budget, which belongs to the event loop in which it is first asked for."""
         if self._scheduler is None:
             self._scheduler = shared_scheduler(self.exchange.budget, self._limit)
+            self._scheduler.users.add(self)
             if self._on_event is not None:
                 self._scheduler.listeners.add(self._on_event)
         return self._scheduler
@@ -76,12 +63,12 @@ class Transport:
 
         Raises:
             APIError: The API answered with an error, also after the retries.
-            BudgetExceededError: The rate limit would make it wait longer than it may.
+            BudgetExceededError: The rate limit makes it wait longer than it may.
             TransportError: No whole answer came, or not before the deadline.
             DecodeError: The answer is not what the reference describes.
             ConfigurationError: The client is closed, or belongs to another event loop.
         """
-        flight = await self._flown(call, queueing)
+        flight = await self.start(call, queueing)
         while isinstance(read := self.read(flight, queueing), asyncio.Future):
             flight = await read
         return read
@@ -93,11 +80,17 @@ class Transport:
             The call with its answer, for `read`. To cancel it gives the call up; who shares it
             keeps theirs.
         """
-        if queueing.deadline is not None:
-            return asyncio.ensure_future(self._flown(call, queueing))
         loop = self._usable_loop()
-        self._check_wait(call, queueing, loop)
-        return self._join(call, queueing, loop)
+        key = (call.path, call.query_string, call.reads, queueing.lane)
+        flight: Flight[T] | None = self._flights.get(key)
+        if queueing.bounded:
+            self._check_bounds(call, queueing, flight)
+        if flight is not None:
+            return Seat(flight, queueing, loop)
+        flight = Flight(
+            call, key, self._flights, partial(self.scheduler.forecast, 1, queueing.lane)
+        )
+        return flight.take_off(self._fly(flight, queueing), Seat(flight, queueing, loop))
 
     def read(self, flight: Flight[T], queueing: Queueing) -> T | asyncio.Future[Flight[T]]:
         """Read what a call was answered with, once for all who share it.
@@ -116,39 +109,29 @@ class Transport:
             TransportError: It can't be read as JSON, and the call was sent as often as it may be.
         """
         if flight.answer is not None:
-            self._read_once(flight, flight.answer)
+            # The frames of an error must not hold the answer, which may repeat the key.
+            answer, flight.answer = flight.answer, None
+            result = self.exchange.read(flight.call, answer)
+            del answer
+            if isinstance(result, DevSkinError):
+                flight.fail(result)
+            else:
+                flight.record = result
+                remember(result, flight.timing)
         return self._start_again(flight, queueing) if flight.record is None else flight.record
 
-    def _read_once(self, flight: Flight[T], answer: Answer) -> None:
-        flight.answer = None
-        try:
-            flight.record = self.exchange.read(flight.call, answer)
-        except DevSkinError as error:
-            flight.failure = error
-            remember(error, flight.timing)
-        else:
-            remember(flight.record, flight.timing)
-
     def _start_again(self, flight: Flight[T], queueing: Queueing) -> asyncio.Future[Flight[T]]:
-        failure, deadline = flight.failure, queueing.deadline
+        failure, loop = flight.failure, self._usable_loop()
         if failure is None or not flight.task.done():  # somebody else has started it again
-            seat = Seat(flight, self._usable_loop())
-        elif self._is_retried(flight, failure):
-            loop = self._usable_loop()
-            if deadline is not None and deadline.at <= loop.time() + self._least_wait(failure):
-                raise missed(flight.call, deadline, flight)
-            self._tell_retried(flight, failure)
-            seat = flight.take_off(self._fly(flight, queueing), Seat(flight, loop))
-        else:
+            return Seat(flight, queueing, loop)
+        wait = self._wait_before_retry(flight, failure)
+        if wait is None:
             raise failure
-        return asyncio.ensure_future(seat.within(deadline))
-
-    async def _flown(self, call: Call[T], queueing: Queueing) -> Flight[T]:
-        loop, deadline = self._usable_loop(), queueing.deadline
-        if deadline is not None and deadline.at <= loop.time():
-            raise missed(call, deadline)
-        self._check_wait(call, queueing, loop)
-        return await self._join(call, queueing, loop).within(deadline)
+        deadline = queueing.deadline
+        if deadline is not None and deadline.at <= loop.time() + flight.limit_wait():
+            raise missed(flight, deadline)
+        self._tell_retried(flight, failure, wait)
+        return flight.take_off(self._fly(flight, queueing, wait), Seat(flight, queueing, loop))
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close the session, unless it is the caller's.
@@ -166,8 +149,10 @@ class Transport:
         try:
             await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
         finally:
-            if self._scheduler is not None and self._on_event is not None:
-                self._scheduler.listeners.discard(self._on_event)
+            if self._scheduler is not None:
+                self._scheduler.users.discard(self)
+                if self._on_event is not None:
+                    self._scheduler.listeners.discard(self._on_event)
             await self.exchange.aclose()
 
     def _usable_loop(self) -> asyncio.AbstractEventLoop:
@@ -183,116 +168,98 @@ class Transport:
         self.exchange.check_open()
         return loop
 
-    def _check_wait(
-        self, call: Call[T], queueing: Queueing, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        """Refuse at once what would wait too long; what is under way waits no more."""
-        deadline, max_wait = queueing.deadline, queueing.max_wait
-        if deadline is None and max_wait is None:
-            return
-        flight = self._flights.get(_key(call, queueing))
-        if flight is not None and flight.sent:
-            return
-        wait = self.scheduler.forecast(1, queueing.lane)
-        if max_wait is not None and wait > max_wait:
-            bound = f"max_wait of {max_wait:g} s"
-        elif deadline is not None and loop.time() + wait > deadline.at:
-            bound = f"deadline of {deadline.seconds:g} s"
-        else:
-            return
-        told = f"{call}: would wait {wait:.1f} s for the rate limit, over the {bound}"
-        raise BudgetExceededError(f"{told}; nothing was sent", wait)
+    def _check_bounds(self, call: Call[T], queueing: Queueing, flight: Flight[T] | None) -> None:
+        """Refuse at once what would wait too long; what is on the wire waits no more."""
+        now, deadline = asyncio.get_running_loop().time(), queueing.deadline
+        if flight is None or flight.awaits_slot:
+            wait = self.scheduler.forecast(1, queueing.lane)
+            if (bound := queueing.bound_below(wait, now)) is not None:
+                raise would_wait(call, wait, bound, flight)
+        if deadline is not None and deadline.at <= now:
+            raise TransportError(f"{call}: the deadline of {deadline.seconds:g} s has passed")
 
-    def _join(self, call: Call[T], queueing: Queueing, loop: asyncio.AbstractEventLoop) -> Seat[T]:
-        key = _key(call, queueing)
-        flight: Flight[T] | None = self._flights.get(key)
-        if flight is not None:
-            return Seat(flight, loop)
-        flight = Flight(call, key, self._flights)
-        return flight.take_off(self._fly(flight, queueing), Seat(flight, loop))
-
-    async def _fly(self, flight: Flight[T], queueing: Queueing) -> None:
+    async def _fly(self, flight: Flight[T], queueing: Queueing, wait: float | None = None) -> None:
         try:
-            answer = await self._attempts(flight, queueing)
+            while True:
+                if wait is not None:
+                    await asyncio.sleep(wait)
+                    flight.wait_again()
+                try:
+                    answer = await self._attempt(flight, queueing)
+                    break
+                except DevSkinError as error:
+                    flight.fail(error)
+                    wait = self._wait_before_retry(flight, error)
+                    if wait is None:
+                        raise
+                    self._tell_retried(flight, error, wait)
+                    flight.release_hopeless(_asked(error))
         except Exception as error:  # noqa: BLE001 - its callers raise it
             flight.crash(error)
         else:
             flight.land(answer)
 
-    async def _attempts(self, flight: Flight[T], queueing: Queueing) -> Answer:
-        if flight.failure is None:
-            try:
-                return await self._attempt(flight, queueing)
-            except DevSkinError as error:
-                if not may_retry(error):
-                    raise
-        # Most calls never come here: stamina's context costs more than the whole budget does.
-        async for attempt in self._stamina(flight.sent):
-            with attempt:
-                if attempt.num == 1 and flight.failure is not None:
-                    raise flight.failure
-                return await self._attempt(flight, queueing)
-        raise AssertionError("stamina ends by returning or raising")  # pragma: no cover
-
-    def _stamina(self, sent: int) -> AsyncIterable[stamina.Attempt]:
-        """Begin with the last attempt of those that were sent: stamina is to wait after it."""
-        retry = self._retry
-        return stamina.retry_context(
-            on=_wait_or_stop,
-            attempts=retry.attempts - sent + 1,
-            timeout=None,
-            wait_initial=min(retry.wait_initial * 2.0 ** min(sent - 1, _DOUBLINGS), retry.wait_max),
-            wait_max=retry.wait_max,
-            wait_jitter=retry.wait_jitter,
-        )
-
     async def _attempt(self, flight: Flight[T], queueing: Queueing) -> Answer:
         call = flight.call
-        try:
-            async with self.scheduler.slot(queueing.lane, queueing.job) as slot:
-                flight.sent += 1
-                flight.queued += slot.queued
+        async with self.scheduler.slot(queueing.lane, queueing.job) as slot:
+            flight.go(slot.granted_at, slot.queued)
+            try:
                 answer = await self.exchange.send(call)
-                slot.answered(told(answer))
-            if not succeeded(answer.status):
-                self.exchange.read(call, answer)
-        except DevSkinError as error:
-            flight.failure = error
-            remember(error, flight.timing)
-            if self._is_retried(flight, error):
-                self._tell_retried(flight, error)
-                self._release_hopeless(flight, error)
-            raise
+            except TransportError as error:
+                if not error.sent:
+                    slot.cancel()
+                raise
+            slot.answered(told(answer))
+        if not succeeded(answer.status):
+            result = self.exchange.read(call, answer)
+            if isinstance(result, DevSkinError):
+                del answer  # it may repeat the key, and this frame is part of the error
+                raise self._final(flight, result)
         return answer
 
-    def _is_retried(self, flight: Flight[T], error: DevSkinError) -> bool:
-        return may_retry(error) and flight.sent < self._retry.attempts
+    def _wait_before_retry(self, flight: Flight[T], error: DevSkinError) -> float | None:
+        """Say how long to wait before a call is sent again, the rate limit aside; None for never.
 
-    def _tell_retried(self, flight: Flight[T], error: DevSkinError) -> None:
-        wait = self._least_wait(error)
-        event = Retried(request=str(flight.call), attempt=flight.sent, reason=str(error), wait=wait)
-        self.scheduler.tell(event)
+        Refusals are waited out in the queue, where the pause that they bring is one for all.
+        """
+        if not may_retry(error) or self._retry.attempts == 1:
+            return None
+        if isinstance(error, RateLimitedError):
+            return None if self._waited_long_enough(flight) else 0.0
+        if flight.failures >= self._retry.attempts:
+            return None
+        # "At once" (0, or a date that has passed) still leaves the growing wait of our own.
+        return _asked(error) or self._retry.wait(flight.failures)
 
-    def _least_wait(self, error: DevSkinError) -> float:
-        """Say how many seconds pass at the least until the next attempt."""
-        asked = error.retry_after if isinstance(error, APIError) else None
-        return max(asked or 0.0, self.scheduler.budget().paused_for)
+    def _waited_long_enough(self, flight: Flight[T]) -> bool:
+        """Say whether a call was refused again a whole window after it was first refused."""
+        refused_at = flight.refused_at
+        return refused_at is not None and flight.granted_at >= refused_at + self._limit.per
 
-    def _release_hopeless(self, flight: Flight[T], error: DevSkinError) -> None:
-        """Let those go whose deadline comes before the next attempt can."""
-        wait, now = self._least_wait(error), asyncio.get_running_loop().time()
-        for timeout in flight.timeouts:
-            at = timeout.when()
-            if at is not None and now < at < now + wait:
-                timeout.reschedule(now)
+    def _final(self, flight: Flight[T], error: DevSkinError) -> DevSkinError:
+        """Say of a refusal that outlasted the patience what it means and when to come back."""
+        if not isinstance(error, RateLimitedError) or not self._waited_long_enough(flight):
+            return error
+        wait = error.retry_after or self.scheduler.budget().paused_for
+        return RateLimitedError(
+            error.status,
+            f"{error.message}; refused for more than {self._limit.per:g} s: another program uses "
+            f"the requests of this API key; try again in {math.ceil(wait)} s",
+            error.method,
+            error.path,
+            wait,
+        )
+
+    def _tell_retried(self, flight: Flight[T], error: DevSkinError, wait: float) -> None:
+        event = Retried(
+            request=str(flight.call),
+            attempt=flight.sent,
+            reason=str(error).removeprefix(f"{flight.call}: "),
+            wait=wait or flight.limit_wait(),
+        )
+        self.scheduler.tell_retried(event, refused=isinstance(error, RateLimitedError))
 
 
-def _key(call: Call[T], queueing: Queueing) -> Key:
-    return (call.path, call.query_string, call.reads, queueing.lane)
-
-
-def _wait_or_stop(error: Exception) -> bool | float:
-    if not may_retry(error):
-        return False
-    # "At once" (0, or a date that has passed) still leaves the growing wait of our own.
-    return (isinstance(error, APIError) and error.retry_after) or True
+def _asked(error: DevSkinError) -> float:
+    """Say how many seconds the API asked to be left alone."""
+    return (error.retry_after or 0.0) if isinstance(error, APIError) else 0.0

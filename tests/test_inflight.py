@@ -14,6 +14,7 @@ from aioresponses import aioresponses
 
 from devskin_async import (
     AuthenticationError,
+    BudgetExceededError,
     DecodeError,
     DevSkinClient,
     Retried,
@@ -203,7 +204,7 @@ async def test_a_deadline_that_a_pause_outlasts_ends_a_broken_call_at_once() -> 
             while not store.budget.paused_for:  # noqa: ASYNC110  # there is no event to wait for
                 await asyncio.sleep(0.01)
             queueing = store.with_options(deadline=5).reader.queueing()
-            with pytest.raises(TransportError, match="can't be tried again within the deadline"):
+            with pytest.raises(BudgetExceededError, match="over the deadline of 5 s; before: GET"):
                 store.reader.transport.read(held, queueing)
             refused.cancel()
 

@@ -14,7 +14,7 @@ PACKAGE = Path(devskin_async.__file__).parent
 NAME = devskin_async.__name__
 
 LAYERS = (
-    ("_version", "errors", "records", "timing"),
+    ("_version", "connections", "errors", "records", "redaction", "timing"),
     ("convert", "ratelimit"),
     ("protocol", "webhooks"),
     ("exchange", "options", "sandbox"),

@@ -68,7 +68,8 @@ async def test_a_listener_is_told_of_every_retry(box: Sandbox) -> None:
         Retried(
             request="GET /analytics/overview",
             attempt=1,
-            wait=0, reason="GET /analytics/overview: 500 Internal server error",
+            reason="500 Internal server error",
+            wait=0,
         )
     ]
 

@@ -1,8 +1,18 @@
 """The wire, without any I/O: `calls` become requests, `answers` become records or errors."""
 
 from . import calls
-from .answers import MAX_BODY, MAX_ERROR_BODY, Answer, may_retry, read, succeeded, told
-from .calls import DEFAULT_LIMIT, MAX_INTEGER, MAX_LIMIT, Call, page_count
+from .answers import (
+    MAX_BODY,
+    MAX_ERROR_BODY,
+    Answer,
+    may_retry,
+    one_line,
+    present,
+    read,
+    succeeded,
+    told,
+)
+from .calls import DEFAULT_LIMIT, MAX_INTEGER, MAX_LIMIT, Call, EchoError, page_count
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -12,9 +22,12 @@ __all__ = [
     "MAX_LIMIT",
     "Answer",
     "Call",
+    "EchoError",
     "calls",
     "may_retry",
+    "one_line",
     "page_count",
+    "present",
     "read",
     "succeeded",
     "told",

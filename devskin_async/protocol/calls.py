@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from operator import index
-from typing import Generic, SupportsIndex, TypeVar
+from typing import Any, Generic, SupportsIndex, TypeVar
 
 from attrs import field, frozen
 from msgspec import Raw
@@ -86,6 +86,10 @@ _RAW_DATA = Loader(Envelope[Raw])
 _RAW_ROWS = Loader(Envelope[Page[Raw]])
 
 
+class EchoError(DecodeError):
+    """An answer came that belongs to another request; the same request may be sent again."""
+
+
 @frozen
 class Call(Generic[T]):
     """One read of the API.
@@ -95,6 +99,8 @@ class Call(Generic[T]):
         query: The query as names and values, in the reference's order.
         envelope: Reads the body of an answer that succeeded.
         reads: What tells readings of one target apart: calls that share an answer agree in it.
+        past_end: What an answer of 400 or 404 is read as, where the page may be past the end of
+            its list; None where it is an error.
         query_string: The query as a URL has it.
     """
 
@@ -102,6 +108,7 @@ class Call(Generic[T]):
     query: tuple[tuple[str, str], ...]
     envelope: Callable[[bytes], Envelope[T]]
     reads: str = "record"
+    past_end: T | None = field(default=None, eq=False, repr=False)
     query_string: str = field(init=False, eq=False, repr=False)
 
     def __str__(self) -> str:
@@ -161,7 +168,10 @@ def orders(
         query += (("status", _word("status", status, OrderStatus)),)
     if date_from is not None or date_to is not None:
         query += _span_query(date_from, date_to)
-    return Call("/orders", query, partial(_loads_page, _ORDERS, page))
+    read = partial(_loads_page, _ORDERS, page)
+    if status is not None:
+        read = partial(_loads_orders, read, _word("status", status, OrderStatus))
+    return Call("/orders", query, read, past_end=_past_end(page, limit))
 
 
 def products(page: int, limit: int) -> Call[Page[Product]]:
@@ -171,7 +181,7 @@ def products(page: int, limit: int) -> Call[Page[Product]]:
         ValueError: `page` or `limit` is out of its bounds.
     """
     read = partial(_loads_page, _PRODUCTS, page)
-    return Call("/products", _page_query(page, limit), read)
+    return Call("/products", _page_query(page, limit), read, past_end=_past_end(page, limit))
 
 
 def customers(page: int, limit: int) -> Call[Page[Customer]]:
@@ -181,13 +191,15 @@ def customers(page: int, limit: int) -> Call[Page[Customer]]:
         ValueError: `page` or `limit` is out of its bounds.
     """
     read = partial(_loads_page, _CUSTOMERS, page)
-    return Call("/customers", _page_query(page, limit), read)
+    return Call("/customers", _page_query(page, limit), read, past_end=_past_end(page, limit))
 
 
 def raw(call: Call[Page[T]]) -> Call[Page[Raw]]:
     """Make a call for a page give its rows as the server wrote them, unchecked."""
-    read = partial(_loads_page, _RAW_ROWS, int(dict(call.query)["page"]))
-    return Call(call.path, call.query, read, "raw")
+    query = dict(call.query)
+    page, limit = int(query["page"]), int(query["limit"])
+    read = partial(_loads_page, _RAW_ROWS, page)
+    return Call(call.path, call.query, read, "raw", past_end=_past_end(page, limit))
 
 
 def raw_order(order_id: int) -> Call[RawOrderData]:
@@ -241,8 +253,28 @@ def positive(name: str, value: object) -> int:
 
 def _loads_page(pages: Loader[Envelope[Page[T]]], asked: int, body: bytes) -> Envelope[Page[T]]:
     envelope = pages.loads(body)
-    _check_echo("$.data.page", asked, envelope.data.page)
+    page = envelope.data
+    if page_count(page.total, page.limit) <= page.page < asked:
+        # Some servers answer with the last page when they are asked for one past it.
+        empty = Page[T](items=(), total=page.total, page=asked, limit=page.limit)
+        return Envelope(envelope.success, empty)
+    _check_echo("$.data.page", asked, page.page)
     return envelope
+
+
+def _loads_orders(
+    pages: Callable[[bytes], Envelope[Page[OrderSummary]]], status: str, body: bytes
+) -> Envelope[Page[OrderSummary]]:
+    envelope = pages(body)
+    for row, order in enumerate(envelope.data.items):
+        if order.status != status:
+            _check_echo(f"$.data.items[{row}].status", status, order.status)
+    return envelope
+
+
+def _past_end(page: int, limit: int) -> Page[Any] | None:
+    """Make the empty page that an answer of 400 or 404 stands for, of every page but the first."""
+    return None if page == 1 else Page(items=(), total=0, page=page, limit=limit)
 
 
 def _loads_series(asked: str, body: bytes) -> Envelope[Revenue]:
@@ -271,7 +303,7 @@ def _loads_raw_figures(body: bytes) -> Envelope[RawFigures]:
 def _check_echo(path: str, asked: object, told: object) -> None:
     """Refuse an answer to another question, such as one left over on a kept connection."""
     if asked != told:
-        raise DecodeError(path, convert.describe(asked), convert.describe(told))
+        raise EchoError(path, convert.describe(asked), convert.describe(told))
 
 
 def _page_query(page: int, limit: int) -> tuple[tuple[str, str], ...]:

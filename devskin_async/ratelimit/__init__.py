@@ -7,7 +7,7 @@ alone; `store` keeps the slots; the `scheduler` runs them in an event loop and t
 from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried
 from .fairness import FairQueue, Job
 from .policy import Budget, Lane, RateLimit, check_seconds, check_whole
-from .quota import Told, quota_told
+from .quota import LONGEST_PAUSE, Told, quota_told
 from .scheduler import Scheduler
 from .sharing import shared_scheduler
 from .slot import Slot, SlotJob
@@ -15,6 +15,7 @@ from .store import MemoryStore, SlotStore
 from .window import Window
 
 __all__ = [
+    "LONGEST_PAUSE",
     "Adapted",
     "Budget",
     "Event",

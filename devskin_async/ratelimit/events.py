@@ -84,13 +84,19 @@ class Retried:
         request: Which one, such as `GET /orders`.
         attempt: The number of the attempt that failed, from 1.
         reason: What it failed with.
-        wait: Seconds until it is sent again.
+        wait: Seconds until it will be sent again, as predicted now.
     """
 
     request: str
     attempt: int
     reason: str
     wait: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.request}: attempt {self.attempt} failed, trying again in {self.wait:.1f} s: "
+            f"{self.reason}"
+        )
 
 
 Event: TypeAlias = Queued | Granted | Refused | Paused | Adapted | Retried
@@ -102,14 +108,17 @@ def is_heard(listeners: Collection[OnEvent]) -> bool:
     return bool(listeners) or log.isEnabledFor(logging.DEBUG)
 
 
-def tell(event: Event, listeners: Iterable[OnEvent]) -> None:
+def tell(event: Event, listeners: Iterable[OnEvent], *, warn: bool = True) -> None:
     """Log an event, and hand it to whoever listens.
 
     Args:
         event: What happened.
         listeners: Called with it. What one raises is logged and goes no further.
+        warn: Whether a `Retried` is a warning; nothing else is.
     """
     level = logging.DEBUG if isinstance(event, Queued | Granted) else logging.INFO
+    if warn and isinstance(event, Retried):
+        level = logging.WARNING
     if log.isEnabledFor(level):
         log.log(level, "%s", event)
     for listener in tuple(listeners):

@@ -22,7 +22,9 @@ _PARAMETER = re.compile(r";\s*([rt])=(\d{1,15})", re.ASCII)
 # No reset is this many seconds away: what is greater is a Unix time, and if so, in milliseconds.
 _UNIX = 1e8
 _UNIX_MILLISECONDS = 1e11
-_LONGEST = 86_400.0
+
+LONGEST_PAUSE = 300.0
+"""No server is believed that asks for a longer one, in seconds."""
 
 
 class Told(NamedTuple):
@@ -81,7 +83,7 @@ def _seconds_until(reset: float, at: dt.datetime) -> float:
         reset /= 1000
     if reset >= _UNIX:
         reset -= at.timestamp()
-    return min(max(reset, 0.0), _LONGEST)
+    return min(max(reset, 0.0), LONGEST_PAUSE)
 
 
 class QuotaLeft:

@@ -11,9 +11,21 @@ import asyncio
 import math
 from collections.abc import Awaitable
 from itertools import chain, repeat
+from weakref import WeakSet
 
 from .bucket import Bucket
-from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, is_heard, tell
+from .events import (
+    Adapted,
+    Event,
+    Granted,
+    OnEvent,
+    Paused,
+    Queued,
+    Refused,
+    Retried,
+    is_heard,
+    tell,
+)
 from .fairness import FairQueue, Job
 from .forecast import Outlook, forecast
 from .policy import Budget, Lane, RateLimit
@@ -35,11 +47,13 @@ class Scheduler:
     Attributes:
         limit: The budget that is kept.
         listeners: Called with what happens.
+        users: Who sends requests by it, for as long as they are not closed.
     """
 
     def __init__(self, limit: RateLimit, *, store: SlotStore | None = None) -> None:
         self.limit = limit
         self.listeners: set[OnEvent] = set()
+        self.users: WeakSet[object] = WeakSet()
         self._store: SlotStore = MemoryStore(limit) if store is None else store
         # A store that must be awaited is asked by the dispatcher alone: a caller that is cancelled
         # meanwhile must not take a slot along, nor several go as one probe.
@@ -56,6 +70,7 @@ class Scheduler:
         self._probe_out = False
         self._round_trip = 0.0
         self._sent = 0
+        self._warned_until = -math.inf
         self.refused: int = 0  # requests answered with 429
 
     def slot(self, lane: Lane = Lane.INTERACTIVE, job: SlotJob | None = None) -> Slot:
@@ -104,7 +119,7 @@ class Scheduler:
         self._in_flight -= 1
         self._probe_out = self._probe_out and not slot.probe
         self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
-        give_back = self._store.unused if slot.refused else self._store.answered
+        give_back = self._store.unused if slot.uncounted else self._store.answered
         if (work := give_back(slot.lane)) is not None:
             return self._settle(work)
         self._changed.set()
@@ -153,6 +168,18 @@ class Scheduler:
                 repeat((Lane.INTERACTIVE, True), before),
                 repeat((lane, contested), ahead + requests),
             ),
+        )
+
+    def is_forgettable(self) -> bool:
+        """Say whether nobody uses it, and a new one would be in the same state."""
+        now = asyncio.get_running_loop().time()
+        return (
+            not self.users
+            and not self._anybody_waits()
+            and self._store.snapshot().available(now) == self.limit.requests
+            and self._store.paused_for() == 0
+            and self._quota.wait(now) == 0
+            and self._shaper.is_usual
         )
 
     def budget(self) -> Budget:
@@ -281,3 +308,10 @@ class Scheduler:
     def tell(self, event: Event) -> None:
         """Log an event, and hand it to whoever listens."""
         tell(event, self.listeners)
+
+    def tell_retried(self, event: Retried, *, refused: bool) -> None:
+        """Tell of a call that will be sent again; a burst of refusals is one warning in the log."""
+        now = asyncio.get_running_loop().time()
+        tell(event, self.listeners, warn=not refused or now >= self._warned_until)
+        if refused:
+            self._warned_until = max(self._warned_until, now + event.wait)

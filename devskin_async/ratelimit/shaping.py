@@ -62,6 +62,11 @@ class Shaper:
         self._changed_at = -math.inf
         self._recovery = _RECOVERY
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether nothing that it learned is in force."""
+        return self.shape is self._usual and not self.probing
+
     def accepted(self, now: float, granted_at: float) -> None:
         """Note that a request was answered, and not with 429.
 

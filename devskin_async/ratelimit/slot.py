@@ -27,24 +27,28 @@ class Slot:
         probe: Whether it goes alone after a pause, to see whether the server accepts again.
         granted_at: When the turn came, on the loop's clock.
         queued: Seconds that the caller waited for it.
-        refused: Whether the server refused it, and so did not count it.
+        uncounted: Whether the server did not count it: it was refused, or never sent.
     """
 
-    __slots__ = ("_scheduler", "granted_at", "job", "lane", "probe", "queued", "refused")
+    __slots__ = ("_scheduler", "granted_at", "job", "lane", "probe", "queued", "uncounted")
 
     def __init__(self, scheduler: Scheduler, lane: Lane, job: SlotJob | None) -> None:
         self._scheduler = scheduler
         self.lane: Lane = lane
         self.job: SlotJob | None = job
         self.probe: bool = False
-        self.refused: bool = False
+        self.uncounted: bool = False
         self.granted_at: float = 0.0
         self.queued: float = 0.0
 
     def answered(self, told: Told) -> None:
         """Say what the request was answered with, before the block ends."""
-        self.refused = told.refused
+        self.uncounted = told.refused
         self._scheduler.learn(self, told)
+
+    def cancel(self) -> None:
+        """Say that the request was never sent, before the block ends: its slot is free at once."""
+        self.uncounted = True
 
     def __aenter__(self) -> Coroutine[object, None, Slot]:
         return self._scheduler.acquire(self)

@@ -35,7 +35,7 @@ EPOCH = AT.timestamp()
         ({"X-RateLimit-Remaining": "7"}, (None, None)),
         ({"X-RateLimit-Remaining": "many", "X-RateLimit-Reset": "30"}, (None, None)),
         ({"X-RateLimit-Remaining": "-1", "X-RateLimit-Reset": "30"}, (None, None)),
-        ({"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": "99999999"}, (7, 86_400)),
+        ({"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": "99999999"}, (7, 300)),
     ],
 )
 def test_the_requests_left_and_the_seconds_until_the_reset_are_read(

@@ -1,0 +1,68 @@
+"""Kept connections are used again only while nothing has come on them unasked."""
+
+from __future__ import annotations
+
+import selectors
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from aiohttp import ClientRequest, ClientTimeout
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+connected: ContextVar[bool] = ContextVar("connected", default=True)
+"""Whether the request that this task sends has a connection; set by `QuietConnector` alone."""
+
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+class QuietConnector(aiohttp.TCPConnector):
+    """Opens connections and keeps them, and drops a kept one on which something has come.
+
+    A server may send onto an idle connection: a 408 before it closes it, or an answer twice.
+    aiohttp would take such bytes for the answer to the next request, which then gets the wrong
+    one, and so does every request after it; or it would wait without end for the rest.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(limit=0)
+        self._trusted: WeakKeyDictionary[ResponseHandler, bool] = WeakKeyDictionary()
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: ClientTimeout,  # noqa: ASYNC109  # aiohttp's signature
+    ) -> Connection:
+        """Take a kept connection that is quiet, or open one."""
+        while not self._may_use(connection := await super().connect(req, traces, timeout)):
+            connection.close()
+        connected.set(True)
+        return connection
+
+    def _may_use(self, connection: Connection) -> bool:
+        protocol = connection.protocol
+        if protocol is None:
+            return True
+        is_new = protocol not in self._trusted
+        return self._trusted.setdefault(protocol, True) and (is_new or _is_quiet(protocol))
+
+    def distrust(self) -> None:
+        """Use no connection again that is kept or in use now."""
+        for protocol in self._trusted:
+            self._trusted[protocol] = False
+
+
+def _is_quiet(protocol: ResponseHandler) -> bool:
+    """Say whether nothing has come since the last answer: neither read yet nor in the socket."""
+    if protocol.should_close or protocol.transport is None:
+        return False
+    # Not epoll, which would be a file of its own; not select, which takes low numbers only.
+    with _Selector() as selector:
+        selector.register(protocol.transport.get_extra_info("socket"), selectors.EVENT_READ)
+        return not selector.select(0)

@@ -1,0 +1,62 @@
+"""The API key, taken out of texts in whatever way a server may have repeated it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.entities import codepoint2name
+
+_REDACTED = "[the API key]"
+_SHORT = 8
+
+
+class Redactor:
+    """Finds one API key as it is, and escaped as URLs, JSON, HTML and base64 have it.
+
+    Args:
+        api_key: The key. One of fewer than 8 characters is part of many a word: it is found as a
+            whole word only.
+    """
+
+    def __init__(self, api_key: str) -> None:
+        written = "".join(map(_ways_to_write, api_key))
+        if len(api_key) < _SHORT:
+            pattern = rf"(?<![0-9A-Za-z]){written}(?![0-9A-Za-z])"
+        else:
+            pattern = "|".join([written, api_key.encode().hex(), *_in_base64(api_key.encode())])
+        self._pattern = re.compile(pattern)
+
+    def __call__(self, text: str) -> str:
+        """Return the text without the key."""
+        return self._pattern.sub(_REDACTED, text)
+
+
+def _ways_to_write(character: str) -> str:
+    """Match a character in every escape that is usual on the web, several of them on top too."""
+    code = ord(character)
+    ways = [
+        re.escape(character),
+        rf"%(?:25)*(?i:{code:02x})",
+        rf"\\+u(?i:{code:04x})",
+        rf"\\+x(?i:{code:02x})",
+        rf"&(?:amp;)*#0*{code};?",
+        rf"&(?:amp;)*#[xX]0*(?i:{code:x});?",
+    ]
+    if not character.isalnum():
+        ways.append(rf"\\+{re.escape(character)}")
+    if name := codepoint2name.get(code, "apos" if character == "'" else ""):
+        ways.append(f"&(?:amp;)*{name};")
+    return f"(?:{'|'.join(ways)})"
+
+
+def _in_base64(key: bytes) -> list[str]:
+    """Match the key inside of whatever was encoded, at each of the three ways it can lie in it."""
+    forms = []
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + key).decode().rstrip("=")
+        # The first and the last characters depend on what stands around the key.
+        first = -(-before * 8 // 6)
+        last = (before + len(key)) * 8 // 6
+        text = re.escape(encoded[first:last])
+        forms.append(text.replace(r"\+", "[+-]").replace("/", "[/_]"))
+    return forms

@@ -25,7 +25,7 @@ T = TypeVar("T")
 _UNBOUNDED = 10_000
 _NARROWEST = 40
 _PADDING = 2
-_CUT = 10  # as narrow as a column that shrinks may become before others are left out
+_CUT = 8  # as narrow as a column that shrinks may become before others are left out
 
 _MINUTE = 60
 _KILO = 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, get_args, get_origin
 
@@ -58,7 +59,8 @@ def explained(error: CycloptsError) -> str:
     """
     match error:
         case UnknownOptionError():
-            said = _unknown_option(error)
+            typed = error.token.keyword or error.token.value
+            said = _unknown_option(typed, error.argument_collection)
         case UnknownCommandError():
             said = _unknown_command(error)
         case UnusedCliTokensError():
@@ -74,9 +76,9 @@ def explained(error: CycloptsError) -> str:
     return f"{said} See {command_name(error)} --help."
 
 
-def _unknown_option(error: UnknownOptionError) -> str:
-    typed, _, _ = (error.token.keyword or error.token.value).partition("=")
-    known = [name for each in error.argument_collection if each.parse for name in each.names]
+def _unknown_option(typed: str, arguments: Iterable[Argument]) -> str:
+    typed, _, _ = typed.partition("=")
+    known = [name for each in arguments if each.parse for name in each.names]
     if typed in known:
         return f"{typed} stands after --, where no option is read."
     meant = _meant(typed, known)
@@ -105,9 +107,7 @@ def _unknown_command(error: UnknownCommandError) -> str:
 
 def _arguments(error: CycloptsError) -> str:
     """Name the arguments that a command takes without an option's name before them."""
-    if error.app is None:
-        return "no more"
-    found = [each for each in error.app.assemble_argument_collection() if each.index is not None]
+    found = [each for each in _arguments_of(error) if each.index is not None]
     return f"only {' and '.join(map(_name, found))}" if found else "options only"
 
 
@@ -125,11 +125,21 @@ def _wrong_value(error: CoercionError, name: str, value: str) -> str:
 
 
 def _missing(error: MissingArgumentError) -> str:
+    # Most likely the one that is missing was given by another name.
+    arguments = tuple(_arguments_of(error))
+    known = {name for each in arguments for name in each.names}
+    for token in error.unused_tokens or ():
+        if re.match(r"--?[a-z]", token) and token.partition("=")[0] not in known:
+            return _unknown_option(token, arguments)
     name = error.keyword or _name(error.argument)
     if not name.startswith("-"):
         return f"{name} is missing."
     given = error.keyword is not None or (error.argument is not None and error.argument.tokens)
     return f"{name} needs a value." if given else f"{name} is required."
+
+
+def _arguments_of(error: CycloptsError) -> Iterable[Argument]:
+    return () if error.app is None else error.app.assemble_argument_collection()
 
 
 def _name(argument: Argument | None) -> str:

@@ -125,11 +125,16 @@ def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, fl
     A refusal, the pause that it begins and the retry that it leads to are one wait.
     """
     paused = max((each.seconds for each in events if isinstance(each, Paused)), default=paused)
-    retried = [each for each in events if isinstance(each, Retried)]
-    for reason, count in Counter(each.reason for each in retried).items():
-        longest = max(each.wait for each in retried if each.reason == reason)
+    retried = Counter[str]()
+    longest: dict[str, float] = {}
+    for each in events:
+        if isinstance(each, Retried):
+            failed = printable(f"{each.request}: {each.reason}")
+            retried[failed] += 1
+            longest[failed] = max(longest.get(failed, 0.0), each.wait)
+    for failed, count in retried.items():
         times = f" ({counted(count, 'request')})" if count > 1 else ""
-        yield f"{printable(reason)}{times}; trying again in", max(longest, paused)
+        yield f"{failed}{times}; trying again in", max(longest[failed], paused)
     if events and not retried:
         refused = sum(isinstance(each, Refused) for each in events)
         who = (

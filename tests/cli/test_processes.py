@@ -45,7 +45,7 @@ def test_a_terminal_gets_colours_and_tables_that_fit(box: Sandbox) -> None:
     ran = in_terminal("orders", "--max", "150", *store_options(box), columns=70)
     drawn = plain(ran.out)
     assert "\x1b[3" in ran.out
-    assert "Reading orders: 150 of 150" in drawn
+    assert "Reading orders, 150 of 150" in drawn
     rows = [line for line in drawn.splitlines() if "ORD-" in line]
     assert len(rows) == 150
     assert max(map(len, rows)) <= 70

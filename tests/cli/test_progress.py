@@ -15,7 +15,7 @@ from .support import PATIENCE, Devskin, command, in_terminal, in_thread, plain, 
 
 # Details are one request an order: it waits after the first hundred.
 LONG = ("export", "orders", "--details")
-WAITING = r"1,\d{3} requests left, about 1\d min \(waiting for the rate limit\)"
+WAITING = r"1,\d{3} requests left, about 1\d min \(waiting for the rate limit: \d+ s\)"
 
 
 def test_a_terminal_gets_bars_and_figures_and_then_the_closing_table(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, fl
             retried[failed] += 1
             longest[failed] = max(longest.get(failed, 0.0), each.wait)
     for failed, count in retried.items():
-        times = f" ({counted(count, 'request')})" if count > 1 else ""
+        times = f" ({count:,} times)" if count > 1 else ""
         yield f"{failed}{times}; trying again in", max(longest[failed], paused)
     if events and not retried:
         refused = sum(isinstance(each, Refused) for each in events)

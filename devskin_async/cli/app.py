@@ -71,7 +71,7 @@ def make_app() -> App:
     ):
         app.command(command, help_epilogue="")
     app.command(export.app)
-    app.command(sync.sync, help_epilogue="")
+    app.command(sync.sync, help_epilogue="", usage="Usage: devskin sync [RESOURCE...] [OPTIONS]")
     app.command(webhooks.app)
     app.command(sandbox.app)
     return app

@@ -70,9 +70,8 @@ class Files:
         out: The folder; it is made where it is missing, and older files are replaced.
         file_format: A file for each resource, or one database: duckdb, sqlite.
         compress: Compress jsonl and csv with gzip.
-        excel: Write csv so that Excel opens it well, and runs nothing that is in it.
-        separator: What stands between the cells of csv: comma, or semicolon for an Excel of Brazil
-            and most of Europe; with --excel, money then has a decimal comma.
+        excel: Write csv so that Excel opens it well and runs nothing in it; see --separator too.
+        separator: What separates cells in csv: semicolon is for Excel in Brazil and most of Europe.
         rejects: A folder for rows that can't be decoded; otherwise they end the export.
     """
 

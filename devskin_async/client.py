@@ -7,7 +7,7 @@ import math
 import os
 from enum import Enum
 from types import TracebackType
-from typing import NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 import aiohttp
 from attrs import evolve
@@ -59,10 +59,13 @@ class DevSkinClient:
     """
 
     reader: Reader  # what its calls are sent with, for the layers above
-    orders: Orders
-    products: Products
-    customers: Customers
-    analytics: Analytics
+    if TYPE_CHECKING:
+        orders: Orders
+        products: Products
+        customers: Customers
+        analytics: Analytics
+    else:  # `create_autospec` knows only what the class itself has
+        orders, products, customers, analytics = Orders, Products, Customers, Analytics
 
     def __init__(
         self,
@@ -125,8 +128,8 @@ class DevSkinClient:
         Args:
             deadline: Seconds for a whole call, queue and retries included; for a listing, from
                 its start to its last page. None sets no bound.
-            max_wait: Seconds that a request may be predicted to wait for the rate limit, judged
-                before it queues. None sets no bound.
+            max_wait: Seconds that a request may wait for the rate limit, after a refusal too.
+                Where a longer wait is predicted, it fails at once. None sets no bound.
             lane: Which lane requests wait in. None is `Lane.INTERACTIVE` for single calls and
                 `Lane.BULK` for listings and `get_many`.
 
@@ -169,7 +172,10 @@ class DevSkinClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.reader.transport.exchange.base_url}>"
+        # One whose `__init__` failed has no reader, and shows up in tracebacks.
+        reader: Reader | None = self.__dict__.get("reader")
+        store = reader.transport.exchange.base_url if reader else "that is not set up"
+        return f"<{type(self).__name__} {store}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a client can't be copied or pickled: its API key would go along")

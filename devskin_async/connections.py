@@ -1,11 +1,17 @@
-"""Kept connections are used again only while nothing has come on them unasked."""
+"""Kept connections: used again only while nothing came unasked, closed when they are forgotten."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import selectors
+import sys
+import threading
+import warnings
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import aiohttp
 
@@ -66,3 +72,39 @@ def _is_quiet(protocol: ResponseHandler) -> bool:
     with _Selector() as selector:
         selector.register(protocol.transport.get_extra_info("socket"), selectors.EVENT_READ)
         return not selector.select(0)
+
+
+def close_when_forgotten(owner: object, session: aiohttp.ClientSession) -> None:
+    """Close a session when its owner is gone, and warn once if that was left to do."""
+    # Unlike `__del__`, this comes before anything that the session holds says the same.
+    loop, thread = asyncio.get_running_loop(), threading.get_ident()
+    finalize(owner, _close_forgotten, [session], loop, thread)
+
+
+def _close_forgotten(
+    held: list[aiohttp.ClientSession], loop: asyncio.AbstractEventLoop, thread: int
+) -> None:
+    """Close a session whose client is gone, and warn once if that was left to do."""
+    session = held.pop()
+    if session.closed:
+        return
+    if loop.is_running() and threading.get_ident() != thread:
+        loop.call_soon_threadsafe(_begin_closing, session)
+    else:
+        _begin_closing(session)
+    if loop.is_closed() and sys.warnoptions:
+        # Its connections can't be closed any more, and each would warn of itself later on.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del session
+            gc.collect()
+    message = "a DevSkinClient was not closed: use `async with`, or await its aclose()"
+    warnings.warn(message, ResourceWarning, source=held, stacklevel=2)
+
+
+def _begin_closing(session: aiohttp.ClientSession) -> None:
+    """Take the first step, which closes the connections; the rest would only wait for them."""
+    closing = session.close()
+    with suppress(StopIteration):
+        closing.send(None)
+    closing.close()

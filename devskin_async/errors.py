@@ -12,6 +12,7 @@ DevSkinError
 │   └── ServerError             5xx
 ├── TransportError              no whole answer came: connection, TLS, timeout, broken body
 ├── DecodeError                 an answer came, and is not what the reference describes
+│   └── InconsistentListError   the pages of a list contradict each other or their totals
 ├── BudgetExceededError         the rate limit's wait is longer than allowed (retry_after)
 └── WebhookError
     ├── InvalidSignatureError
@@ -116,6 +117,13 @@ class DecodeError(DevSkinError):
     def __str__(self) -> str:
         where = f"{self.request}: {self.path}" if self.request else self.path
         return f"{where}: expected {self.expected}, got {self.received}"
+
+
+class InconsistentListError(DecodeError):
+    """The pages of a list contradict each other or the totals that they tell.
+
+    It comes after all the rows that were given: some may be missing, or be there twice.
+    """
 
 
 class BudgetExceededError(DevSkinError):

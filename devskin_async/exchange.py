@@ -7,7 +7,6 @@ import datetime as dt
 import hashlib
 import os
 import ssl
-import warnings
 from typing import TypeVar
 
 import aiohttp
@@ -15,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from ._version import __version__
-from .connections import QuietConnector, connected
+from .connections import QuietConnector, close_when_forgotten, connected
 from .errors import ConfigurationError, DecodeError, DevSkinError, TransportError
 from .protocol import (
     MAX_BODY,
@@ -75,7 +74,6 @@ class Exchange:
         self._session = session
         self._owns_session = session is None
         self._connector: QuietConnector | None = None  # of a session made here
-        self._loop: asyncio.AbstractEventLoop | None = None  # likewise
 
     def check_open(self) -> None:
         """Make sure that a request can be sent.
@@ -170,20 +168,13 @@ class Exchange:
         if self._session is not None and self._owns_session:
             await self._session.close()
 
-    def __del__(self) -> None:
-        # aiohttp's own words on an unclosed session do not say which client it was.
-        if self._loop is not None and self._session is not None and not self._session.closed:
-            message = "a DevSkinClient was not closed: use `async with`, or await its aclose()"
-            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
-            self._loop.call_exception_handler({"message": message})
-
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._loop = asyncio.get_running_loop()
             self._connector = QuietConnector()
             self._session = aiohttp.ClientSession(
                 connector=self._connector, cookie_jar=aiohttp.DummyCookieJar()
             )
+            close_when_forgotten(self, self._session)
         return self._session
 
     def _line(self, text: str) -> str:

@@ -18,10 +18,12 @@ from collections.abc import (
     Iterable,
 )
 from contextlib import aclosing
-from itertools import islice
-from typing import Any, Generic, Protocol, Self, TypeVar, overload
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, Self, TypeVar, overload
 
-from .protocol import page_count
+from attrs import evolve
+
+from .protocol import PageNumbers
 from .records import Page
 
 A = TypeVar("A")
@@ -51,16 +53,26 @@ class Rows(Generic[T]):
 
     Args:
         start: Starts one reading of the rows.
+        what: What they are, such as `3 orders`.
     """
 
-    def __init__(self, start: Callable[[], Reading[T]]) -> None:
+    def __init__(self, start: Callable[[], Reading[T]], what: str = "rows") -> None:
         self._start = start
+        self._what = what
 
     def __aiter__(self) -> AsyncIterator[T]:
         return _each(self._start)
 
     def __await__(self) -> Generator[object, None, list[T]]:
         return self._collect().__await__()
+
+    if not TYPE_CHECKING:  # which rejects such a loop by itself
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(f'{self!r} is not read by a plain "for"')
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} of {self._what}: use "async for" or "await">'
 
     async def _collect(self) -> list[T]:
         return [row async for row in self]
@@ -69,19 +81,36 @@ class Rows(Generic[T]):
 class Listing(Rows[T]):
     """The rows of a list, which can be read page by page too.
 
+    Where the pages contradict each other or the totals that they tell, a reading raises
+    `InconsistentListError` after the last row.
+
     Args:
-        start: Starts one reading of the pages.
+        start: Starts one reading of the pages that hold so many rows; None is all.
+        what: What is listed, such as `orders, status=paid`.
+        limit: How many rows it has at the most; None is all.
     """
 
-    def __init__(self, start: Callable[[], Reading[Page[T]]]) -> None:
+    def __init__(
+        self,
+        start: Callable[[int | None], Reading[Page[T]]],
+        what: str = "rows",
+        limit: int | None = None,
+    ) -> None:
         self._pages = start
+        self._what = what
+        self._limit = limit
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return _rows(self._pages)
+        return _rows(self._pages, self._limit)
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Read the list page by page, in order."""
-        return _each(self._pages)
+        return _each(lambda: self._pages(self._limit))
+
+    async def first(self) -> T | None:
+        """Read the first row alone; None if there is none."""
+        async with aclosing(_rows(self._pages, 1)) as rows:
+            return await anext(rows, None)
 
 
 async def _each(start: Callable[[], Reading[T]]) -> AsyncGenerator[T, None]:
@@ -90,8 +119,10 @@ async def _each(start: Callable[[], Reading[T]]) -> AsyncGenerator[T, None]:
             yield result
 
 
-async def _rows(start: Callable[[], Reading[Page[T]]]) -> AsyncGenerator[T, None]:
-    async with aclosing(start()) as pages:
+async def _rows(
+    start: Callable[[int | None], Reading[Page[T]]], limit: int | None
+) -> AsyncGenerator[T, None]:
+    async with aclosing(start(limit)) as pages:
         async for page in pages:
             for row in page.items:
                 yield row
@@ -143,8 +174,7 @@ class Ordered(Generic[A, T]):
 
     async def __anext__(self) -> T:
         try:
-            for argument in islice(self._rest, self._concurrency - len(self._under_way)):
-                self._start(argument)
+            self._start_more(self._concurrency)
             while self._under_way:
                 result = await self._first()
                 if not isinstance(result, asyncio.Future):
@@ -159,6 +189,9 @@ class Ordered(Generic[A, T]):
     async def aclose(self) -> None:
         """Cancel what is in flight; there are no further results then."""
         self._rest = iter(())
+        await self._cancel()
+
+    async def _cancel(self) -> None:
         tasks = tuple(self._under_way)
         self._under_way.clear()
         for task in tasks:
@@ -174,6 +207,13 @@ class Ordered(Generic[A, T]):
         if self._failure is not None:
             raise self._failure
         return self._finish(head.result())
+
+    def _start_more(self, most: int) -> None:
+        for argument in self._next(most - len(self._under_way)):
+            self._start(argument)
+
+    def _next(self, room: int) -> Iterable[A]:
+        return islice(self._rest, room)
 
     def _start(self, argument: A) -> None:
         self._under_way.append(self._noted(asyncio.ensure_future(self._fetch(argument))))
@@ -191,22 +231,31 @@ class Ordered(Generic[A, T]):
             self._wakeup.set_result(None)
 
 
-class Pages(Generic[T]):
-    """Reads a list: page 1 tells the total, then the others are fetched concurrently.
+class Pages(Ordered[int, Page[T]]):
+    """Reads a list: page 1 tells how long it is, then the others are fetched concurrently.
 
-    The pages come in order, up to the one that page 1's total makes the last, or up to the first
-    empty one: the list may shrink meanwhile.
+    The pages come in order, as far as `PageNumbers` finds that there are any.
 
     Args:
         fetch_page: Fetches the page of a number, from 1.
         concurrency: How many pages are in flight or held at the most.
-        finish: Makes a page of what was fetched, as for `Ordered`, and makes it again when asked;
-            None is for pages as they are.
+        finish: Makes a page of what was fetched, as for `Ordered`; None is for pages as they are.
+        wanted: How many rows are wanted, None for all; the last page is cut to give no more.
+        request: What is read, for an error to name.
+
+    Raises:
+        InconsistentListError: The pages contradict each other or the totals that they tell. It is
+            raised after the last page.
     """
 
     @overload
     def __init__(
-        self, fetch_page: Callable[[int], Awaitable[Page[T]]], concurrency: int
+        self,
+        fetch_page: Callable[[int], Awaitable[Page[T]]],
+        concurrency: int,
+        *,
+        wanted: int | None = None,
+        request: str | None = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -214,46 +263,58 @@ class Pages(Generic[T]):
         fetch_page: Callable[[int], Awaitable[Any]],
         concurrency: int,
         finish: Callable[[Any], Page[T] | asyncio.Future[Any]],
+        *,
+        wanted: int | None = None,
+        request: str | None = None,
     ) -> None: ...
     def __init__(
         self,
         fetch_page: Callable[[int], Awaitable[Any]],
         concurrency: int,
         finish: Callable[[Any], Page[T] | asyncio.Future[Any]] | None = None,
+        *,
+        wanted: int | None = None,
+        request: str | None = None,
     ) -> None:
-        self._fetch_page = fetch_page
-        self._concurrency = concurrency
-        self._finish: Callable[[Any], Page[T] | asyncio.Future[Any]] = finish or _as_it_is
-        self._first: Any = None
-        self._ordered: Ordered[int, Page[T]] | None = None
-
-    def __aiter__(self) -> Self:
-        return self
+        super().__init__(fetch_page, count(1), concurrency, finish or _as_it_is)
+        self._numbers = PageNumbers(wanted)
+        self._request = request
+        self._asked = 0
+        self._checked = False
 
     async def __anext__(self) -> Page[T]:
-        if self._ordered is None:
-            self._first = await self._fetch_page(1)
-            while isinstance(first := self._finish(self._first), asyncio.Future):
-                self._first = await first
-            numbers = range(1, page_count(first.total, first.limit) + 1)
-            self._ordered = Ordered(self._fetch, numbers, self._concurrency, self._finish)
-        page = await anext(self._ordered)
-        if not page.items:
-            await self.aclose()
-        return page
+        numbers = self._numbers
+        if not numbers.over:
+            page = await super().__anext__()
+            items = numbers.take(page)
+            if numbers.over:
+                await self._cancel()
+            else:
+                self._start_more(self._concurrency - 1)  # which leaves room for the page given
+            if items or not numbers.rows:
+                return page if len(items) == len(page.items) else evolve(page, items=items)
+        await self._check()
+        raise StopAsyncIteration
+
+    def _next(self, room: int) -> Iterable[int]:
+        numbers = tuple(super()._next(max(0, min(room, self._numbers.last - self._asked))))
+        self._asked += len(numbers)
+        return numbers
 
     async def aclose(self) -> None:
         """Cancel what is in flight; there are no further pages then."""
-        if self._ordered is not None:
-            await self._ordered.aclose()
+        self._checked = True
+        await super().aclose()
 
-    def _fetch(self, number: int) -> Awaitable[Any]:
-        first, self._first = self._first, None
-        return self._fetch_page(number) if first is None else _given(first)
-
-
-async def _given(result: R) -> R:
-    return result
+    async def _check(self) -> None:
+        if self._checked:
+            return
+        self._checked = True
+        if (number := self._numbers.recounted) is not None:
+            self._start(number)
+            self._numbers.recount(await super().__anext__())
+        if error := self._numbers.inconsistency(self._request):
+            raise error
 
 
 def _as_it_is(result: R) -> R:

@@ -28,7 +28,7 @@ class Reader:
         transport: What sends them.
         concurrency: How many of one listing are in flight or held at the most.
         deadline: Seconds for a whole call or listing; None sets no bound.
-        max_wait: Seconds that a request may be predicted to wait; None sets no bound.
+        max_wait: Seconds that a request may wait for the rate limit; None sets no bound.
         lane: The lane of every request; None is interactive for single calls, bulk for others.
     """
 
@@ -50,23 +50,39 @@ class Reader:
             queueing = evolve(queueing, deadline=Deadline.after(self.deadline))
         return self.transport.send(call, queueing)
 
-    def listing(self, call_of: Callable[[int], Call[Page[T]]]) -> Listing[T]:
-        """Read the pages that `call_of` makes the calls for, by their numbers from 1."""
-        # Made once for nothing, so that wrong arguments are told before anything is awaited.
-        call_of(1)
+    def listing(
+        self, call_of: Callable[[int, int], Call[Page[T]]], limit: int | None = None
+    ) -> Listing[T]:
+        """Read the pages of a list.
 
-        def start() -> Pages[T]:
+        Args:
+            call_of: Makes the call for the page of a number, from 1, with so many rows.
+            limit: How many rows to read at the most; None reads all.
+
+        Raises:
+            ValueError: `limit` is not a positive integer, or `call_of` refuses its arguments.
+        """
+        limit = limit if limit is None else calls.positive("limit", limit)
+        # Made before anything is awaited, so that wrong arguments are told at once.
+        call = call_of(1, 1)
+        filters = tuple(f"{name}={value}" for name, value in call.query[2:])
+        bound = () if limit is None else (f"limit={limit}",)
+
+        def start(wanted: int | None) -> Pages[T]:
             queueing = self.queueing()
+            page_limit = MAX_LIMIT if wanted is None else min(wanted, MAX_LIMIT)
             return Pages(
-                lambda number: self.transport.start(call_of(number), queueing),
+                lambda number: self.transport.start(call_of(number, page_limit), queueing),
                 self.concurrency,
                 self._reading(queueing),
+                wanted=wanted,
+                request=str(call),
             )
 
-        return Listing(start)
+        return Listing(start, ", ".join((call.path[1:], *filters, *bound)), limit)
 
-    def many(self, wanted: Iterable[Call[T]]) -> Rows[T]:
-        """Read the answers of many calls, in their order."""
+    def many(self, wanted: Iterable[Call[T]], what: str) -> Rows[T]:
+        """Read the answers of many calls, which are `what`, in their order."""
         reads = tuple(wanted)
 
         def start() -> Ordered[Call[T], T]:
@@ -78,7 +94,7 @@ class Reader:
                 self._reading(queueing),
             )
 
-        return Rows(start)
+        return Rows(start, what)
 
     def _reading(self, queueing: Queueing) -> Callable[[Flight[T]], T | asyncio.Future[Flight[T]]]:
         return lambda flight: self.transport.read(flight, queueing)
@@ -119,7 +135,8 @@ class Orders:
         Raises:
             ValueError: An id is not a positive integer.
         """
-        return self._reader.many(calls.order(order_id) for order_id in order_ids)
+        wanted = (calls.order(order_id) for order_id in order_ids)
+        return self._reader.many(wanted, "orders by their ids")
 
     async def page(
         self,
@@ -152,6 +169,7 @@ class Orders:
         status: OrderStatus | str | None = None,
         date_from: dt.date | str | None = None,
         date_to: dt.date | str | None = None,
+        limit: int | None = None,
     ) -> Listing[OrderSummary]:
         """Read all orders, 100 a request, several requests at a time.
 
@@ -159,18 +177,22 @@ class Orders:
             status: Only orders of this status.
             date_from: Only orders from this day on, a date or YYYY-MM-DD.
             date_to: Only orders up to this day.
+            limit: How many orders to read at the most; None reads all.
 
         Returns:
             The orders, by `async for`, `await`, or page by page. Orders that come, go or change
-            while they are read can shift the pages: rows may be missing or come twice.
+            while they are read can shift the pages: rows may be missing or come twice. Where the
+            pages of an unchanged list do not fit together, or not the total that the API tells, the
+            last row is followed by `InconsistentListError`.
 
         Raises:
             ValueError: An argument is out of its bounds.
         """
         return self._reader.listing(
-            lambda page: calls.orders(
-                page, MAX_LIMIT, status=status, date_from=date_from, date_to=date_to
-            )
+            lambda page, rows: calls.orders(
+                page, rows, status=status, date_from=date_from, date_to=date_to
+            ),
+            limit,
         )
 
 
@@ -192,9 +214,19 @@ class Products:
         """
         return await self._reader.one(calls.products(page, limit))
 
-    def list(self) -> Listing[Product]:
-        """Read all products, 100 a request, several requests at a time."""
-        return self._reader.listing(lambda page: calls.products(page, MAX_LIMIT))
+    def list(self, *, limit: int | None = None) -> Listing[Product]:
+        """Read all products, 100 a request, several requests at a time.
+
+        Args:
+            limit: How many products to read at the most; None reads all.
+
+        Returns:
+            The products, as `Orders.list` gives the orders.
+
+        Raises:
+            ValueError: `limit` is not a positive integer.
+        """
+        return self._reader.listing(calls.products, limit)
 
 
 class Customers:
@@ -215,9 +247,19 @@ class Customers:
         """
         return await self._reader.one(calls.customers(page, limit))
 
-    def list(self) -> Listing[Customer]:
-        """Read all customers, 100 a request, several requests at a time."""
-        return self._reader.listing(lambda page: calls.customers(page, MAX_LIMIT))
+    def list(self, *, limit: int | None = None) -> Listing[Customer]:
+        """Read all customers, 100 a request, several requests at a time.
+
+        Args:
+            limit: How many customers to read at the most; None reads all.
+
+        Returns:
+            The customers, as `Orders.list` gives the orders.
+
+        Raises:
+            ValueError: `limit` is not a positive integer.
+        """
+        return self._reader.listing(calls.customers, limit)
 
 
 class Analytics:

@@ -11,11 +11,13 @@ from .errors import APIError, ConfigurationError, DevSkinError, RateLimitedError
 from .exchange import Exchange
 from .inflight import Flight, Key, Seat, missed, would_wait
 from .options import Queueing, Retry
-from .protocol import Answer, Call, may_retry, succeeded, told
+from .protocol import Answer, Call, EchoError, may_retry, succeeded, told
 from .ratelimit import OnEvent, RateLimit, Retried, Scheduler, shared_scheduler
 from .timing import remember
 
 T = TypeVar("T")
+
+_ECHO_ATTEMPTS = 3
 
 
 class Transport:
@@ -226,7 +228,11 @@ class Transport:
             return None
         if isinstance(error, RateLimitedError):
             return None if self._waited_long_enough(flight) else 0.0
-        if flight.failures >= self._retry.attempts:
+        most = self._retry.attempts
+        if isinstance(error, EchoError):
+            # Left over on a connection, it does not come again; an API that has changed does.
+            most = min(most, _ECHO_ATTEMPTS)
+        if flight.failures >= most:
             return None
         # "At once" (0, or a date that has passed) still leaves the growing wait of our own.
         return _asked(error) or self._retry.wait(flight.failures)
@@ -255,7 +261,7 @@ class Transport:
             request=str(flight.call),
             attempt=flight.sent,
             reason=str(error).removeprefix(f"{flight.call}: "),
-            wait=wait or flight.limit_wait(),
+            wait=max(wait, flight.limit_wait()),
         )
         self.scheduler.tell_retried(event, refused=isinstance(error, RateLimitedError))
 

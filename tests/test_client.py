@@ -11,6 +11,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from unittest.mock import AsyncMock, create_autospec
 
 import aiohttp
 import pytest
@@ -31,6 +32,7 @@ from devskin_async import (
     RateLimit,
     TransportError,
 )
+from devskin_async.resources import Products
 from devskin_async.sandbox import Sandbox
 
 from .conftest import AT_ONCE, UNLIMITED
@@ -415,6 +417,45 @@ def test_an_address_that_would_give_the_key_away_is_refused(address: str, messag
 def test_settings_that_can_not_be_are_value_errors(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         DevSkinClient(KEY, **values)
+
+
+class Failing(DevSkinClient):
+    """A client that shows up in a traceback before it is set up."""
+
+    def __init__(self) -> None:
+        self.shown = repr(self)
+
+
+def test_a_client_that_is_not_set_up_has_a_repr() -> None:
+    assert repr(object.__new__(DevSkinClient)) == "<DevSkinClient that is not set up>"
+    assert Failing().shown == "<Failing that is not set up>"
+
+
+@pytest.mark.parametrize("instance", [False, True])
+@pytest.mark.parametrize("spec_set", [False, True])
+async def test_an_autospec_has_the_resources_with_their_methods(
+    instance: bool, spec_set: bool
+) -> None:
+    double = create_autospec(DevSkinClient, instance=instance, spec_set=spec_set)
+    for store in (double, double.return_value) if not instance else (double,):
+        store.orders.get.return_value = "the order"
+        assert await store.orders.get(7) == "the order"
+        store.orders.get.assert_awaited_once_with(7)
+        store.orders.list.return_value.first = AsyncMock(return_value="the first")
+        assert await store.orders.list(status="paid").first() == "the first"
+        await store.products.page(2)
+        await store.customers.page(limit=5)
+        await store.analytics.overview()
+        assert isinstance(store.products, Products)
+        with pytest.raises(TypeError):
+            store.orders.list(state="paid")
+        with pytest.raises(AttributeError):
+            store.orders.all  # noqa: B018 - it is not there
+
+
+async def test_the_resources_of_a_client_are_its_own(store: DevSkinClient) -> None:
+    assert store.orders is store.orders
+    assert store.orders is not store.with_options(max_wait=1).orders
 
 
 async def test_the_key_is_in_no_repr_and_no_log(

@@ -43,7 +43,7 @@ def client(attempts: int = 6, on_event: OnEvent | None = None) -> DevSkinClient:
     return DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry, on_event=on_event)
 
 
-def page(number: int, rows: bytes = b"", total: int = 500) -> bytes:
+def page(number: int, rows: bytes = b"", total: int = 5) -> bytes:
     """A page of orders; of rows that a test does not look at, one is enough."""
     return b'{"success": true, "data": {"items": [%b], "total": %d, "page": %d, "limit": 100}}' % (
         rows

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devskin_async import Page
+from devskin_async import InconsistentListError, Page
 from devskin_async.paging import Listing, Ordered, Pages, Rows
 from devskin_async.testing import VirtualTimeLoop, virtual_time
 
@@ -55,7 +55,7 @@ class Store:
         return Page(items=items, total=self.rows, page=number, limit=self.limit)
 
     def listing(self, concurrency: int = 4) -> Listing[int]:
-        return Listing(lambda: Pages(self.fetch, concurrency))
+        return Listing(lambda wanted: Pages(self.fetch, concurrency, wanted=wanted))
 
 
 @virtual_time
@@ -185,7 +185,7 @@ async def test_a_list_that_shrinks_ends_at_the_first_empty_page() -> None:
         store.rows = 35
         return page
 
-    rows = await Listing(lambda: Pages(fetch, 3))
+    rows = await Listing(lambda _: Pages(fetch, 3))
     assert rows == list(range(35))
     assert max(store.asked) <= 8
 
@@ -198,14 +198,87 @@ async def test_a_total_that_is_far_too_high_costs_no_memory_and_few_requests() -
         asked.append(number)
         return Page(items=(1,) if number == 1 else (), total=10**18, page=number, limit=100)
 
-    assert await Listing(lambda: Pages(fetch, 5)) == [1]
-    assert len(asked) <= 6
+    rows = aiter(Listing(lambda _: Pages(fetch, 5, request="GET /orders")))
+    assert await anext(rows) == 1
+    with pytest.raises(InconsistentListError, match=r"GET /orders: .* rows in all, .* got 1"):
+        await anext(rows)
+    assert len(asked) <= 7
 
 
 @virtual_time
 async def test_a_server_that_gives_smaller_pages_than_asked_for_is_read_to_the_end() -> None:
     store = Store(95, limit=7)
     assert await store.listing() == list(range(95))
+
+
+@virtual_time
+async def test_pages_are_fetched_concurrently_whatever_their_size_is() -> None:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    rows = await Listing(lambda _: Pages(Store(410, limit=7).fetch, 4))
+    assert rows == list(range(410))
+    assert loop.time() - start == pytest.approx(1 + 58 / 4, abs=1.01)
+
+
+@virtual_time
+async def test_a_list_that_grows_is_read_on() -> None:
+    store = Store(25)
+
+    async def fetch(number: int) -> Page[int]:
+        page = await store.fetch(number)
+        store.rows = 45
+        return page
+
+    assert await Listing(lambda _: Pages(fetch, 3)) == list(range(45))
+
+
+@virtual_time
+async def test_what_is_inconsistent_is_said_once_after_the_last_page() -> None:
+    async def fetch(number: int) -> Page[int]:
+        items = (1, 2) if number == 1 else (3,) if number == 2 else ()
+        return Page(items=items, total=9, page=number, limit=2)
+
+    pages = Pages(fetch, 3)
+    async with aclosing(pages):
+        assert [(await anext(pages)).items, (await anext(pages)).items] == [(1, 2), (3,)]
+        with pytest.raises(InconsistentListError):
+            await anext(pages)
+        with pytest.raises(StopAsyncIteration):
+            await anext(pages)
+
+
+@virtual_time
+async def test_a_reading_that_was_left_asks_for_nothing_more() -> None:
+    asked: list[int] = []
+
+    async def fetch(number: int) -> Page[int]:
+        asked.append(number)
+        return Page(items=() if number == 2 else (1,), total=9, page=number, limit=1)
+
+    pages = Pages(fetch, 1)
+    await anext(pages)
+    await pages.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(pages)
+    assert asked == [1]
+
+
+@virtual_time
+@pytest.mark.parametrize(("limit", "pages"), [(1, 1), (10, 1), (11, 2), (95, 10), (1000, 10)])
+async def test_a_limit_bounds_the_rows_and_the_requests(limit: int, pages: int) -> None:
+    store = Store(95)
+    listing = Listing(lambda wanted: Pages(store.fetch, 4, wanted=wanted), limit=limit)
+    assert await listing == list(range(min(limit, 95)))
+    assert len(store.asked) == pages
+    assert sum([len(page.items) async for page in listing.pages()]) == min(limit, 95)
+
+
+@virtual_time
+async def test_the_first_row_is_one_request() -> None:
+    store = Store(95)
+    assert await store.listing().first() == 0
+    assert store.asked == [1]
+    assert await Store(0).listing().first() is None
 
 
 @given(

@@ -824,9 +824,9 @@ async def test_a_client_that_is_left_open_says_what_to_do(box: Sandbox) -> None:
     del store
     with pytest.warns(ResourceWarning, match="a DevSkinClient was not closed: use `async with`"):
         clients.clear()
-    assert told == ["a DevSkinClient was not closed: use `async with`, or await its aclose()"]
+    assert told == []
     assert session is not None
-    await session.close()
+    assert session.closed
 
 
 def test_use_from_another_event_loop_says_what_to_do() -> None:

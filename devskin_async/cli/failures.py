@@ -14,7 +14,7 @@ from typing import cast
 
 from cyclopts import CycloptsError
 
-from ..errors import ConfigurationError, DevSkinError
+from ..errors import ConfigurationError, DevSkinError, InconsistentListError
 from . import usage
 from .render import printable
 
@@ -132,6 +132,8 @@ def _explained(error: BaseException) -> tuple[str, int]:
             line, code = usage.explained(error), WRONG_USE
         case ValueError():
             code = WRONG_USE
+        case InconsistentListError():
+            code = UNPROVEN
         case OSError(strerror=str(reason)):
             line = f"{error.filename}: {reason}" if error.filename else reason
         case _ if not _is_expected(error):

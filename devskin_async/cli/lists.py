@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeAlias, TypeVar
 
-from attrs import AttrsInstance, evolve
+from attrs import AttrsInstance
 
-from ..paging import Ordered
-from ..protocol import MAX_LIMIT, page_count
+from ..errors import InconsistentListError
+from ..paging import Pages
+from ..protocol import MAX_LIMIT
 from ..records import Page
 from .render import Column, show, stderr, stdout, table, write_json
 from .waits import Waits
@@ -43,18 +44,20 @@ async def show_list(
 
     Raises:
         ValueError: `max_rows` is negative.
+        InconsistentListError: What the API tells of the list contradicts itself; all rows that
+            came are on stdout.
     """
     if max_rows is not None and max_rows < 0:
         raise ValueError(f"--max must be 0 (for all) or more, not {max_rows}")
     if as_json:
-        await _write_json(waits, read_page, max_rows or sys.maxsize)
+        await _write_json(waits, noun, read_page, max_rows or sys.maxsize)
     else:
         wanted = TABLE_ROWS if max_rows is None else max_rows or sys.maxsize
         await _show_table(waits, noun, read_page, columns, wanted)
 
 
-async def _write_json(waits: Waits, read_page: ReadPage[R], wanted: int) -> None:
-    async with aclosing(_pages(read_page, wanted)) as pages:
+async def _write_json(waits: Waits, noun: str, read_page: ReadPage[R], wanted: int) -> None:
+    async with aclosing(_pages(noun, read_page, wanted)) as pages:
         async for page in pages:
             waits.clear()
             write_json(*page.items)
@@ -69,30 +72,30 @@ async def _show_table(
 ) -> None:
     rows: list[R] = []
     total = 0
+    failure: InconsistentListError | None = None
     waits.doing(f"Reading {noun}")
-    async with aclosing(_pages(read_page, wanted)) as pages:
-        async for page in pages:
-            rows += page.items
-            total = page.total
-            waits.doing(f"Reading {noun}, {len(rows):,} of {min(wanted, total):,}")
+    async with aclosing(_pages(noun, read_page, wanted)) as pages:
+        try:
+            async for page in pages:
+                rows += page.items
+                total = page.total
+                waits.doing(f"Reading {noun}, {len(rows):,} of {min(wanted, total):,}")
+        except InconsistentListError as error:  # it comes after the last row
+            failure = error
     waits.doing("")
     show(stdout(), table(columns, rows))
-    if len(rows) < total:
+    if failure is not None:
+        raise failure
+    if wanted == len(rows) < total:
         note = f"{len(rows):,} of {total:,} {noun}; --max N shows N of them, --max 0 all"
     else:
-        note = f"{total:,} {noun}"
+        note = f"{len(rows):,} {noun}"
     show(stderr(), note)
 
 
-async def _pages(read_page: ReadPage[R], wanted: int) -> AsyncGenerator[Page[R], None]:
-    """Read the pages that hold the first `wanted` rows; the last one is cut."""
+def _pages(noun: str, read_page: ReadPage[R], wanted: int) -> Pages[R]:
+    """Read the pages that hold the first `wanted` rows."""
     limit = min(wanted, MAX_LIMIT)
-    first = await read_page(1, limit)
-    yield first
-    left = wanted - limit
-    numbers = range(2, page_count(min(first.total, wanted), limit) + 1)
-    rest = Ordered(lambda number: read_page(number, limit), numbers, CONCURRENCY)
-    async with aclosing(rest) as pages:
-        async for page in pages:
-            yield evolve(page, items=page.items[:left])
-            left -= limit
+    return Pages(
+        lambda number: read_page(number, limit), CONCURRENCY, wanted=wanted, request=f"GET /{noun}"
+    )

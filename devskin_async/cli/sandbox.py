@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from attrs import frozen
 from cyclopts import App, Group, Parameter
+from rich.text import Text
 
 from . import endpoints, keys
 from .failures import ended_by_signals, needing_extra
 from .options import Flag, Whole
-from .render import show, stderr, stdout
+from .render import Column, show, stderr, stdout, table
 
 if TYPE_CHECKING:
-    from ..sandbox import DeliveryState, Endpoint, Sandbox
+    from ..sandbox import DeliveryState, Endpoint, Quirk, Sandbox
 
 # The sandbox's own words, which its package can't be asked for: its libraries are an extra.
 LimiterKind = Literal[
@@ -39,11 +40,43 @@ QuotaHeaders = Literal[
     "ratelimit",
     "ratelimit-structured",
 ]
-FaultKind = Literal["500", "502-html", "reset", "truncated", "slow"]
+FaultKind = Literal[
+    "500",
+    "502-html",
+    "reset",
+    "truncated",
+    "slow",
+    "408",
+    "425",
+    "429",
+    "503",
+    "520",
+    "521",
+    "522",
+    "523",
+    "524",
+    "525",
+    "526",
+    "527",
+    "528",
+    "529",
+    "530",
+    "closed",
+    "garbage",
+    "bad-length",
+    "bad-chunk",
+    "bad-gzip",
+]
 ListOrder = Literal["newest", "oldest", "id"]
 DateTo = Literal["inclusive", "exclusive"]
 
 app: App = App(name="sandbox", help_epilogue="")
+
+_QUIRK_COLUMNS: Sequence[Column[Quirk]] = (
+    Column("Quirk", lambda quirk: Text(quirk.usage)),
+    Column("What the sandbox then does", lambda quirk: Text(quirk.explanation), shrinks=True),
+)
+
 app.command(keys.app)
 app.command(endpoints.app)
 
@@ -61,6 +94,7 @@ class Data:
         db: A file to keep the store in; otherwise it is gone afterwards.
         key: The API key to accept; otherwise one is made.
         live: New orders a second while it runs, and three times as many steps towards completed.
+        removals: Orders removed a second while it runs.
     """
 
     orders: Whole = 1563
@@ -70,6 +104,7 @@ class Data:
     db: Path | None = None
     key: str | None = None
     live: float = 0.0
+    removals: float = 0.0
 
 
 @Parameter(name="*", group=Group("Its rate limit", sort_key=2))
@@ -97,7 +132,7 @@ class Trouble:
 
     Args:
         fail: The share of requests that fail, 0 to 1.
-        fail_kind: How they fail, any of these ways by default; may be given more than once.
+        fail_kind: How they fail, by default any of the first five; may be given more than once.
         latency: Seconds that each answer takes at least.
     """
 
@@ -116,12 +151,15 @@ class Wire:
         date_to: Whether the last day belongs to a range of days.
         time_zone: Where the store's days begin and end.
         drift: Send nulls, leave optional fields out, add new fields and statuses.
+        quirk: What else it does as real servers do, such as page-cap=50; may be given more than
+            once. All of them are listed by: devskin sandbox quirks
     """
 
     list_order: ListOrder = "newest"
     date_to: DateTo = "inclusive"
     time_zone: str = "UTC"
     drift: Annotated[bool, Flag] = False
+    quirk: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = ()
 
 
 @Parameter(name="*", group=Group("Its webhooks", sort_key=5))
@@ -156,6 +194,8 @@ async def run(
 
     With webhooks: devskin sandbox --live 1 --webhook http://localhost:8000/hook
 
+    As some servers are: devskin sandbox --quirk page-cap=50 --quirk float-noise
+
     Args:
         port: The port on 127.0.0.1; 0 takes a free one.
         data: What the store holds.
@@ -180,6 +220,17 @@ async def run(
     show(stderr(), f"{told}{hooks_told}.")
 
 
+@app.command(name="quirks")
+def list_quirks() -> None:
+    """List what --quirk can switch on: what servers do beside the reference.
+
+    Example: devskin sandbox quirks
+    """
+    with needing_extra("sandbox"):
+        from ..sandbox import Quirk
+    show(stdout(), table(_QUIRK_COLUMNS, list(Quirk)))
+
+
 def _summary(sent: Mapping[DeliveryState, int]) -> str:
     return "; webhooks: " + ", ".join(f"{count:,} {state}" for state, count in sent.items())
 
@@ -188,7 +239,18 @@ def _describe(
     *, port: int, data: Data, limit: Limit, trouble: Trouble, wire: Wire, hooks: Hooks
 ) -> Sandbox:
     with needing_extra("sandbox"):
-        from ..sandbox import Faults, Sandbox, Traffic, WebhookSending
+        from ..sandbox import SandboxError
+    try:
+        return _made(port=port, data=data, limit=limit, trouble=trouble, wire=wire, hooks=hooks)
+    except SandboxError as error:
+        raise ValueError(str(error)) from None  # whatever it is, it was typed
+
+
+def _made(
+    *, port: int, data: Data, limit: Limit, trouble: Trouble, wire: Wire, hooks: Hooks
+) -> Sandbox:
+    from ..sandbox import Faults, Sandbox, Traffic, WebhookSending
+
     faults = Faults(fail=trouble.fail)
     if trouble.fail_kind:
         faults = Faults(fail=trouble.fail, kinds=trouble.fail_kind)
@@ -205,12 +267,13 @@ def _describe(
         quota_headers=limit.quota_headers,
         faults=faults,
         # Three steps lead an order to its end: at fewer, open orders would pile up.
-        traffic=Traffic(inserts=data.live, changes=3 * data.live),
+        traffic=Traffic(inserts=data.live, changes=3 * data.live, removals=data.removals),
         webhooks=WebhookSending(allow_private=hooks.allow_private),
         order=wire.list_order,
         date_to=wire.date_to,
         time_zone=wire.time_zone,
         drift=wire.drift,
+        quirks=wire.quirk,
         latency=trouble.latency,
         port=port,
     )

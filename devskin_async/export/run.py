@@ -67,6 +67,11 @@ class Exported:
         mine = {str(name): certificate for name, certificate in self.certificates.items()}
         return evolve(self.manifest, resources=mine).unproven
 
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{name} {each.rows:,}" for name, each in self.certificates.items())
+        proven = "not all" if self.unproven else "all"
+        return f"<Exported to {str(self.out)!r}: {rows}; {proven} proven complete>"
+
 
 @frozen(kw_only=True)
 class Job:

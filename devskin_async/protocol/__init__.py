@@ -13,6 +13,7 @@ from .answers import (
     told,
 )
 from .calls import DEFAULT_LIMIT, MAX_INTEGER, MAX_LIMIT, Call, EchoError, page_count
+from .page_numbers import PageNumbers
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -23,6 +24,7 @@ __all__ = [
     "Answer",
     "Call",
     "EchoError",
+    "PageNumbers",
     "calls",
     "may_retry",
     "one_line",

@@ -44,6 +44,7 @@ _TRANSIENT = frozenset({408, 425, 429})
 _PERMANENT = frozenset({501, 505})
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _MARKUP = re.compile(r"<(script|style).*?</\1\s*>|<[^>]*>", re.ASCII | re.DOTALL | re.IGNORECASE)
+_FRAME = re.compile(r"\$\.data(\.\w+)?")
 _SHOWN = 200
 # Where APIs say what was wrong: their own, and RFC 9457's problem details.
 _REASONS = ("error", "message", "detail", "title", "errors", "code")
@@ -87,12 +88,18 @@ def read(call: Call[T], answer: Answer) -> T:
         raise TransportError(f"{call}: answered {answer.status}, but {error} ({shown})") from None
     except DecodeError as error:
         if (refusal := _refusal(answer.body)) is None:
-            raise type(error)(error.path, error.expected, error.received, str(call)) from None
+            kind = EchoError if _is_of_another_frame(error) else type(error)
+            raise kind(error.path, error.expected, error.received, str(call)) from None
     else:
         if envelope.success:
             return envelope.data
         refusal = _refusal(answer.body) or "no reason given"
     raise APIError(answer.status, refusal, "GET", call.path)
+
+
+def _is_of_another_frame(error: DecodeError) -> bool:
+    """Say whether an answer lacks what its frame begins with, as one to another request does."""
+    return error.received == "nothing" and _FRAME.fullmatch(error.path) is not None
 
 
 def succeeded(status: int) -> bool:

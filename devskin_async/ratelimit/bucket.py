@@ -26,20 +26,25 @@ class Bucket:
         self._limiter = _limiter(self._shape)
         self._spare = 0
 
+    @property
+    def is_anew(self) -> bool:
+        """Whether the next `draw` begins with another, empty bucket."""
+        return self._shape is not self._shaper.shape
+
     def has_token(self) -> bool:
         """Say whether `draw` would give a token at once."""
-        if self._shape is not self._shaper.shape:
+        if self.is_anew:
             return False
         return self._spare > 0 or self._limiter.has_capacity()
 
     def draw(self) -> Awaitable[None]:
         """Take a token, when awaited; where `has_token`, without giving way to anyone."""
-        if self._spare or self._shape is not self._shaper.shape:
+        if self._spare or self.is_anew:
             return self._draw_anew()
         return self._limiter.acquire()
 
     async def _draw_anew(self) -> None:
-        if self._shape is not self._shaper.shape:
+        if self.is_anew:
             self._shape = self._shaper.shape
             self._limiter = _limiter(self._shape)
             self._spare = 0
@@ -55,6 +60,8 @@ class Bucket:
 
     def tokens(self) -> float:
         """Find how many tokens there are, which the limiter tells by yes and no only."""
+        if self.is_anew:
+            return 0.0
         low, high = 0.0, float(self._shape.burst)
         if self._limiter.has_capacity(high):
             return high + self._spare

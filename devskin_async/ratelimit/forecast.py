@@ -20,6 +20,7 @@ class Outlook(NamedTuple):
         now: The present, in seconds.
         opens: Nothing goes before this.
         tokens: Tokens in the bucket now.
+        fills_from: When the bucket begins to fill.
         round_trip: Seconds from a request to its answer, as seen lately.
     """
 
@@ -28,6 +29,7 @@ class Outlook(NamedTuple):
     now: float
     opens: float
     tokens: float
+    fills_from: float
     round_trip: float
 
 
@@ -42,7 +44,7 @@ def forecast(outlook: Outlook, requests: Iterable[tuple[Lane, bool]]) -> float:
         Seconds from the present.
     """
     window, shape = outlook.window, outlook.shape
-    tokens, filled_at = outlook.tokens, outlook.now
+    tokens, filled_at = outlook.tokens, outlook.fills_from
     now = max(outlook.now, outlook.opens)
     answers = [
         (outlook.now + outlook.round_trip, lane.value, lane)

@@ -155,13 +155,15 @@ class Scheduler:
         contested = self._is_contested(lane)
         ahead = self._queues[lane].ahead_of_new_job(requests)
         before = self._waiting[Lane.INTERACTIVE] if lane is Lane.BULK else 0
+        opens = now + max(self._store.paused_for(), self._quota.wait(now))
         return forecast(
             Outlook(
                 window=self._store.snapshot(),
                 shape=self._shaper.shape,
                 now=now,
-                opens=now + max(self._store.paused_for(), self._quota.wait(now)),
+                opens=opens,
                 tokens=self._bucket.tokens(),
+                fills_from=opens if self._bucket.is_anew else now,
                 round_trip=self._round_trip,
             ),
             chain(

@@ -8,6 +8,7 @@ try:
     from .generate import create_store
     from .keys import KeyInfo
     from .live import LiveStore, OrderChange
+    from .quirks import Quirk
     from .records import (
         DateTo,
         FaultKind,
@@ -42,6 +43,7 @@ __all__ = [
     "ListOrder",
     "LiveStore",
     "OrderChange",
+    "Quirk",
     "QuotaHeaders",
     "Sandbox",
     "SandboxError",

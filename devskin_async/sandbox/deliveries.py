@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
-import msgspec
 
 from .database import transaction
-from .endpoints import list_endpoints
-from .records import instant, money
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
     from .delivery_log import DeliveryState
-    from .live import OrderChange
+    from .endpoints import Endpoint
+    from .events import Event
 
 KEPT: Final = 10_000
 """How many ended deliveries the log keeps at least; the oldest go first."""
@@ -24,8 +23,6 @@ MOST_WAITING: Final = 100_000
 """How many may wait for one endpoint; the oldest are given up."""
 
 CROWDED: Final = f"more than {MOST_WAITING:,} were waiting for the endpoint"
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Head(NamedTuple):
@@ -62,50 +59,35 @@ class Outcome:
     final: bool = False
 
 
-def record(connection: sqlite3.Connection, change: OrderChange, due: float, at: int) -> None:
-    """Write down what fires when an order changes; a removal fires nothing.
+def record(
+    connection: sqlite3.Connection, event: Event, endpoints: Iterable[Endpoint], due: float, at: int
+) -> None:
+    """Write down that an event is to be sent.
 
     Args:
-        connection: A sandbox's database, best within the transaction of the change.
-        change: What happened.
+        connection: A sandbox's database, best within the transaction of what fired it.
+        event: What fired.
+        endpoints: Whom to send it to.
         due: When to send it first, by the sender's clock; behind the order's earlier events.
         at: The present in milliseconds since 1970.
     """
-    if change.new is None:
-        return
-    event = f"order.{change.new}"
-    store_id, number, total, moment = connection.execute(
-        "SELECT store_id, order_number, total, updated_at FROM orders WHERE id = ?",
-        (change.order_id,),
-    ).fetchone()
-    data = {"id": change.order_id, "order_number": number, "total": money(total)}
-    body = _encode(
-        {
-            "event": event,
-            "store_id": store_id,
-            "timestamp": instant(moment),
-            "data": {**data, "status": change.new},
-        }
-    )
-    # Looked up each time: another process may have added or removed one.
-    for endpoint in list_endpoints(connection, store_id):
-        if endpoint.wants(event):
-            connection.execute(
-                "INSERT INTO webhook_deliveries (endpoint_id, order_id, event, body, created_at,"
-                " state, attempts, due)"
-                " SELECT :endpoint, :order, :event, :body, :at, 'waiting', 0,"
-                " CASE WHEN EXISTS (SELECT 1 FROM webhook_deliveries WHERE"
-                " endpoint_id = :endpoint AND order_id = :order AND state = 'waiting')"
-                " THEN NULL ELSE :due END",
-                {
-                    "endpoint": endpoint.id,
-                    "order": change.order_id,
-                    "event": event,
-                    "body": body,
-                    "at": at,
-                    "due": due,
-                },
-            )
+    for endpoint in endpoints:
+        connection.execute(
+            "INSERT INTO webhook_deliveries (endpoint_id, order_id, event, body, created_at,"
+            " state, attempts, due)"
+            " SELECT :endpoint, :order, :event, :body, :at, 'waiting', 0,"
+            " CASE WHEN EXISTS (SELECT 1 FROM webhook_deliveries WHERE"
+            " endpoint_id = :endpoint AND order_id = :order AND state = 'waiting')"
+            " THEN NULL ELSE :due END",
+            {
+                "endpoint": endpoint.id,
+                "order": event.order_id,
+                "event": event.name,
+                "body": event.body,
+                "at": at,
+                "due": due,
+            },
+        )
 
 
 def make_due(connection: sqlite3.Connection, now: float) -> None:

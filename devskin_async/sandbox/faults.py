@@ -20,12 +20,42 @@ if TYPE_CHECKING:
 ScriptItem = Literal[FaultKind, "ok"]
 
 KINDS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
+COMMON: Final[tuple[FaultKind, ...]] = ("500", "502-html", "reset", "truncated", "slow")
+"""What a share of requests fails by where nothing else is said."""
 
 BAD_GATEWAY_PAGE: Final = (
     "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
     "<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n"
     "</body>\r\n</html>\r\n"
 )
+"""What a proxy sends when the server behind it is gone."""
+
+MESSAGES: Final[dict[FaultKind, str]] = {
+    "408": "Request timeout",
+    "425": "Too early",
+    "429": "Rate limit exceeded",
+    "500": "Internal server error",
+    "503": "Service unavailable",
+}
+"""Of the faults that the API itself tells of: why, under the status that names the fault."""
+
+PAGES: Final[dict[FaultKind, tuple[int, str, str]]] = {
+    "502-html": (502, BAD_GATEWAY_PAGE, "text/html"),
+    **{
+        kind: (int(kind), f"error code: {kind}\n", "text/plain")
+        for kind in KINDS
+        if kind.startswith(("52", "53"))
+    },
+}
+"""Of the faults that a proxy or a CDN before it tells of: status, body and content type."""
+
+BROKEN: Final[dict[FaultKind, bytes]] = {
+    "closed": b"",
+    "garbage": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "bad-length": b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}",
+    "bad-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n{}\r\n",
+}
+"""What comes before the end of the connection, in place of an answer."""
 
 
 @attrs.frozen(kw_only=True)
@@ -36,14 +66,15 @@ class Faults:
 
     Attributes:
         fail: The share of requests that go wrong, 0 to 1.
-        kinds: What can happen to them, each as likely as the other.
+        kinds: What can happen to them, each as likely as the other. A 429 among them is not
+            one of the limiter's; it is a fault like the others.
         slow: By how many seconds a slow answer is late.
         script: What happens to the first requests, one by one, before `fail` decides; "ok" is
             an answer without a fault.
     """
 
     fail: float = 0.0
-    kinds: tuple[FaultKind, ...] = KINDS
+    kinds: tuple[FaultKind, ...] = COMMON
     slow: float = 2.0
     script: tuple[ScriptItem, ...] = ()
 
@@ -94,20 +125,6 @@ class FaultPlan:
         return None
 
 
-def bad_gateway(headers: dict[str, str]) -> web.Response:
-    """Make the page a proxy sends when the server behind it is gone.
-
-    Args:
-        headers: What else to send.
-
-    Returns:
-        A 502 in HTML.
-    """
-    return web.Response(
-        status=502, text=BAD_GATEWAY_PAGE, content_type="text/html", headers=headers
-    )
-
-
 def reset(request: web.BaseRequest) -> web.Response:
     """Cut a request's connection: the client gets a reset in place of an answer.
 
@@ -123,6 +140,35 @@ def reset(request: web.BaseRequest) -> web.Response:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
     return web.Response()
+
+
+def break_http(request: web.BaseRequest, sent: bytes) -> web.Response:
+    """Send what is no answer in place of one, and close.
+
+    Args:
+        request: What is not answered.
+        sent: What to send.
+
+    Returns:
+        An answer that can't be sent any more.
+    """
+    if (transport := request.transport) is not None:
+        transport.write(sent)
+        transport.close()
+    return web.Response()
+
+
+def break_gzip(answer: web.Response) -> web.Response:
+    """Say that an answer is compressed, which it is not.
+
+    Args:
+        answer: The whole answer.
+
+    Returns:
+        It, with another header.
+    """
+    answer.headers["Content-Encoding"] = "gzip"
+    return answer
 
 
 async def truncate(request: web.BaseRequest, answer: web.Response) -> web.StreamResponse:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from .connections import Connections, HttpServer
 from .records import SandboxError
-from .server import HttpServer, StoreServer
+from .server import StoreServer
 
 if TYPE_CHECKING:
     from collections import deque
@@ -37,7 +38,8 @@ async def listen(
     Raises:
         SandboxError: The address can't be listened on.
     """
-    server = HttpServer(StoreServer(settings, counts, log).handle)
+    answering = StoreServer(settings, counts, log)
+    server = HttpServer(Connections(answering.handle, settings.writer.quirks).handle)
     runner = web.ServerRunner(server, shutdown_timeout=CLOSING_SECONDS)
     await runner.setup()
     try:

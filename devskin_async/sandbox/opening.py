@@ -20,14 +20,14 @@ STORE_NAME: Final = "Sandbox store"
 KEY_NAME: Final = "sandbox"
 
 
-def first_store(connection: sqlite3.Connection, sizes: Sizes, seed: int, today: date | None) -> int:
+def first_store(connection: sqlite3.Connection, sizes: Sizes, seed: int, today: date) -> int:
     """Find the first store, or make it if the database has none yet.
 
     Args:
         connection: A sandbox's database.
         sizes: How many rows a new store has.
         seed: What it is made from.
-        today: The day before which its orders end; None is the present one.
+        today: The day before which its orders end.
 
     Returns:
         The store's id.

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 MONTH: Final = "30d"
 """What the overview calls monthly is the revenue of this period, as in the reference's examples."""
 
+SHARES: Final = 10_000
+SCATTERED_BY: Final = 7919
+"""A prime: ids in a row are spread evenly over all shares."""
+
 _COUNTED = ", ".join(f"'{status}'" for status in COUNTED)
 _SORT: Final[dict[ListOrder, str]] = {
     "newest": "created_at DESC, id DESC",
@@ -285,5 +289,8 @@ class StoreReader:
         if query.date_to is not None:
             where.append("created_at < ?")
             last = query.date_to.toordinal() + (self.view.date_to == "inclusive")
-            arguments.append(self.view.day_start(last))
+            arguments.append(self.view.day_start(last) - round(self.view.day_cut * 1000))
+        if self.view.day_loss and (query.date_from or query.date_to) is not None:
+            where.append(f"id * {SCATTERED_BY} % {SHARES} >= ?")
+            arguments.append(round(self.view.day_loss * SHARES))
         return " AND ".join(where), tuple(arguments)

@@ -15,18 +15,36 @@ if TYPE_CHECKING:
     from .limiter import Decision
 
 
-def quota_headers(style: QuotaHeaders, decision: Decision, window: float) -> dict[str, str]:
+def quota_headers(
+    style: QuotaHeaders, decision: Decision, window: float, ahead: float = 0.0
+) -> dict[str, str]:
     """Write a limiter's decision into headers.
 
     Args:
         style: Which headers the server sends.
         decision: What the limiter said of this request.
         window: The limiter's window in seconds.
+        ahead: By how many seconds the server's clock is ahead of this machine's.
 
     Returns:
         The headers; only the two Retry-After styles tell refused and passed requests apart.
     """
-    return _WRITERS[style](decision, window)
+    return _WRITERS[style](decision, window, time.time() + ahead)
+
+
+def retry_after_header(style: QuotaHeaders, seconds: float, ahead: float) -> dict[str, str]:
+    """Write how long to wait, whatever the limiter says.
+
+    Args:
+        style: Which headers the server sends; one of them has a date in place of seconds.
+        seconds: How long.
+        ahead: By how many seconds the server's clock is ahead of this machine's.
+
+    Returns:
+        The header.
+    """
+    now = time.time() + ahead
+    return {"Retry-After": _date(now + seconds) if style == "retry-after-date" else _up(seconds)}
 
 
 def check_style(style: str) -> None:
@@ -42,33 +60,33 @@ def check_style(style: str) -> None:
         raise SandboxError(f"there are no quota headers {style!r}")
 
 
-def _none(decision: Decision, window: float) -> dict[str, str]:  # noqa: ARG001
+def _none(decision: Decision, window: float, now: float) -> dict[str, str]:  # noqa: ARG001
     return {}
 
 
-def _retry_after(decision: Decision, window: float) -> dict[str, str]:  # noqa: ARG001
+def _retry_after(decision: Decision, window: float, now: float) -> dict[str, str]:  # noqa: ARG001
     return {} if decision.allowed else {"Retry-After": _up(decision.retry_after)}
 
 
-def _retry_after_date(decision: Decision, window: float) -> dict[str, str]:  # noqa: ARG001
+def _retry_after_date(decision: Decision, window: float, now: float) -> dict[str, str]:  # noqa: ARG001
     if decision.allowed:
         return {}
-    return {"Retry-After": formatdate(math.ceil(time.time() + decision.retry_after), usegmt=True)}
+    return {"Retry-After": _date(now + decision.retry_after)}
 
 
-def _x_ratelimit(decision: Decision, window: float) -> dict[str, str]:  # noqa: ARG001
-    return _three("X-RateLimit", decision, _up(time.time() + decision.reset_after))
+def _x_ratelimit(decision: Decision, window: float, now: float) -> dict[str, str]:  # noqa: ARG001
+    return _three("X-RateLimit", decision, _up(now + decision.reset_after))
 
 
-def _x_ratelimit_delta(decision: Decision, window: float) -> dict[str, str]:  # noqa: ARG001
+def _x_ratelimit_delta(decision: Decision, window: float, now: float) -> dict[str, str]:  # noqa: ARG001
     return _three("X-RateLimit", decision, _up(decision.reset_after))
 
 
-def _ratelimit(decision: Decision, window: float) -> dict[str, str]:  # noqa: ARG001
+def _ratelimit(decision: Decision, window: float, now: float) -> dict[str, str]:  # noqa: ARG001
     return _three("RateLimit", decision, _up(decision.reset_after))
 
 
-def _ratelimit_structured(decision: Decision, window: float) -> dict[str, str]:
+def _ratelimit_structured(decision: Decision, window: float, now: float) -> dict[str, str]:  # noqa: ARG001
     return {
         "RateLimit": f'"default";r={decision.remaining};t={_up(decision.reset_after)}',
         "RateLimit-Policy": f'"default";q={decision.limit};w={_up(window)}',
@@ -83,12 +101,16 @@ def _three(prefix: str, decision: Decision, reset: str) -> dict[str, str]:
     }
 
 
+def _date(instant: float) -> str:
+    return formatdate(math.ceil(instant), usegmt=True)
+
+
 def _up(seconds: float) -> str:
     """Round up to whole seconds: a client that waits them is not early."""
     return str(math.ceil(seconds))
 
 
-_WRITERS: Final[dict[str, Callable[[Decision, float], dict[str, str]]]] = {
+_WRITERS: Final[dict[str, Callable[[Decision, float, float], dict[str, str]]]] = {
     "none": _none,
     "retry-after": _retry_after,
     "retry-after-date": _retry_after_date,

@@ -27,7 +27,33 @@ QuotaHeaders = Literal[
     "ratelimit",
     "ratelimit-structured",
 ]
-FaultKind = Literal["500", "502-html", "reset", "truncated", "slow"]
+FaultKind = Literal[
+    "500",
+    "502-html",
+    "reset",
+    "truncated",
+    "slow",
+    "408",
+    "425",
+    "429",
+    "503",
+    "520",
+    "521",
+    "522",
+    "523",
+    "524",
+    "525",
+    "526",
+    "527",
+    "528",
+    "529",
+    "530",
+    "closed",
+    "garbage",
+    "bad-length",
+    "bad-chunk",
+    "bad-gzip",
+]
 ListOrder = Literal["newest", "oldest", "id"]
 DateTo = Literal["inclusive", "exclusive"]
 

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
 from . import keys
+from .answers import Writer
 from .database import open_database
 from .faults import FaultPlan, Faults, ScriptItem
 from .generate import Sizes
@@ -15,6 +16,8 @@ from .limiter import make_limiter
 from .listening import listen
 from .live import LiveStore
 from .opening import accept_key, first_store
+from .other_program import with_other_program
+from .quirks import Quirk, Quirks
 from .quota import check_style
 from .records import DateTo, LimiterKind, ListOrder, QuotaHeaders, SandboxError
 from .sending import WebhookSending
@@ -69,6 +72,7 @@ class Sandbox:
         date_to: DateTo = "inclusive",
         time_zone: str = "UTC",
         drift: bool = False,
+        quirks: Iterable[str] = (),
         latency: float = 0.0,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -94,6 +98,8 @@ class Sandbox:
             date_to: Whether the last day belongs to a range of days.
             time_zone: Where the store's days begin and end, by its IANA name.
             drift: Answers carry nulls, leave optional fields out, have new fields and statuses.
+            quirks: What else it does as real servers do: members of Quirk, or texts such as
+                "page-cap=50" where one takes a value.
             latency: Seconds each answer takes at least, after it was counted.
             host: The address to listen on.
             port: The port to listen on; 0 takes a free one.
@@ -103,7 +109,6 @@ class Sandbox:
         """
         self._sizes = Sizes(orders, products, customers)
         self._seed = seed
-        self._today = today
         self._db = db
         self._key = key
         self._quota_headers = quota_headers
@@ -111,10 +116,18 @@ class Sandbox:
         self._latency = latency
         self._host = host
         self._port = port
-        self._limiter = make_limiter(limiter, limit, per)
+        self._writer = Writer(switched := Quirks(quirks))
+        self._limiter = with_other_program(make_limiter(limiter, limit, per), switched)
         self._plan = FaultPlan(faults or Faults(), seed)
         self._view = View(
-            order=order, date_to=date_to, zone=find_zone(time_zone), today=today, refunds=drift
+            order=order,
+            date_to=date_to,
+            zone=find_zone(time_zone),
+            today=today,
+            refunds=drift,
+            ahead=self._writer.ahead,
+            day_cut=switched.number(Quirk.DAY_CUT) or 0.0,
+            day_loss=switched.number(Quirk.DAY_LOSS) or 0.0,
         )
         self._traffic = traffic or Traffic()
         self._sending = webhooks or WebhookSending()
@@ -275,7 +288,7 @@ class Sandbox:
         await self.close()
 
     def _first_store(self, connection: sqlite3.Connection) -> int:
-        return first_store(connection, self._sizes, self._seed, self._today)
+        return first_store(connection, self._sizes, self._seed, self._view.utc_day())
 
     async def _listen(self, connection: sqlite3.Connection) -> None:
         settings = Settings(
@@ -284,6 +297,7 @@ class Sandbox:
             quota=self._quota_headers,
             plan=self._plan,
             view=self._view,
+            writer=self._writer,
             drift=self._drift,
             latency=self._latency,
         )
@@ -294,7 +308,7 @@ class Sandbox:
 
     def _take_in_use(self, connection: sqlite3.Connection, store: int) -> None:
         """Let the store's orders change from now on, and their changes fire."""
-        self._webhooks = webhooks = Webhooks(connection, store, self._sending)
+        self._webhooks = webhooks = Webhooks(connection, store, self._sending, self._writer)
         self._live = live = LiveStore(
             connection, store, seed=self._seed, now=self._view.now, outbox=webhooks.record
         )

@@ -24,6 +24,9 @@ class View:
         zone: Where the store's days begin and end.
         today: The last day of every period; None is the present day in the zone.
         refunds: Some cancelled orders are told as refunded, and so are not found as cancelled.
+        ahead: By how many seconds its clock is ahead of this machine's.
+        day_cut: How many seconds a range of days leaves out at the end of its last day.
+        day_loss: Which share of the orders every range of days leaves out.
     """
 
     order: ListOrder
@@ -31,6 +34,9 @@ class View:
     zone: tzinfo
     today: date | None
     refunds: bool
+    ahead: float = 0.0
+    day_cut: float = 0.0
+    day_loss: float = 0.0
 
     def __attrs_post_init__(self) -> None:
         if self.order not in get_args(ListOrder):
@@ -44,7 +50,7 @@ class View:
         Returns:
             Milliseconds since 1970 in UTC.
         """
-        present = datetime.now(self.zone)
+        present = self._present()
         if self.today is not None:
             present = datetime.combine(self.today, present.timetz())
         return (present - EPOCH) // timedelta(milliseconds=1)
@@ -58,12 +64,19 @@ class View:
         Returns:
             Newest first: the date, and its beginning and end in milliseconds since 1970.
         """
-        today = datetime.now(self.zone).date() if self.today is None else self.today
+        today = self._present().date() if self.today is None else self.today
         ordinals = range(today.toordinal(), today.toordinal() - count, -1)
         return [
             (date.fromordinal(n).isoformat(), self.day_start(n), self.day_start(n + 1))
             for n in ordinals
         ]
+
+    def utc_day(self) -> date:
+        """Give the present day in UTC, or the one that is taken for it."""
+        return self._present().astimezone(UTC).date() if self.today is None else self.today
+
+    def _present(self) -> datetime:
+        return datetime.now(self.zone) + timedelta(seconds=self.ahead)
 
     def day_start(self, ordinal: int) -> int:
         """Give a day's beginning.

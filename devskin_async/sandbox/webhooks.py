@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import deliveries, delivery_log, endpoints
+from .database import transaction
+from .events import EventSource
 from .posting import Poster
 from .records import SandboxError
 from .sending import Sender, WebhookSending, clock
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
+    from .answers import Writer
     from .delivery_log import Delivery, DeliveryState
     from .endpoints import Endpoint
+    from .events import Event
     from .live import OrderChange
 
 
@@ -29,7 +33,11 @@ class Webhooks:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, store_id: int, settings: WebhookSending
+        self,
+        connection: sqlite3.Connection,
+        store_id: int,
+        settings: WebhookSending,
+        writer: Writer,
     ) -> None:
         """Take over a store's webhooks, in a running loop.
 
@@ -37,7 +45,9 @@ class Webhooks:
             connection: A sandbox's database; no other sandbox sends from it.
             store_id: The store.
             settings: How to send.
+            writer: Writes the events.
         """
+        self._events = EventSource(connection, store_id, writer)
         self._connection = connection
         self._store_id = store_id
         self._settings = settings
@@ -62,7 +72,10 @@ class Webhooks:
                 address that is not allowed, or the database can't be written.
         """
         self._check_target(url)
-        return endpoints.add(self._connection, self._store_id, url, events, secret=secret)
+        with transaction(self._connection):
+            return self._greet(
+                endpoints.add(self._connection, self._store_id, url, events, secret=secret)
+            )
 
     def accept(self, url: str, secret: str | None = None) -> Endpoint:
         """Find the store's endpoint of that URL, or add one for all events of its orders.
@@ -78,7 +91,8 @@ class Webhooks:
             SandboxError: It has another secret, or can't be added.
         """
         self._check_target(url)
-        return endpoints.accept(self._connection, self._store_id, url, secret)
+        with transaction(self._connection):
+            return self._greet(endpoints.accept(self._connection, self._store_id, url, secret))
 
     def list(self) -> tuple[Endpoint, ...]:
         """List the store's endpoints, oldest first.
@@ -143,17 +157,27 @@ class Webhooks:
         Args:
             change: What happened.
         """
-        now = asyncio.get_running_loop().time()
-        deliveries.record(self._connection, change, now, clock())
+        at = clock()
+        if (event := self._events.of_change(change, at)) is not None:
+            # Looked up each time: another process may have added or removed one.
+            wanting = [one for one in self.list() if one.wants(event.name)]
+            self._record(event, wanting, at)
 
-    def notice(self, change: OrderChange) -> None:
-        """Begin to send what fired, once the change is written.
+    def notice(self, _: OrderChange) -> None:
+        """Begin to send what fired, once the change is written."""
+        self._sender.wake()
 
-        Args:
-            change: What happened.
-        """
-        if change.new is not None:
+    def _greet(self, endpoint: Endpoint) -> Endpoint:
+        """Let an endpoint that was added now get what such a one gets."""
+        at = clock()
+        for event in self._events.of_endpoint(at) if endpoint.secret is not None else ():
+            self._record(event, [endpoint], at)
             self._sender.wake()
+        return endpoint
+
+    def _record(self, event: Event, wanting: Iterable[Endpoint], at: int) -> None:
+        due = asyncio.get_running_loop().time()
+        deliveries.record(self._connection, event, wanting, due, at)
 
     async def close(self) -> None:
         """End what is under way; it stays waiting in the database."""

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from devskin_async.sandbox import Sandbox
+from tests.paging_store import PagingStore
 
-from .support import Devskin, answering, in_thread, store_options
+from .support import Devskin, Ran, answering, in_thread, store_options
 
 
 def requests_of(box: Sandbox) -> list[str]:
@@ -113,3 +114,65 @@ def test_a_negative_max_is_a_wrong_use(devskin: Devskin, box: Sandbox) -> None:
     ran = devskin("orders", "--max", "-1", *store_options(box))
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == "devskin: --max must be 0 (for all) or more, not -1\n"
+
+
+def run(store: PagingStore, devskin: Devskin, *argv: str) -> Ran:
+    """Run a command against a store."""
+    with in_thread(store.serving) as url:
+        return devskin(*argv, "--base-url", url, "--api-key", "key")
+
+
+def ids_of(ran: Ran) -> list[int]:
+    """The ids of JSON lines."""
+    return [json.loads(line)["id"] for line in ran.out.splitlines()]
+
+
+@pytest.mark.parametrize("echoes", [False, True])
+@pytest.mark.parametrize("cap", [20, 50, 1000])
+@pytest.mark.parametrize("noun", ["orders", "products", "customers"])
+def test_a_store_that_caps_its_pages_is_listed_as_far_as_wanted(
+    noun: str, cap: int, echoes: bool, devskin: Devskin
+) -> None:
+    for words, wanted in (((), 250), (("--max", "0"), 250), (("--max", "120"), 120)):
+        ran = run(PagingStore(250, cap, echoes), devskin, noun, "--json", *words)
+        assert (ran.code, ran.err) == (0, "")
+        assert ids_of(ran) == [*range(wanted)]
+    ran = run(PagingStore(250, cap, echoes), devskin, noun, "--max", "120")
+    assert (ran.code, len(ran.out.splitlines())) == (0, 121)
+    assert ran.err == f"120 of 250 {noun}; --max N shows N of them, --max 0 all\n"
+
+
+@pytest.mark.parametrize(
+    ("store", "rows", "why"),
+    [
+        (PagingStore(150, total=20_000), 150, "20,000 rows in all, as `total` says, got 150"),
+        (PagingStore(60, total=10**9), 60, "1,000,000,000 rows in all, as `total` says, got 60"),
+        (PagingStore(250, total=120), 250, "120 rows in all, as `total` says, got 250"),
+        (PagingStore(0, total=9), 0, "9 rows in all, as `total` says, got 0"),
+        (
+            PagingStore(250, same_page=True),
+            100,
+            "other rows on page 2 than on page 1, got the same",
+        ),
+    ],
+    ids=["deleted rows counted", "absurd", "too small", "no rows", "no pages"],
+)
+def test_what_a_store_tells_of_its_list_and_does_not_keep_is_a_line_and_exit_3(
+    store: PagingStore, rows: int, why: str, devskin: Devskin
+) -> None:
+    told = f"devskin: GET /orders: $.data.items: expected {why}\n"
+    ran = run(store, devskin, "orders", "--json")
+    assert (ran.code, ran.err, ids_of(ran)) == (3, told, [*range(rows)])
+    assert len(store.asked) < 15
+    ran = run(store, devskin, "orders", "--max", "0")
+    assert (ran.code, ran.err, len(ran.out.splitlines())) == (3, told, rows + 1)
+
+
+def test_fewer_rows_than_wanted_of_a_list_that_shrinks_is_no_error(devskin: Devskin) -> None:
+    def change(store: PagingStore) -> None:
+        if len(store.asked) == 2:
+            store.rows = 110
+
+    ran = run(PagingStore(250, change=change), devskin, "orders", "--max", "0")
+    assert (ran.code, ran.err) == (0, "110 orders\n")
+    assert len(ran.out.splitlines()) == 111

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import get_args
 
@@ -33,12 +35,21 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def serves(port: int) -> bool:
+    """Whether a server answers there; what is not HTTP counts as no request."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)):
+            return False
+        probe.sendall(b"no http\r\n\r\n")
+        return bool(probe.recv(1))
+
+
 @contextmanager
 def ended_by(number: signal.Signals, port: int) -> Iterator[None]:
-    """Send this process a signal as soon as something listens on a port."""
+    """Send this process a signal as soon as a server has started on a port."""
 
     def end() -> None:
-        until(lambda: listens(port))
+        until(lambda: serves(port))
         os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=end)
@@ -92,6 +103,7 @@ def test_every_switch_reaches_the_sandbox(
         "--limiter=sliding-log --limit=9 --per=1.5 --quota-headers=ratelimit "
         "--fail=0.5 --fail-kind=500 --fail-kind=reset "
         "--latency=0.25 --list-order=oldest --date-to=exclusive --time-zone=America/Sao_Paulo "
+        "--removals=0.25 --quirk=page-cap=50 --quirk=bom "
         f"--drift --allow-private --port={free_port} --db={tmp_path / 'shop.db'}"
     )
     with ended_by(signal.SIGTERM, free_port):
@@ -106,7 +118,7 @@ def test_every_switch_reaches_the_sandbox(
             "customers": 1,
             "seed": 7,
             "key": "k",
-            "traffic": package.Traffic(inserts=0.5, changes=1.5),
+            "traffic": package.Traffic(inserts=0.5, changes=1.5, removals=0.25),
             "webhooks": package.WebhookSending(allow_private=True),
             "limiter": "sliding-log",
             "limit": 9,
@@ -118,6 +130,7 @@ def test_every_switch_reaches_the_sandbox(
             "date_to": "exclusive",
             "time_zone": "America/Sao_Paulo",
             "drift": True,
+            "quirks": ("page-cap=50", "bom"),
         }
     ]
 
@@ -138,11 +151,92 @@ def test_the_command_has_the_sandboxs_own_words(name: str) -> None:
     assert get_args(getattr(sandbox, name)) == get_args(getattr(package, name))
 
 
-def test_a_bad_value_of_the_sandbox_is_one_line(devskin: Devskin) -> None:
-    ran = devskin("sandbox", "--fail", "3")
-    assert (ran.code, ran.err) == (1, "devskin: fail must be a share from 0 to 1\n")
-    ran = devskin("sandbox", "--live", "-1")
-    assert (ran.code, ran.err) == (1, "devskin: there can't be -1.0 inserts a second\n")
+@pytest.mark.parametrize(
+    ("switch", "value", "told"),
+    [
+        ("--fail", "3", "fail must be a share from 0 to 1"),
+        ("--live", "-1", "there can't be -1.0 inserts a second"),
+        ("--removals", "-1", "there can't be -1.0 removals a second"),
+        (
+            "--quirk",
+            "pagecap=50",
+            (
+                "there is no quirk 'pagecap': did you mean page-cap?"
+                " `devskin sandbox quirks` lists all of them"
+            ),
+        ),
+        ("--quirk", "page-cap", "the quirk page-cap needs a value: page-cap=ROWS"),
+        (
+            "--quirk",
+            "past-end=500",
+            "'500' can't be the value of past-end=404|400|last: it must be one of 404, 400, last",
+        ),
+    ],
+)
+def test_a_bad_value_of_the_sandbox_is_one_line(
+    switch: str, value: str, told: str, devskin: Devskin
+) -> None:
+    assert devskin("sandbox", switch, value) == (2, "", f"devskin: {told}\n")
+
+
+EXAMPLES = {
+    "page-cap": "page-cap=50",
+    "silent-page-cap": "silent-page-cap=50",
+    "past-end": "past-end=last",
+    "total": "total=+500",
+    "day-cut": "day-cut=60",
+    "day-loss": "day-loss=0.02",
+    "frame": "frame=text",
+    "empty-address": "empty-address=list",
+    "times": "times=leap-second",
+    "error-body": "error-body=html",
+    "echo-key": "echo-key=slash",
+    "failing-order": "failing-order=7:403",
+    "age": "age=60",
+    "big-headers": "big-headers=4",
+    "retry-after": "retry-after=60",
+    "others": "others=10",
+    "clock": "clock=-3600",
+}
+"""How the quirks are typed that need a value."""
+
+
+def test_every_quirk_can_be_typed_and_serves(devskin: Devskin, free_port: int) -> None:
+    words = [word for quirk in package.Quirk for word in ("--quirk", EXAMPLES.get(quirk, quirk))]
+    seen: list[tuple[int, bytes]] = []
+
+    def look() -> None:
+        until(lambda: serves(free_port))
+        with closing(HTTPConnection("127.0.0.1", free_port)) as connection:
+            connection.request("GET", "/api/v1/orders?limit=100", headers={"X-API-Key": "k"})
+            answer = connection.getresponse()
+            seen.append((answer.status, answer.read()))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    ran = devskin("sandbox", f"--port={free_port}", "--key=k", "--limiter=none", *words)
+    thread.join()
+    assert (ran.code, ran.err) == (0, "Stopped after 1 requests, 0 refused.\n")
+    ((status, body),) = seen
+    assert status == 200
+    data = json.loads(body)["data"]
+    assert (len(data["items"]), data["limit"], data["total"]) == (50, "100", "2063")
+
+
+def test_the_quirks_are_listed_with_a_sentence_each(devskin: Devskin) -> None:
+    ran = devskin("sandbox", "quirks")
+    assert (ran.code, ran.err) == (0, "")
+    lines = {line.split()[0]: line for line in ran.out.splitlines()[1:]}
+    assert lines.keys() == {quirk.usage for quirk in package.Quirk}
+    for quirk in package.Quirk:
+        assert lines[quirk.usage].endswith(f" {quirk.explanation}")
+        assert quirk.explanation.endswith(".")
+
+
+def test_help_says_where_the_quirks_are_listed(devskin: Devskin) -> None:
+    told = " ".join(devskin("sandbox", "--help").out.replace("│", " ").split())
+    assert "All of them are listed by: devskin sandbox quirks" in told
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from devskin_async import errors
-from devskin_async.protocol import Answer, Call, calls, may_retry, read, told
+from devskin_async.protocol import Answer, Call, EchoError, calls, may_retry, present, read, told
 from devskin_async.protocol.answers import retry_after
 from tests import samples
 
@@ -121,6 +121,138 @@ def test_an_error_message_that_would_move_the_cursor_is_cleaned() -> None:
 def test_a_status_that_http_does_not_know_is_summed_up_too() -> None:
     with pytest.raises(errors.APIError, match="499 unknown status; an empty body"):
         read(calls.overview(), answer(499, b""))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": {"message": "no such\nstatus"}}, "no such status"),
+        ({"error": {"code": "E42", "message": "no such status"}}, "no such status; E42"),
+        ({"success": False, "error": {"message": "no such status"}}, "no such status"),
+        ({"message": "no such status"}, "no such status"),
+        (
+            {"statusCode": 400, "message": ["page is odd", "limit is too"]},
+            "page is odd; limit is too",
+        ),
+        ({"errors": ["page is odd", "limit is too"]}, "page is odd; limit is too"),
+        (
+            {"errors": [{"detail": "page is odd"}, {"message": "limit is too"}]},
+            "page is odd; limit is too",
+        ),
+        ({"error": "Bad Request", "message": "page is odd"}, "Bad Request; page is odd"),
+        ({"title": "Invalid", "detail": "page is odd", "status": 400}, "page is odd; Invalid"),
+        ({"detail": "page is odd"}, "page is odd"),
+        ({"error": "x" * 300}, "x" * 200 + "…"),
+    ],
+)
+def test_the_reason_is_shown_in_whatever_shape_it_comes(
+    body: dict[str, object], message: str
+) -> None:
+    for call in (calls.overview(), calls.raw_overview()):
+        with pytest.raises(errors.BadRequestError) as caught:
+            read(call, answer(400, body))  # type: ignore[misc]  # calls of two kinds
+        assert caught.value.message == message
+
+
+PAGES = (
+    (calls.orders(7, 10, status="paid"), samples.ORDERS),
+    (calls.products(7, 20), samples.PRODUCTS),
+    (calls.customers(7, 20), samples.CUSTOMERS),
+    (calls.raw(calls.orders(7, 10)), samples.ORDERS),
+)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize(("call", "_body"), PAGES)
+def test_a_page_past_the_end_that_the_api_refuses_is_empty(
+    call: Call[Any], _body: bytes, status: int
+) -> None:
+    page = read(call, answer(status, refusal("page out of range")))
+    assert (page.items, page.total, page.page) == ((), 0, 7)
+
+
+@pytest.mark.parametrize(("call", "body"), PAGES)
+def test_the_last_page_in_place_of_one_past_the_end_is_an_empty_page(
+    call: Call[Any], body: bytes
+) -> None:
+    envelope = json.loads(body)
+    data = envelope["data"]
+    data["page"], data["total"] = 5, 5 * data["limit"]
+    page = read(call, answer(200, envelope))
+    assert (page.items, page.total, page.page) == ((), data["total"], 7)
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "body"),
+    [
+        (calls.orders(1, 10), 400, refusal("no")),
+        (calls.orders(1, 10), 404, refusal("no")),
+        (calls.orders(7, 10), 404, "<h1>no such page on this server</h1>"),
+        (calls.orders(7, 10), 401, refusal("no")),
+        (calls.orders(7, 10), 500, refusal("no")),
+        (calls.order(7), 404, refusal("no")),
+        (calls.revenue("7d"), 400, refusal("no")),
+    ],
+)
+def test_no_other_error_is_taken_for_an_empty_page(
+    call: Call[Any], status: int, body: dict[str, object] | str
+) -> None:
+    with pytest.raises(errors.APIError):
+        read(call, answer(status, body))
+
+
+@pytest.mark.parametrize("clock", [-3600, -5, 0, 5, 3600, 86_400 * 365])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": format_datetime(NOW + dt.timedelta(seconds=5), usegmt=True)},
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW.timestamp()) + 5)},
+        {"RateLimit-Remaining": "0", "RateLimit-Reset": str(int(NOW.timestamp() + 5) * 1000)},
+    ],
+)
+def test_a_pause_is_as_long_as_the_server_means_whatever_this_machines_clock_says(
+    headers: dict[str, str], clock: int
+) -> None:
+    dated = CIMultiDict({"Date": format_datetime(NOW, usegmt=True)} | headers)
+    at = present(dated, NOW + dt.timedelta(seconds=clock))
+    assert told(Answer(429, dated, b"", at)).retry_after == 5
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Date": "yesterday"},
+        {"Date": "Tue, 10 Feb 99999 12:00:00 GMT"},
+        {"Date": "Tue, 10 Feb 2026 11:00:00 GMT", "Age": "3600"},
+    ],
+)
+def test_without_a_date_of_its_own_an_answer_is_of_this_machines_present(
+    headers: dict[str, str],
+) -> None:
+    assert present(CIMultiDict(headers), NOW) == NOW
+
+
+@given(
+    clock=st.integers(-(10**9), 10**9),
+    reset=st.integers(0, 10**14),
+    remaining=st.integers(0, 3),
+    after=st.integers(-(10**6), 10**6),
+)
+def test_no_pause_beyond_five_minutes_is_believed(
+    clock: int, reset: int, remaining: int, after: int
+) -> None:
+    headers = CIMultiDict(
+        {
+            "Retry-After": format_datetime(NOW + dt.timedelta(seconds=after), usegmt=True),
+            "X-RateLimit-Remaining": str(remaining),
+            "X-RateLimit-Reset": str(reset),
+        }
+    )
+    heard = told(Answer(429, headers, b"", present(headers, NOW + dt.timedelta(seconds=clock))))
+    assert 0 <= (heard.retry_after or 0) <= 300
+    assert heard.reset_after is not None
+    assert 0 <= heard.reset_after <= 300
 
 
 def test_a_redirect_is_an_error_that_says_why_it_is_not_followed() -> None:
@@ -261,4 +393,5 @@ def test_statuses_that_pass_by_themselves_may_be_retried_and_no_others(status: i
 def test_a_broken_answer_may_be_retried_and_a_wrong_one_not() -> None:
     assert may_retry(errors.TransportError("cut short"))
     assert not may_retry(errors.DecodeError("$", "an object", "null"))
+    assert may_retry(EchoError("$.data.page", "3", "2"))
     assert not may_retry(ValueError("a bug"))

@@ -36,7 +36,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         "limits.storage.memory",
         "limits.strategies",
         "throttled.utils",
+        "devskin_async.sandbox.answers",
         "devskin_async.sandbox.limiter",
+        "devskin_async.sandbox.other_program",
         "devskin_async.sandbox.quota",
     ):
         monkeypatch.setattr(f"{module}.time", stand_in)

@@ -8,7 +8,7 @@ import json
 import aiohttp
 import pytest
 
-from devskin_async.sandbox import Faults, Sandbox, SandboxError
+from devskin_async.sandbox import FaultKind, Faults, Sandbox, SandboxError
 from tests.sandbox.conftest import Clock
 from tests.sandbox.support import Api, calling, until
 
@@ -45,8 +45,9 @@ async def test_a_reset_is_a_connection_broken_before_any_answer(api: Api) -> Non
     assert (await api.get("/orders")).status == 200
 
 
-async def test_a_client_that_went_first_is_not_reset() -> None:
-    async with Sandbox(latency=0.02, faults=Faults(script=("reset",))) as box:
+@pytest.mark.parametrize("kind", ["reset", "garbage"])
+async def test_a_client_that_went_first_is_not_sent_a_fault(kind: FaultKind) -> None:
+    async with Sandbox(latency=0.02, faults=Faults(script=(kind,))) as box:
         _, writer = await asyncio.open_connection("127.0.0.1", box.port)
         writer.write(
             f"GET /api/v1/x HTTP/1.1\r\nHost: x\r\nX-API-Key: {box.api_key}\r\n\r\n".encode()
@@ -184,7 +185,7 @@ async def test_the_log_tells_which_requests_were_cut(api: Api) -> None:
         ({"fail": -0.1}, "fail must be a share from 0 to 1"),
         ({"slow": -1}, "slow must not be negative"),
         ({"fail": 0.5, "kinds": ()}, "fail needs a kind of fault"),
-        ({"kinds": ("503",)}, "there is no fault '503'"),
+        ({"kinds": ("504",)}, "there is no fault '504'"),
         ({"script": ("500", "fine")}, "there is no fault 'fine'"),
     ],
 )
@@ -194,5 +195,5 @@ def test_faults_must_make_sense(options: dict[str, object], message: str) -> Non
 
 
 def test_a_fault_to_come_must_be_known() -> None:
-    with pytest.raises(SandboxError, match=r"^there is no fault '503'$"):
-        Sandbox().fail_next("503")  # type: ignore[arg-type]  # as from a command line
+    with pytest.raises(SandboxError, match=r"^there is no fault '504'$"):
+        Sandbox().fail_next("504")  # type: ignore[arg-type]  # as from a command line

@@ -21,7 +21,10 @@ from devskin_async.sandbox import (
     endpoints,
     open_database,
 )
+from devskin_async.sandbox.answers import Writer
 from devskin_async.sandbox.deliveries import Outcome, Parcel
+from devskin_async.sandbox.events import EventSource
+from devskin_async.sandbox.quirks import Quirks
 from devskin_async.sandbox.sending import Sender
 from devskin_async.testing import virtual_time
 from tests.sandbox.support import TODAY
@@ -32,10 +35,13 @@ def one_event() -> Iterator[sqlite3.Connection]:
     """A database where a new order's event waits for an endpoint."""
     connection = open_database()
     create_store(connection, "A store", orders=0, products=1, customers=1, today=TODAY)
-    endpoints.add(connection, 1, "http://localhost/")
+    endpoint = endpoints.add(connection, 1, "http://localhost/")
+    source = EventSource(connection, 1, Writer(Quirks()))
 
     def record(change: OrderChange) -> None:
-        deliveries.record(connection, change, due=12345.0, at=0)
+        event = source.of_change(change, 0)
+        assert event is not None
+        deliveries.record(connection, event, [endpoint], due=12345.0, at=0)
 
     LiveStore(connection, 1, outbox=record).insert()
     yield connection

@@ -1,0 +1,133 @@
+"""Which pages of a list to ask for, and whether those that came fit together. It does no I/O."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from attrs import define, field
+
+from ..errors import InconsistentListError
+from ..records import Page
+
+T = TypeVar("T")
+
+
+@define
+class PageNumbers:
+    """The page arithmetic of one reading of a list.
+
+    Ask for the pages from 1 up to `last`, as many at a time as you like, and hand them to `take`
+    in order until the reading is `over`. Where the totals then leave a doubt, ask for the page
+    `recounted` once more and hand it to `recount`. Then see whether there is an `inconsistency`.
+
+    The page size is the server's: what counts is how many rows came on page 1, not the limit that
+    was asked for or told. A list is read until as many rows came as the latest page counts in
+    all, and never beyond the first empty page. It may change meanwhile, and its totals with it:
+    at least the smallest of them and at most the largest is what an honest server gives.
+
+    Args:
+        wanted: How many rows are wanted; None wants all.
+        last: The last page that is known to be needed.
+        over: Whether the list, or what is wanted of it, is read.
+        rows: How many rows came.
+    """
+
+    wanted: int | None = None
+    last: int = field(default=1, init=False)
+    over: bool = field(default=False, init=False)
+    rows: int = field(default=0, init=False)
+    _taken: int = field(default=0, init=False)  # pages that had rows
+    _size: int = field(default=0, init=False)
+    _latest_rows: int = field(default=0, init=False)
+    _latest_start: tuple[object, int] | None = field(default=None, init=False)
+    _totals: tuple[int, ...] = field(default=(), init=False)  # the smallest and the largest told
+    _repeated: int | None = field(default=None, init=False)  # the page that came twice
+    _uneven: str | None = field(default=None, init=False)
+
+    def take(self, page: Page[T]) -> tuple[T, ...]:
+        """Take the next page.
+
+        Returns:
+            Its rows, as far as they are wanted; none of a page that is the one before it again.
+        """
+        start = (page.items[0], page.total) if page.items else None
+        if start is not None and start == self._latest_start:
+            self._repeated = self._taken
+        # Past the end a server may know no page, and then no total was told.
+        elif page.items or page.total or not self._taken:
+            self._observe_total(page.total)
+        if start is None or self._repeated is not None:
+            self.last, self.over = self._taken, True
+            return ()
+        self._observe_size(len(page.items))
+        self._latest_start = start
+        given = self.rows
+        self.rows += len(page.items)
+        self.last = self._taken + self._pages_left(page.total)
+        self.over = self.last == self._taken
+        return page.items if self.wanted is None else page.items[: self.wanted - given]
+
+    @property
+    def recounted(self) -> int | None:
+        """The page to ask for again, as the rows do not fit the totals; None if they do.
+
+        A list can change between the last page that came and its end, or between the count and the
+        rows of one answer. Only what a second count confirms is inconsistent.
+        """
+        if self._repeated is None and self.over and not self._fits_totals():
+            return max(self._taken, 1)
+        return None
+
+    def recount(self, page: Page[T]) -> None:
+        """Take the page `recounted`. If it has no rows any more, the list has shrunk."""
+        self._observe_total(page.total)
+
+    def inconsistency(self, request: str | None = None) -> InconsistentListError | None:
+        """Say what does not fit together in the pages that came, if anything.
+
+        Args:
+            request: What was read, such as `GET /orders`.
+        """
+        if self._repeated is not None:
+            expected = f"other rows on page {self._repeated + 1} than on page {self._repeated}"
+            return _error(expected, "the same", request)
+        least, most = self._totals
+        if not self._fits_totals():
+            told = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+            return _error(f"{told} rows in all, as `total` says", f"{self.rows:,}", request)
+        if self._uneven is not None and least == most:
+            return _error(f"{self._size} rows on each page, as on page 1", self._uneven, request)
+        return None
+
+    def _observe_total(self, total: int) -> None:
+        totals = (*self._totals, total)
+        self._totals = (min(totals), max(totals))
+
+    def _observe_size(self, count: int) -> None:
+        self._taken += 1
+        if self._taken == 1:
+            self._size = count
+        elif count > self._size:
+            self._uneven = f"{count} on page {self._taken}"
+        elif self._latest_rows < self._size:  # and it was not the last page
+            self._uneven = f"{self._latest_rows} on page {self._taken - 1}"
+        self._latest_rows = count
+
+    def _pages_left(self, total: int) -> int:
+        goal = total
+        if self.rows > self._totals[1]:
+            # No total is to be trusted: read to the first empty page, ever more pages at a time.
+            goal = self.rows + self._taken * self._size
+        if self.wanted is not None:
+            goal = min(goal, self.wanted)
+        return max(0, -(-(goal - self.rows) // self._size))
+
+    def _fits_totals(self) -> bool:
+        least, most = self._totals
+        if self.wanted is not None:
+            least = min(least, self.wanted)
+        return least <= self.rows <= most
+
+
+def _error(expected: str, received: str, request: str | None) -> InconsistentListError:
+    return InconsistentListError("$.data.items", expected, received, request)

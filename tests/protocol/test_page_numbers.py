@@ -1,0 +1,256 @@
+"""The page arithmetic of a list against stores of every kind, honest, mistaken and in motion."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import pytest
+from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devskin_async import InconsistentListError, Page
+from devskin_async.protocol import PageNumbers
+
+LIMIT = 100
+WINDOW = 10
+
+PastEnd = Literal["empty", "no page", "last page"]
+
+
+@define
+class Store:
+    """A store that pages as it likes.
+
+    Args:
+        rows: Its rows, first one first.
+        cap: The most rows that a page may have.
+        echoes: It tells the limit that was asked for, not the one that it keeps.
+        total: What it tells as the total; None counts its rows.
+        past_end: What comes past the end: an empty page, what `devskin_async` makes of a 404, or
+            the last page under the number that was asked for.
+        change: Called before each answer.
+    """
+
+    rows: list[int]
+    cap: int = LIMIT
+    echoes: bool = True
+    total: int | None = None
+    past_end: PastEnd = "empty"
+    change: Callable[[], object] = lambda: None
+    requests: int = field(default=0, init=False)
+
+    def page(self, number: int, limit: int = LIMIT) -> Page[int]:
+        self.requests += 1
+        self.change()
+        size = min(limit, self.cap)
+        total = len(self.rows) if self.total is None else self.total
+        start = (number - 1) * size
+        if number > 1 and start >= len(self.rows):
+            if self.past_end == "no page":
+                return Page(items=(), total=0, page=number, limit=limit)
+            if self.past_end == "last page":
+                start = (len(self.rows) - 1) // size * size
+        items = tuple(self.rows[start : start + size])
+        told = limit if self.echoes else size
+        return Page(items=items, total=total, page=number, limit=told)
+
+
+class Read(NamedTuple):
+    """What came of a reading."""
+
+    rows: list[int]
+    inconsistency: InconsistentListError | None
+
+
+def read(
+    page: Callable[[int, int], Page[int]], wanted: int | None = None, window: int = WINDOW
+) -> Read:
+    """Read a list as far as the page arithmetic says, so many pages at a time."""
+    numbers = PageNumbers(wanted)
+    limit = LIMIT if wanted is None else min(wanted, LIMIT)
+    coming: deque[Page[int]] = deque()
+    asked = 0
+    rows: list[int] = []
+    while not numbers.over:
+        while asked < numbers.last and len(coming) < window:
+            asked += 1
+            coming.append(page(asked, limit))
+        rows += numbers.take(coming.popleft())
+    if numbers.recounted is not None:
+        numbers.recount(page(numbers.recounted, limit))
+    return Read(rows, numbers.inconsistency("GET /orders"))
+
+
+counts = st.integers(0, 700)
+caps = st.integers(1, LIMIT)
+past_ends = st.sampled_from(["empty", "no page", "last page"])
+
+
+@given(
+    count=counts,
+    cap=caps,
+    echoes=st.booleans(),
+    past_end=past_ends,
+    wanted=st.none() | st.integers(1, 800),
+)
+def test_any_page_size_is_read_whole_with_no_request_too_many(
+    count: int, cap: int, echoes: bool, past_end: PastEnd, wanted: int | None
+) -> None:
+    store = Store([*range(count)], cap, echoes, past_end=past_end)
+    assert read(store.page, wanted) == ([*range(count)][:wanted], None)
+    needed = min(count, wanted or count)
+    assert store.requests == max(1, -(-needed // min(cap, wanted or cap)))
+
+
+@given(
+    count=counts,
+    cap=st.integers(20, LIMIT),
+    excess=st.integers(1, 1000) | st.just(10**9),
+    past_end=past_ends,
+)
+def test_a_total_that_is_too_large_is_said_after_all_rows_and_a_few_requests(
+    count: int, cap: int, excess: int, past_end: PastEnd
+) -> None:
+    if past_end == "last page" and not count:
+        past_end = "empty"
+    store = Store([*range(count)], cap, total=count + excess, past_end=past_end)
+    rows, inconsistency = read(store.page)
+    assert rows == [*range(count)]
+    assert inconsistency is not None
+    assert store.requests <= -(-count // cap) + WINDOW + 1
+
+
+@given(count=st.integers(1, 700), cap=caps, told=counts, past_end=past_ends)
+def test_a_total_that_is_too_small_is_said_unless_it_ends_with_a_page(
+    count: int, cap: int, told: int, past_end: PastEnd
+) -> None:
+    told = told % count
+    store = Store([*range(count)], cap, total=told, past_end=past_end)
+    rows, inconsistency = read(store.page)
+    if told and told % cap == 0:  # as many rows came as the store tells
+        assert (rows, inconsistency) == ([*range(told)], None)
+    else:
+        assert rows == [*range(count)]
+        assert inconsistency is not None
+    assert store.requests <= -(-count // cap) * 2 + 2
+
+
+@given(data=st.data(), cap=st.integers(5, LIMIT), count=counts, window=st.integers(1, WINDOW))
+def test_a_list_that_changes_is_never_called_inconsistent(
+    data: st.DataObject, cap: int, count: int, window: int
+) -> None:
+    store = Store([*range(count)], cap)
+    lengths: list[int] = []
+
+    def change() -> None:
+        what = data.draw(st.integers(-3, 3))
+        for new in range(what):
+            store.rows.insert(0, 1000 * store.requests + new)
+        for _ in range(min(-what, len(store.rows))):
+            del store.rows[data.draw(st.integers(0, len(store.rows) - 1))]
+        lengths.append(len(store.rows))
+
+    store.change = change
+    rows, inconsistency = read(store.page, window=window)
+    assert inconsistency is None
+    assert min(lengths) <= len(rows) <= max(lengths)
+    assert store.requests <= -(-max(lengths) // cap) + WINDOW
+
+
+@given(data=st.data(), cap=st.integers(5, LIMIT), count=counts)
+def test_a_list_that_shrinks_in_a_store_without_pages_past_the_end_is_not_inconsistent(
+    data: st.DataObject, cap: int, count: int
+) -> None:
+    store = Store([*range(count)], cap, past_end="no page")
+
+    def change() -> None:
+        for _ in range(min(data.draw(st.integers(0, 60)), len(store.rows))):
+            store.rows.pop()
+
+    store.change = change
+    assert read(store.page).inconsistency is None
+
+
+@given(count=counts, cap=caps)
+def test_a_store_that_gives_the_same_page_again_and_again_is_inconsistent(
+    count: int, cap: int
+) -> None:
+    store = Store([*range(count)], cap)
+    rows, inconsistency = read(lambda number, limit: store.page(1, limit))
+    assert rows == [*range(min(count, cap))]
+    if count <= cap:
+        assert inconsistency is None
+    else:
+        assert str(inconsistency) == (
+            "GET /orders: $.data.items: expected other rows on page 2 than on page 1, got the same"
+        )
+    assert store.requests <= WINDOW + 1
+
+
+@pytest.mark.parametrize("sizes", [(100, 50, 100), (60, 100, 90), (100, 120, 30)])
+def test_pages_of_varying_size_are_inconsistent_though_as_many_rows_come_as_told(
+    sizes: tuple[int, ...],
+) -> None:
+    total = sum(sizes)
+
+    def page(number: int, limit: int) -> Page[int]:
+        start = sum(sizes[: number - 1])
+        items = tuple(range(start, start + sizes[number - 1])) if number <= len(sizes) else ()
+        return Page(items=items, total=total, page=number, limit=limit)
+
+    rows, inconsistency = read(page)
+    assert rows == [*range(total)]
+    assert f"expected {sizes[0]} rows on each page, as on page 1, got" in str(inconsistency)
+
+
+def test_a_first_page_without_rows_of_a_list_that_has_some_is_inconsistent() -> None:
+    store = Store([], total=5)
+    rows, inconsistency = read(store.page)
+    assert rows == []
+    assert str(inconsistency) == (
+        "GET /orders: $.data.items: expected 5 rows in all, as `total` says, got 0"
+    )
+    assert store.requests == 2
+
+
+def test_more_rows_than_asked_for_are_read_once_and_cut_to_what_is_wanted() -> None:
+    store = Store([*range(250)])
+    assert read(lambda number, limit: store.page(number, 100), wanted=7) == ([*range(7)], None)
+    assert store.requests == 1
+    assert read(lambda number, limit: store.page(number, 100), wanted=120) == (
+        [*range(120)],
+        None,
+    )
+    assert store.requests == 3
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+@pytest.mark.parametrize("past_end", ["empty", "no page"])
+def test_a_row_that_comes_or_goes_between_the_count_and_the_rows_of_an_answer_is_a_change(
+    change: int, past_end: PastEnd
+) -> None:
+    store = Store([*range(250)], past_end=past_end)
+
+    def page(number: int, limit: int) -> Page[int]:
+        counted = store.page(1).total
+        if number == 3 and counted == 250:
+            store.rows = [*range(250 + change)]
+        rows = store.page(number, limit).items
+        told = counted if rows or past_end == "empty" or number == 1 else 0
+        return Page(items=rows, total=told, page=number, limit=limit)
+
+    assert read(page) == ([*range(250 + change)], None)
+
+
+def test_a_total_that_the_pages_contradict_names_all_that_was_told() -> None:
+    store = Store([*range(150)], total=20_000)
+
+    def change() -> None:
+        assert store.total is not None
+        store.total += 1
+
+    store.change = change
+    assert "expected 20,001 to 20,0" in str(read(store.page, window=1).inconsistency)

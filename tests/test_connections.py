@@ -1,0 +1,250 @@
+"""What comes on a kept connection unasked never becomes the answer to another request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import pytest
+
+from devskin_async import DecodeError, DevSkinClient, DevSkinError, TransportError
+
+from . import samples
+from .conftest import AT_ONCE, UNLIMITED
+
+KEY = "dsk_secret_key"
+LATE_408 = b"HTTP/1.0 408 Request Time-out\r\nConnection: close\r\n\r\nToo slow"
+
+Answer = Callable[[str], bytes]
+After = Callable[["Connection"], Awaitable[None]]
+
+
+class Connection:
+    """A server's end of one connection.
+
+    Args:
+        number: Which of the server's connections it is, from 1.
+        writer: Where it writes to.
+    """
+
+    def __init__(self, number: int, writer: asyncio.StreamWriter) -> None:
+        self.number = number
+        self.writer = writer
+        self.answered = 0
+        self.last = b""
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+
+@asynccontextmanager
+async def raw_server(answer: Answer, after: After) -> AsyncIterator[str]:
+    """A server that writes `answer(target)` and then does `after`, for each request."""
+    writers: list[asyncio.StreamWriter] = []
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        connection = Connection(len(writers), writer)
+        try:
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                target = request.split(b" ", 2)[1].decode()
+                connection.last = answer(target)
+                await connection.send(connection.last)
+                connection.answered += 1
+                task = asyncio.create_task(_ignoring_resets(after(connection)))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}/api/v1"
+    finally:
+        for task in tuple(tasks):
+            task.cancel()
+        server.close()
+        for writer in writers:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+async def _ignoring_resets(work: Awaitable[None]) -> None:
+    with suppress(ConnectionError):
+        await work
+
+
+def http(body: bytes, head: str = "HTTP/1.1 200 OK") -> bytes:
+    fields = f"{head}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return fields.encode() + body
+
+
+def numbered_store() -> Answer:
+    """Answers each request with what was asked for; overviews count themselves."""
+    overviews = 0
+
+    def answer(target: str) -> bytes:
+        nonlocal overviews
+        url = urlsplit(target)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if url.path.endswith("/overview"):
+            overviews += 1
+            return http(samples.OVERVIEW.replace(b"1563", str(overviews).encode()))
+        if "/orders/" in url.path:
+            return http(samples.ORDER.replace(b"1234,", f"{url.path.rsplit('/')[-1]},".encode(), 1))
+        row = json.loads(samples.ORDERS)["data"]["items"][0] | {
+            "status": query.get("status", "paid")
+        }
+        data = {"items": [row], "total": 1, "page": int(query["page"]), "limit": 20}
+        return http(json.dumps({"success": True, "data": data}).encode())
+
+    return answer
+
+
+async def nothing(_: Connection) -> None:
+    pass
+
+
+async def late_408_then_close(connection: Connection) -> None:
+    await asyncio.sleep(0.02)
+    await connection.send(LATE_408)
+    await asyncio.sleep(0.5)
+    connection.writer.close()
+
+
+async def late_408_and_close(connection: Connection) -> None:
+    await asyncio.sleep(0.02)
+    await connection.send(LATE_408)
+    connection.writer.close()
+
+
+async def once_more(connection: Connection) -> None:
+    if connection.number == connection.answered == 1:
+        await asyncio.sleep(0.03)
+        await connection.send(connection.last)
+
+
+async def once_more_at_once(connection: Connection) -> None:
+    await connection.send(connection.last)
+
+
+async def half_an_answer(connection: Connection) -> None:
+    await asyncio.sleep(0.02)
+    await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+
+
+async def a_byte(connection: Connection) -> None:
+    await asyncio.sleep(0.02)
+    await connection.send(b"\n")
+
+
+@pytest.mark.parametrize(
+    "after",
+    [late_408_then_close, late_408_and_close, once_more, once_more_at_once, half_an_answer, a_byte],
+)
+@pytest.mark.parametrize("pause", [0, 0.02, 0.05])
+async def test_every_answer_is_the_one_that_was_asked_for(after: After, pause: float) -> None:
+    async with (
+        raw_server(numbered_store(), after) as url,
+        DevSkinClient(KEY, base_url=url, timeout=2, rate_limit=UNLIMITED, retry=AT_ONCE) as store,
+    ):
+        for number in range(1, 6):
+            assert (await store.orders.page(status="paid")).items[0].status == "paid"
+            await asyncio.sleep(pause)
+            assert (await store.orders.page(status="shipped")).items[0].status == "shipped"
+            await asyncio.sleep(pause)
+            assert (await store.orders.get(number)).id == number
+
+
+@pytest.mark.parametrize("after", [once_more, once_more_at_once])
+async def test_the_overview_does_not_stay_one_behind(after: After) -> None:
+    async with (
+        raw_server(numbered_store(), after) as url,
+        DevSkinClient(KEY, base_url=url, rate_limit=UNLIMITED, retry=AT_ONCE) as store,
+    ):
+        for number in range(1, 6):
+            assert (await store.analytics.overview()).total_orders == number
+            await asyncio.sleep(0.06)
+
+
+async def test_a_quiet_connection_is_used_again() -> None:
+    connections: list[int] = []
+
+    async def note(connection: Connection) -> None:
+        connections.append(connection.number)
+
+    async with (
+        raw_server(numbered_store(), note) as url,
+        DevSkinClient(KEY, base_url=url, rate_limit=UNLIMITED) as store,
+    ):
+        for number in range(1, 6):
+            await store.orders.get(number)
+    assert connections == [1] * 5
+
+
+async def test_the_timeout_ends_an_attempt_whatever_the_connection_does() -> None:
+    """The caller's own session has connections of its own: what is stale there is not dropped."""
+    async with (
+        raw_server(numbered_store(), late_408_then_close) as url,
+        aiohttp.ClientSession() as session,
+        DevSkinClient(
+            KEY, base_url=url, timeout=0.2, rate_limit=UNLIMITED, retry=AT_ONCE, session=session
+        ) as store,
+    ):
+        for number in range(1, 4):
+            async with asyncio.timeout(10):
+                try:
+                    assert (await store.orders.get(number)).id == number
+                except DevSkinError as error:
+                    assert isinstance(error, TransportError), error
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["/orders/7", "/orders?page=1&status=paid", "/orders?page=2", "/analytics/overview"],
+)
+@pytest.mark.parametrize("asked", ["order", "page", "overview"])
+async def test_an_answer_to_another_request_is_asked_for_again(asked: str, other: str) -> None:
+    seen: list[str] = []
+    right = numbered_store()
+
+    def first_wrong(target: str) -> bytes:
+        seen.append(target)
+        return right(f"/api/v1{other}" if len(seen) == 1 else target)
+
+    async with (
+        raw_server(first_wrong, nothing) as url,
+        DevSkinClient(KEY, base_url=url, rate_limit=UNLIMITED, retry=AT_ONCE) as store,
+    ):
+        if asked == "order":
+            assert (await store.orders.get(5)).id == 5
+        elif asked == "page":
+            assert (await store.orders.page(status="shipped")).items[0].status == "shipped"
+        else:
+            assert (await store.analytics.overview()).total_products == 87
+    # An overview says nothing of which it is.
+    assert len(seen) == (1 if asked == "overview" and "overview" in other else 2)
+
+
+async def test_an_answer_that_stays_another_is_an_error_that_names_the_place() -> None:
+    seen: list[str] = []
+
+    def shipped(target: str) -> bytes:
+        seen.append(target)
+        return numbered_store()(target.replace("paid", "shipped"))
+
+    async with (
+        raw_server(shipped, nothing) as url,
+        DevSkinClient(KEY, base_url=url, rate_limit=UNLIMITED, retry=AT_ONCE) as store,
+    ):
+        with pytest.raises(DecodeError, match=r'items\[0\]\.status: expected "paid", got "ship'):
+            await store.orders.page(status="paid")
+    assert len(seen) == 3

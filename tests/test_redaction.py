@@ -1,0 +1,148 @@
+"""The API key shows in no error, however the server repeats it, nor in the frames of one."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devskin_async import APIError, DevSkinClient, DevSkinError
+from devskin_async.redaction import Redactor
+
+from .test_transport import answering, serving, whole_text
+
+KEY = "sk/live+A<b>&'c'=9~\"x\\y"
+REDACTED = "[the API key]"
+
+
+def hex_entities(text: str) -> str:
+    return "".join(f"&#x{ord(character):X};" for character in text)
+
+
+def decimal_entities(text: str) -> str:
+    return "".join(f"&#{ord(character):03d}" for character in text)
+
+
+def json_escapes(text: str) -> str:
+    return "".join(f"\\u{ord(character):04x}" for character in text)
+
+
+ESCAPES: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "URL": lambda text: quote(text, safe=""),
+    "URL, lower case": lambda text: (
+        quote(text, safe="").replace("%2F", "%2f").replace("%2B", "%2b")
+    ),
+    "URL, twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "URL, all": lambda text: "".join(f"%{ord(character):02x}" for character in text),
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON, twice": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
+    "JSON, slashes": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "JSON, all": json_escapes,
+    "JSON, all, capitals": lambda text: json_escapes(text).upper().replace("\\U", "\\u"),
+    "HTML": html.escape,
+    "HTML, twice": lambda text: html.escape(html.escape(text)),
+    "HTML, hexadecimal": hex_entities,
+    "HTML, decimal": decimal_entities,
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+    "base64 after a name": lambda text: base64.b64encode(b"u:" + text.encode()).decode(),
+    "base64 in a sentence": lambda text: base64.b64encode(b"key " + text.encode() + b" .").decode(),
+    "hexadecimal": lambda text: text.encode().hex(),
+}
+
+
+def frames_of(error: BaseException | None) -> Iterator[FrameType]:
+    while error is not None:
+        traceback = error.__traceback__
+        while traceback is not None:
+            yield traceback.tb_frame
+            traceback = traceback.tb_next
+        error = error.__cause__ or error.__context__
+
+
+def held_by(frame: FrameType) -> str:
+    """What a tool that reports errors would show of a frame's variables in this package."""
+    if "devskin_async" not in frame.f_code.co_filename or "tests" in frame.f_code.co_filename:
+        return ""
+    return "".join(f"{name}={value!r} " for name, value in frame.f_locals.items())
+
+
+@pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES)
+@pytest.mark.parametrize("kind", ["error", "list", "nested", "page", "redirect", "wrong shape"])
+async def test_a_key_that_a_server_repeats_escaped_does_not_come_into_the_error(
+    escape: Callable[[str], str], kind: str
+) -> None:
+    echo = escape(KEY)
+    raw = {
+        # Some escapes are JSON's own, to be read as JSON; the others stand in it as text.
+        "error": f'{{"success": false, "error": "no such key: {echo}"}}',
+        "list": json.dumps({"errors": [{"detail": f"no such key: {echo}"}]}),
+        "nested": json.dumps({"error": {"message": json.dumps({"key": echo})}}),
+        "page": f"<html><p>no such key: {echo}</p></html>",
+        "redirect": "",
+        "wrong shape": json.dumps({"success": True, "data": {"total_orders": echo}}),
+    }[kind]
+    status = {"redirect": 302, "wrong shape": 200}.get(kind, 403)
+    headers = {"Location": "/" + echo.replace("\\", "")} if kind == "redirect" else {}
+    async with serving(answering(raw.encode(), status, headers), KEY) as store:
+        with pytest.raises(DevSkinError) as caught:
+            await store.analytics.overview()
+    told = whole_text(caught.value) + "".join(map(held_by, frames_of(caught.value)))
+    assert KEY not in told
+    assert KEY[3:] not in html.unescape(told)
+    assert echo not in told
+
+
+@given(
+    key=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40),
+    names=st.lists(st.sampled_from(sorted(ESCAPES)), min_size=1, max_size=3),
+    before=st.text(max_size=20),
+    after=st.text(max_size=20),
+)
+def test_any_key_in_any_escape_is_taken_out(
+    key: str, names: list[str], before: str, after: str
+) -> None:
+    text = before + " ".join(ESCAPES[name](key) for name in names) + after
+    told = Redactor(key)(text)
+    for name in names:
+        if "base64" not in name:
+            assert ESCAPES[name](key) not in told
+    assert REDACTED in told
+
+
+@given(text=st.text(max_size=200))
+def test_what_is_not_the_key_is_left_as_it_is(text: str) -> None:
+    assert Redactor("dsk_secret_key_0123456789")(text) == text
+
+
+async def test_the_frames_of_an_error_hold_no_answer_that_repeats_the_key() -> None:
+    key = "dsk_secret_key_0123"
+
+    async def echo(request: web.Request) -> web.Response:
+        given_key = request.headers["X-API-Key"]
+        return web.json_response(
+            {"success": False, "error": "no"}, status=400, headers={"X-Debug": given_key}
+        )
+
+    async with serving(echo, key) as store:
+        for call in (store.analytics.overview(), store.orders.page(), store.orders.list()):
+            with pytest.raises(APIError) as caught:
+                await call
+            told = [held_by(frame) for frame in frames_of(caught.value)]
+            assert any(told)
+            assert key not in "".join(told)
+
+
+async def test_a_client_in_a_frame_shows_no_key(box: Any) -> None:
+    async with DevSkinClient("dsk_secret_key_0123", base_url=box.base_url) as store:
+        assert "dsk_secret" not in repr([store, store.reader, store.reader.transport.exchange])

@@ -1,0 +1,91 @@
+"""A client that was not closed: one warning, whatever became of it and of its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+from devskin_async import DevSkinClient
+from devskin_async.sandbox import Sandbox
+
+PROGRAM = """
+import asyncio, sys
+from devskin_async import DevSkinClient
+
+kept = []
+
+async def main(address, key, how):
+    store = DevSkinClient(key, base_url=address)
+    await asyncio.gather(store.analytics.overview(), store.revenue())
+    match how:
+        case "kept":
+            kept.append(store)
+        case "view":
+            store = store.with_options(deadline=3)
+        case "cycle":
+            store.itself = store
+        case "failed":
+            raise KeyError(how)
+        case "closed":
+            await store.aclose()
+        case "kept and closed":
+            kept.append(store)
+            await store.aclose()
+
+try:
+    asyncio.run(main(*sys.argv[1:]))
+except KeyError:
+    pass
+"""
+
+
+async def said(box: Sandbox, how: str, *options: str) -> list[str]:
+    """The lines that the program says of warnings."""
+    command = [sys.executable, *options, "-c", PROGRAM, box.base_url, box.api_key, how]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    _, stderr = await process.communicate()
+    assert process.returncode == 0
+    return [line for line in stderr.decode().splitlines() if not line.startswith(" ")]
+
+
+@pytest.mark.parametrize("how", ["forgotten", "kept", "view", "cycle", "failed"])
+async def test_a_client_that_was_not_closed_warns_exactly_once(box: Sandbox, how: str) -> None:
+    warning, hint = await said(box, how, "-X", "dev")
+    assert warning.endswith(
+        "ResourceWarning: a DevSkinClient was not closed: use `async with`, or await its aclose()"
+    )
+    assert hint == "ResourceWarning: Enable tracemalloc to get the object allocation traceback"
+
+
+@pytest.mark.parametrize("how", ["closed", "kept and closed"])
+async def test_a_client_that_was_closed_warns_of_nothing(box: Sandbox, how: str) -> None:
+    assert await said(box, how, "-X", "dev") == []
+
+
+@pytest.mark.parametrize("how", ["forgotten", "kept"])
+async def test_where_resource_warnings_are_off_nothing_is_said(box: Sandbox, how: str) -> None:
+    assert await said(box, how) == []
+
+
+def test_a_client_that_is_dropped_in_another_thread_is_closed_in_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    held: list[DevSkinClient] = []
+
+    def drop() -> None:
+        with pytest.warns(ResourceWarning, match="was not closed"):
+            held.clear()
+
+    async def main() -> None:
+        async with Sandbox(orders=1, products=1, customers=1, limiter="none") as box:
+            held.append(DevSkinClient(box.api_key, base_url=box.base_url))
+            await held[0].analytics.overview()
+            session = held[0].reader.transport.exchange._session
+            assert session is not None
+            await asyncio.to_thread(drop)
+            assert session.closed
+
+    asyncio.run(main())
+    assert caplog.text == ""

@@ -20,7 +20,8 @@ class Drawing:
     """
 
     def __init__(self, console: Console) -> None:
-        self.is_possible: bool = console.is_terminal and not console.is_dumb_terminal
+        # Colours may be asked for in a file too, where nothing can be drawn over.
+        self.is_possible: bool = console.file.isatty() and not console.is_dumb_terminal
         self._console = console
         self._widths: list[int] = []  # of the lines that stand there
 

@@ -235,11 +235,13 @@ def resizable(*argv: str, columns: int) -> Iterator[Resizable]:
         command(*argv), stdin=other, stdout=other, stderr=other, env=environment
     ) as process:
         os.close(other)
-        yield Resizable(process, main, Screen(columns))
-        process.send_signal(signal.SIGINT)
-        while _read(main):
-            pass
-    os.close(main)
+        try:
+            yield Resizable(process, main, Screen(columns))
+        finally:
+            process.send_signal(signal.SIGINT)
+            while _read(main):
+                pass
+            os.close(main)
 
 
 class Resizable(NamedTuple):

@@ -128,6 +128,15 @@ def test_a_terminal_counts_the_seconds_down_and_keeps_nothing_of_it(argv: tuple[
     assert re.sub(r"\x1b\[\?25[lh]", "", after).startswith("\r\x1b[J")
 
 
+def test_a_log_with_colours_gets_lines_and_no_drawing(
+    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with in_thread(lambda: refusing(503, retry_after=1)) as (url, _):
+        ran = devskin("overview", "--base-url", url, "--api-key", "key")
+    assert re.fullmatch(TOLD.format(status=503, seconds=1) + "\n", ran.err)
+
+
 @pytest.mark.usefixtures("short_window")
 def test_a_wait_for_the_own_limit_is_a_line_too(devskin: Devskin) -> None:
     with in_thread(lambda: Sandbox(limiter="none", orders=600)) as box:

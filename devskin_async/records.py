@@ -3,7 +3,10 @@
 Money is `Decimal` with the digits the API sent, instants are timezone-aware, days are `date`. A
 record checks its money also where msgspec builds it, which runs no attrs validators.
 A field the reference shows and an answer leaves out, or sends as null, is None where the type
-says so; a field the reference does not know is ignored.
+says so; a field the reference does not know is ignored. Required is what tells a row from others
+and what it is there for: ids and days, an order's number, status and total, the price of a
+product, what of an item costs how much, and when something was created. All else, sums and counts
+above all, may be NULL in a database.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, TypeAlias, TypeVar
 
+import attrs
 from attrs import frozen
 from msgspec import Meta
 
@@ -23,16 +27,24 @@ _DIGITS = 100
 Instant = Annotated[dt.datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 Ordinal = Annotated[int, Meta(ge=1)]
+Quantity: TypeAlias = int | Decimal
+"""Pieces, as int; or a `Decimal` where the API sends a fraction, of what is sold by weight."""
 
 
-def check_money(amount: Decimal) -> None:
+def check_money(*amounts: object) -> None:
     """Refuse what JSON has no number for, and what no price list holds.
 
+    Args:
+        amounts: Those that are no `Decimal`, such as None, are not looked at.
+
     Raises:
-        ValueError: The amount is not finite, or has more than 100 digits before or after its point.
+        ValueError: One is not finite, or has more than 100 digits before or after its point.
     """
-    if not (amount.is_finite() and -_DIGITS <= amount.adjusted() <= _DIGITS):
-        raise ValueError("money must be a number of at most 100 digits")
+    for amount in amounts:
+        if isinstance(amount, Decimal) and not (
+            amount.is_finite() and -_DIGITS <= amount.adjusted() <= _DIGITS
+        ):
+            raise ValueError("money must be a number of at most 100 digits")
 
 
 class OpenEnum(StrEnum):
@@ -110,15 +122,18 @@ class OrderSummary:
 
 @frozen(kw_only=True)
 class OrderItem:
-    """One line of an order; `price` is for one piece."""
+    """One line of an order; `price` is for one piece.
 
-    product_id: int
+    `product_id` is None where the product is not there any more.
+    """
+
+    product_id: int | None = None
     name: str | None = None
-    quantity: int
+    quantity: Quantity
     price: Decimal
 
     def __attrs_post_init__(self) -> None:
-        check_money(self.price)
+        check_money(self.quantity, self.price)
 
 
 @frozen(kw_only=True)
@@ -139,21 +154,18 @@ class Order:
     order_number: str
     status: OrderStatus
     total: Decimal
-    subtotal: Decimal
-    shipping_cost: Decimal
-    discount: Decimal
+    subtotal: Decimal | None = None
+    shipping_cost: Decimal | None = None
+    discount: Decimal | None = None
     customer_name: str | None = None
     customer_email: str | None = None
     items: tuple[OrderItem, ...]
     shipping_address: ShippingAddress | None = None
     created_at: Instant
-    updated_at: Instant
+    updated_at: Instant | None = None
 
     def __attrs_post_init__(self) -> None:
-        check_money(self.total)
-        check_money(self.subtotal)
-        check_money(self.shipping_cost)
-        check_money(self.discount)
+        check_money(self.total, self.subtotal, self.shipping_cost, self.discount)
 
 
 @frozen(kw_only=True)
@@ -161,8 +173,8 @@ class DailyRevenue:
     """One day's revenue and its number of orders."""
 
     date: dt.date
-    total: Decimal
-    count: int
+    total: Decimal | None = None
+    count: int | None = None
 
     def __attrs_post_init__(self) -> None:
         check_money(self.total)
@@ -173,7 +185,7 @@ class Revenue:
     """A revenue series, in the order in which the API sent its days."""
 
     period: Period
-    total: Decimal
+    total: Decimal | None = None
     daily: tuple[DailyRevenue, ...]
 
     def __attrs_post_init__(self) -> None:
@@ -182,18 +194,18 @@ class Revenue:
 
 @frozen(kw_only=True)
 class Product:
-    """A product; `stock` is in pieces."""
+    """A product; `stock` is in pieces, and None where nobody counts them."""
 
     id: int
     name: str | None = None
     slug: str | None = None
     price: Decimal
-    stock: int
+    stock: Quantity | None = None
     status: str | None = None
     created_at: Instant
 
     def __attrs_post_init__(self) -> None:
-        check_money(self.price)
+        check_money(self.price, self.stock)
 
 
 @frozen(kw_only=True)
@@ -203,8 +215,8 @@ class Customer:
     id: int
     name: str | None = None
     email: str | None = None
-    total_orders: int
-    total_spent: Decimal
+    total_orders: int | None = None
+    total_spent: Decimal | None = None
     created_at: Instant
 
     def __attrs_post_init__(self) -> None:
@@ -215,12 +227,13 @@ class Customer:
 class Overview:
     """The store's key figures."""
 
-    total_orders: int
-    monthly_orders: int
-    total_revenue: Decimal
-    monthly_revenue: Decimal
-    total_products: int
+    total_orders: int | None = None
+    monthly_orders: int | None = None
+    total_revenue: Decimal | None = None
+    monthly_revenue: Decimal | None = None
+    total_products: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        check_money(self.total_revenue)
-        check_money(self.monthly_revenue)
+        check_money(self.total_revenue, self.monthly_revenue)
+        if attrs.astuple(self) == (None,) * len(attrs.fields(Overview)):
+            raise ValueError("no figure at all")  # so it is a body of another shape

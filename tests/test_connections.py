@@ -100,7 +100,9 @@ def numbered_store() -> Answer:
             return http(samples.OVERVIEW.replace(b"1563", str(overviews).encode()))
         if "/orders/" in url.path:
             return http(samples.ORDER.replace(b"1234,", f"{url.path.rsplit('/')[-1]},".encode(), 1))
-        row = json.loads(samples.ORDERS)["data"]["items"][0] | {"status": query.get("status", "paid")}
+        row = json.loads(samples.ORDERS)["data"]["items"][0] | {
+            "status": query.get("status", "paid")
+        }
         data = {"items": [row], "total": 1, "page": int(query["page"]), "limit": 20}
         return http(json.dumps({"success": True, "data": data}).encode())
 

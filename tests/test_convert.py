@@ -7,8 +7,6 @@ import json
 from decimal import Decimal
 from typing import Any
 
-import attrs
-import cattrs
 import msgspec
 import pytest
 from hypothesis import given
@@ -69,9 +67,36 @@ def test_days_are_dates() -> None:
     assert [day.date for day in revenue.daily] == [dt.date(2026, 2, 13), dt.date(2026, 2, 12)]
 
 
+def detour(value: object) -> str:
+    """Write a value so that the fast decoder refuses it, and it means the same.
+
+    Each member of an object comes twice: first wrong, and then as it is, which is what counts.
+    """
+    if isinstance(value, dict):
+        members = [
+            f"{json.dumps(name)}: [[]], {json.dumps(name)}: {detour(inner)}"
+            for name, inner in value.items()
+        ]
+        return f"{{{', '.join(members)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(detour, value))}]"
+    return json.dumps(value)
+
+
+def outcome(body: bytes, cls: Any) -> str:
+    try:
+        return repr(convert.loads(body, cls))
+    except (DecodeError, TransportError) as error:
+        return str(error)
+
+
 @SHAPES
 def test_the_slow_road_reads_the_references_answers_too(cls: Any) -> None:
-    assert repr(convert._read_slowly(SAMPLES[cls], cls)) == repr(convert.loads(SAMPLES[cls], cls))
+    exact = json.loads(SAMPLES[cls])
+    body = detour(exact).encode()
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(body, type=cls)
+    assert outcome(body, cls) == outcome(json.dumps(exact).encode(), cls)
 
 
 def test_a_status_read_on_the_slow_road_is_a_status() -> None:
@@ -102,19 +127,10 @@ def test_a_record_can_not_be_made_with_money_that_is_no_number() -> None:
         DailyRevenue(date=dt.date(2026, 2, 10), total=Decimal("NaN"), count=1)
 
 
-def test_only_the_first_wrong_row_of_many_is_looked_at() -> None:
-    class Row(dict[str, object]):
-        seen = 0
-
-        def __getitem__(self, name: str) -> object:
-            Row.seen += 1
-            return super().__getitem__(name)
-
-    page = {"items": [Row() for _ in range(1000)], "total": 1, "page": 1, "limit": 1}
-    answer = {"success": True, "data": page}
-    with pytest.raises(cattrs.ClassValidationError):
-        convert._converter.structure(answer, Envelope[Page[OrderSummary]])
-    assert Row.seen == len(attrs.fields(OrderSummary)) - 2
+def test_an_answer_of_wrong_rows_is_refused_at_the_first() -> None:
+    page = json.loads(samples.ORDERS)["data"] | {"items": [{"id": n} for n in range(100_000)]}
+    with pytest.raises(DecodeError, match=r"^\$\.data\.items\[0\]\.order_number: expected a value"):
+        orders(json.dumps({"success": True, "data": page}).encode())
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -149,9 +165,8 @@ def test_the_optional_fields_of_a_list_are_none_when_null(
 def test_an_order_without_an_address_has_none() -> None:
     body = json.loads(samples.ORDER)
     del body["data"]["order"]["shipping_address"]
-    assert convert.loads(json.dumps(body).encode(), Envelope[OrderData]).data.order == (
-        convert._read_slowly(json.dumps(body).encode(), Envelope[OrderData]).data.order
-    )
+    order = convert.loads(json.dumps(body).encode(), Envelope[OrderData]).data.order
+    assert order.shipping_address is None
     body["data"]["order"]["shipping_address"] = {"city": None}
     order = convert.loads(json.dumps(body).encode(), Envelope[OrderData]).data.order
     assert order.shipping_address is not None
@@ -169,7 +184,8 @@ WRONG: tuple[tuple[str, object, str, str], ...] = (
     ("total", "a lot", "a number", '"a lot"'),
     ("total", True, "a number", "true"),
     ("id", 12.5, "an integer", "12.5"),
-    ("id", "1", "an integer", '"1"'),
+    ("id", "01", "an integer", '"01"'),
+    ("id", "one", "an integer", '"one"'),
     ("id", True, "an integer", "true"),
     ("order_number", None, "a string", "null"),
     ("order_number", ["x"], "a string", "an array"),
@@ -239,22 +255,38 @@ def test_an_answer_of_another_shape_is_a_decode_error(body: bytes, message: str)
         samples.ORDERS[:-20],
         samples.ORDERS.replace(b"John", b"\xff"),
         b"[" * 100_000,
-        samples.ORDERS.replace(b"1234,", b"1" * 5000 + b","),
+        samples.ORDERS.replace(b"}", b', "more": ' + b"[" * 2000 + b"]" * 2000 + b"}", 1),
     ],
-    ids=["empty", "html", "cut short", "not UTF-8", "nested too deeply", "a huge integer"],
+    ids=["empty", "html", "cut short", "not UTF-8", "only brackets", "nested too deeply"],
 )
 def test_a_body_that_is_not_readable_json_is_a_transport_error(body: bytes) -> None:
     with pytest.raises(TransportError, match="can't be read as JSON"):
         orders(body)
 
 
-def test_a_number_beyond_what_decimal_holds_is_not_readable() -> None:
-    with pytest.raises((TransportError, DecodeError)):
-        orders(samples.ORDERS.replace(b"199.90", b"1e99999999999999999999"))
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            b"199.90",
+            b"1e99999999999999999999",
+            "total: expected a number, got 1e99999999999999999999",
+        ),
+        (b"1234,", b"1" * 5000 + b",", f"id: expected an integer, got {'1' * 60}…"),
+    ],
+)
+def test_a_number_that_can_not_be_held_is_named(old: bytes, new: bytes, expected: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        orders(samples.ORDERS.replace(old, new))
+    assert str(caught.value).endswith(expected)
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -279,8 +311,33 @@ def test_any_bytes_give_a_record_or_an_error_of_the_tree(cls: Any, body: bytes) 
         convert.loads(body, cls)
 
 
+SPELLINGS: list[object] = [
+    1.0,
+    12.5,
+    -1,
+    0,
+    True,
+    "1",
+    "1.0",
+    "-7",
+    "true",
+    "",
+    [],
+    {},
+    "null",
+    "NaN",
+    "1e5",
+    "2026-02-10",
+    "2026-02-10T00:00:00Z",
+    "2026-02-10T14:30:00Z",
+    "2026-02-10T14:30:60+00",
+    "2026-02-10 14:30-03",
+    "9999-12-31T23:59:60Z",
+]
+
+
 @st.composite
-def mutated(draw: st.DrawFn, body: bytes) -> bytes:
+def mutated(draw: st.DrawFn, body: bytes) -> object:
     """An answer in which some values are replaced by others and some fields are left out."""
     answer = json.loads(body)
     for _ in range(draw(st.integers(1, 3))):
@@ -297,29 +354,16 @@ def mutated(draw: st.DrawFn, body: bytes) -> bytes:
             if isinstance(parent, dict) and draw(st.booleans()):
                 del parent[key]
             else:
-                parent[key] = draw(
-                    JSON
-                    | st.sampled_from([1.0, 12.5, -1, "1", "2026-02-10", "2026-02-10T14:30:00Z"])
-                )
+                parent[key] = draw(JSON | st.sampled_from(SPELLINGS))
             break
-    return json.dumps(answer).encode()
+    return answer
 
 
 @SHAPES
 @given(data=st.data())
 def test_the_two_roads_agree_on_every_input(cls: Any, data: st.DataObject) -> None:
-    body = data.draw(mutated(SAMPLES[cls]))
-    fast: object
-    slow: object
-    try:
-        fast = msgspec.json.decode(body, type=cls)
-    except msgspec.DecodeError:
-        fast = None
-    try:
-        slow = convert._read_slowly(body, cls)
-    except (DecodeError, TransportError):
-        slow = None
-    assert repr(fast) == repr(slow)
+    answer = data.draw(mutated(SAMPLES[cls]))
+    assert outcome(detour(answer).encode(), cls) == outcome(json.dumps(answer).encode(), cls)
 
 
 def test_a_record_becomes_plain_data_in_the_wires_order() -> None:
@@ -389,5 +433,6 @@ def test_rows_as_the_server_wrote_them_survive_the_slow_road_too() -> None:
     body = b'{"items": [{"a": 1.50}, 7], "total": 2, "page": 1, "limit": 100}'
     page = convert.loads(body, Page[msgspec.Raw])
     assert [bytes(row) for row in page.items] == [b'{"a": 1.50}', b"7"]
-    with pytest.raises(DecodeError, match=r"\$\.total"):
-        convert.loads(body.replace(b'"total": 2', b'"total": "2"'), Page[msgspec.Raw])
+    page = convert.loads(body.replace(b'"total": 2', b'"total": "2"'), Page[msgspec.Raw])
+    assert [bytes(row) for row in page.items] == [b'{"a": 1.50}', b"7"]
+    assert page.total == 2

@@ -14,7 +14,8 @@ PACKAGE = Path(devskin_async.__file__).parent
 NAME = devskin_async.__name__
 
 LAYERS = (
-    ("_version", "connections", "errors", "records", "redaction", "timing"),
+    ("_json", "_values", "_version", "connections", "errors", "records", "redaction", "timing"),
+    ("_tolerant",),
     ("convert", "ratelimit"),
     ("protocol", "webhooks"),
     ("exchange", "options", "sandbox"),

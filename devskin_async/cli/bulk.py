@@ -29,6 +29,11 @@ Resources: TypeAlias = Annotated[Choice, Parameter(name="RESOURCE")]
 _PASSING = (
     APIError, TransportError, OSError, KeyboardInterrupt, Terminated, asyncio.CancelledError,
 )  # fmt: skip
+# Where rows are in an answer, and in a table whose columns can't hold one.
+_ROWS = (
+    "$.data.items[", "$.data.order.", "$.data.daily[",
+    *(f"{name}[" for name in (*get_args(Resource), "order_items")),
+)  # fmt: skip
 _MOST_HOURS = 100_000.0
 HOW: Group = Group("How it reads", sort_key=3)
 
@@ -117,7 +122,7 @@ async def carry_out(
 def _hint(error: BaseException, job: Job) -> Hint | None:
     """Say what helps after an error, if that is known."""
     if isinstance(error, DecodeError):
-        row = error.path.startswith(("$.data.items[", "$.data.order.", "$.data.daily["))
+        row = error.path.startswith(_ROWS)
         if row and job.rejects is None:
             return Hint("--rejects DIR of devskin export sets such rows aside.")
     # A sandbox's store is gone with it, and the next has another address.

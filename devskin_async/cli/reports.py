@@ -173,7 +173,13 @@ def _remarks(name: str, certificate: Certificate, rejects: Path | None) -> Itera
     if certificate.rejected:
         count = counted(certificate.rejected, "row")
         where = "" if rejects is None else f": {rejects / f'{name}.rejected.jsonl'}"
-        yield printable(f"{name}: {count} could not be decoded{where}")
+        yield printable(f"{name}: {count} set aside{where}")
+    if certificate.replaced:
+        count = counted(certificate.replaced, "character")
+        yield f"{name}: {count} cut in half, written as U+FFFD."
+    if certificate.rounded:
+        count = counted(certificate.rounded, "amount")
+        yield f"{name}: {count} with float noise, written rounded."
     if certificate.gone:
         count = counted(certificate.gone, "order")
         yield f"{name}: {count} had gone before the detail was read, and have the list's row."

@@ -45,6 +45,11 @@ _LENGTHS: Mapping[str, int] = {
 }
 
 
+def _id(number: int | None) -> Text:
+    """Show an id, which is not grouped; None is left blank."""
+    return Text("" if number is None else str(number))
+
+
 def _status(status: OrderStatus) -> Text:
     text = words(status)
     text.stylize(_STYLES.get(status, ""))
@@ -76,7 +81,7 @@ CUSTOMERS: Sequence[Column[Customer]] = (
     Column("Email", lambda customer: words(customer.email), shrinks=True, spare=3),
 )
 _ITEMS: Sequence[Column[OrderItem]] = (
-    Column("Product", lambda item: Text(str(item.product_id)), "right"),
+    Column("Product", lambda item: _id(item.product_id), "right"),
     Column("Name", lambda item: words(item.name), shrinks=True),
     Column("Quantity", lambda item: number(item.quantity), "right"),
     Column("Price", lambda item: number(item.price), "right", spare=1),
@@ -164,8 +169,9 @@ def revenue(series: Revenue, console: Console, today: dt.date) -> Sequence[Rende
     length = max(_SHORTEST_BAR, min(_LONGEST_BAR, room))
     bars = Column[Span]("", lambda span: _bar(span.total, most, length, console.encoding))
     orders = sum(span.count for span in spans)
-    total = f"{number(series.total)} in {series.period}, from {counted(orders, 'order')}"
-    head = Text(total, style="bold")
+    total = "no total" if series.total is None else number(series.total)
+    sold = counted(orders, "order")
+    head = Text(f"{total} in {series.period}, from {sold}", style="bold")
     return (head, "", table((*columns, bars), spans)) if spans else (head,)
 
 
@@ -203,8 +209,8 @@ def _spans(
         spans.setdefault(label, Span(label))
     for each in daily:
         span = spans[label_of(each.date)]
-        span.count += each.count
-        span.total += each.total
+        span.count += each.count or 0
+        span.total += Decimal(0) if each.total is None else each.total
     return list(spans.values())
 
 

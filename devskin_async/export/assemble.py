@@ -7,21 +7,32 @@ again after any interruption.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Event
 
-from attrs import AttrsInstance, asdict, field, frozen
+from attrs import AttrsInstance, asdict, define, field, frozen
 
 from .. import convert
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DecodeError
 from ..records import Order, OrderSummary
 from .details import SCOPE as DETAILS
 from .details import detail_lines
 from .files import digest, make_folder, naming, place, write_whole
 from .journal import Journal
 from .manifest import MadeFile
-from .sinks import SINKS, Merge, Options, Separator, count_rows, file_name
+from .rows import rejected_entry
+from .sinks import (
+    SINKS,
+    Merge,
+    MisfitError,
+    Options,
+    Separator,
+    Write,
+    count_rows,
+    file_name,
+)
 from .tables import (
     ORDER_ITEMS,
     RECORDS,
@@ -36,6 +47,29 @@ from .tables import (
 
 _ROWS = 1000
 _MADE = "files"
+
+
+@define
+class Changes:
+    """What of a resource's rows is not in the files as it was read.
+
+    Args:
+        replaced: Unpaired surrogates that are U+FFFD.
+        rounded: Amounts that typed columns hold without their float noise.
+        rejected: Entries of the rows that typed columns can't hold.
+    """
+
+    replaced: int = 0
+    rounded: int = 0
+    rejected: list[bytes] = field(factory=list)
+
+
+@frozen
+class Assembled:
+    """Files, and what in them is not as it was read, by resource."""
+
+    files: tuple[MadeFile, ...]
+    changes: Mapping[Resource, Changes]
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
@@ -82,8 +116,10 @@ class Layout:
         return (Table(resource, RECORDS[resource]),)
 
 
-def assemble(journal: Journal, layout: Layout, stop: Event) -> tuple[MadeFile, ...]:
+def assemble(journal: Journal, layout: Layout, stop: Event) -> Assembled:
     """Write the tables of a journal into files, in its own folder.
+
+    A row that does not fit its columns is set aside, if rejected rows are.
 
     Args:
         journal: What was read.
@@ -94,7 +130,7 @@ def assemble(journal: Journal, layout: Layout, stop: Event) -> tuple[MadeFile, .
         The files, counted and digested as they were read back.
 
     Raises:
-        DecodeError: A value does not fit its column.
+        DecodeError: A value does not fit its column, and rejected rows are not set aside.
         OSError: A file can't be written.
         Stopped: `stop` was set.
     """
@@ -109,6 +145,7 @@ def assemble(journal: Journal, layout: Layout, stop: Event) -> tuple[MadeFile, .
         excel=layout.excel,
         separator=layout.separator,
     )
+    changes = {resource: Changes() for resource in layout.resources}
     with SINKS[layout.format](options) as sink:
         for resource in layout.resources:
             for table in layout.tables_of(resource):
@@ -116,11 +153,33 @@ def assemble(journal: Journal, layout: Layout, stop: Event) -> tuple[MadeFile, .
                     for batch in batches(journal, table, resource, layout.status):
                         if stop.is_set():
                             raise Stopped
-                        write(batch)
+                        _write(write, batch, layout, changes[resource])
+                changes[resource].rounded += options.rounded[table.name]
     names = {
         file_name(layout.format, t.name, compress=layout.compress): None for t in layout.tables
     }
-    return tuple(_made(folder / name, layout) for name in names)
+    return Assembled(tuple(_made(folder / name, layout) for name in names), changes)
+
+
+def _write(write: Write, batch: Batch, layout: Layout, changes: Changes) -> None:
+    try:
+        write(batch)
+    except MisfitError as error:
+        if layout.rejects is None:
+            raise
+        if len(batch) > 1:
+            for line, record in zip(batch.lines, batch.records, strict=True):
+                _write(write, Batch([line], partial(_given, [record])), layout, changes)
+            return
+        column = error.path.rpartition(".")[2]
+        wrong = DecodeError(f"$.{column}", error.expected, error.received)
+        changes.rejected.append(rejected_entry(batch.lines[0], wrong))
+    else:
+        changes.replaced += sum(line.count(convert.REPLACED) for line in batch.lines)
+
+
+def _given(records: Sequence[AttrsInstance], _: Sequence[bytes]) -> Sequence[AttrsInstance]:
+    return records
 
 
 def put_in_place(journal: Journal, files: Iterable[MadeFile], out: Path) -> None:
@@ -143,8 +202,13 @@ def put_in_place(journal: Journal, files: Iterable[MadeFile], out: Path) -> None
         place(journal.folder / _MADE / file.name, out / file.name)
 
 
-def put_rejected(journal: Journal, layout: Layout) -> None:
+def put_rejected(journal: Journal, layout: Layout, changes: Mapping[Resource, Changes]) -> None:
     """Write rejected rows into their folder; a file that has none any more is removed.
+
+    Args:
+        journal: What has those that could not be decoded.
+        layout: Where they go.
+        changes: What has those that did not fit their columns.
 
     Raises:
         OSError: One can't be written.
@@ -155,9 +219,10 @@ def put_rejected(journal: Journal, layout: Layout) -> None:
     for resource in layout.resources:
         path = layout.rejects / f"{resource}.rejected.jsonl"
         scopes = (resource, DETAILS) if resource == "orders" and layout.details else (resource,)
-        entries = [entry + b"\n" for scope in scopes for entry in journal.rejected(scope)]
+        entries = [entry for scope in scopes for entry in journal.rejected(scope)]
+        entries += changes[resource].rejected
         if entries:
-            write_whole(path, b"".join(entries), journal.folder)
+            write_whole(path, b"\n".join([*entries, b""]), journal.folder)
         else:
             path.unlink(missing_ok=True)
 
@@ -239,4 +304,4 @@ def _without_detail(line: bytes) -> DetailedOrder:
 def _items(details: Sequence[bytes | None]) -> Batch:
     orders = convert.loads_rows([detail for detail in details if detail is not None], Order)
     rows = [line for order in orders for line in order_lines(order)]
-    return Batch([convert.dumps(row) for row in rows], lambda _: rows)
+    return Batch([convert.dumps(row) for row in rows], partial(_given, rows))

@@ -15,10 +15,13 @@ from .manifest import added_up
 from .reading import Session, now, work_off
 from .rows import Row, line_id, read_rows
 from .slice_notes import SCOPE as ORDERS
+from .tables import ORDER_ITEMS, DetailedOrder, Table, detailed, order_lines
 from .units import Unit
 
 SCOPE = "details"
 GONE = b'"gone"'
+
+_FLAT = Table("orders", DetailedOrder)
 
 
 class Details:
@@ -79,6 +82,10 @@ class Details:
         if error is not None and not self._session.choice.lenient:
             path = f"$.data.order{error.path[1:]}"
             raise DecodeError(path, error.expected, error.received, f"GET /orders/{order_id}")
+        if isinstance(row.record, Order):
+            place = "$.data.order"
+            self._session.check(_FLAT, [detailed(row.record)], place, alone=True)
+            self._session.check(ORDER_ITEMS, order_lines(row.record), f"{place}.items")
         # A row that can't be decoded may claim any id.
         return row._replace(id=order_id)
 

@@ -185,7 +185,7 @@ class Journal(JournalQueries):
             (*place, unit.adopts, unit.about),
         ).lastrowid
         entries = [
-            (added, row.id, rejected_entry(row, row.error)) for row in unit.rows if row.error
+            (added, row.id, rejected_entry(row.line, row.error)) for row in unit.rows if row.error
         ]
         connection.executemany("INSERT INTO rejected VALUES (?, ?, ?)", entries)
         if unit.adopts:

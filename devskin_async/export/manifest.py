@@ -62,7 +62,10 @@ class Certificate:
         rows: Rows in the file.
         distinct_ids: Distinct ids that were read, before any filter on our side.
         duplicates: Rows that came again and were dropped.
-        rejected: Rows that could not be decoded and were set aside.
+        rejected: Rows that were set aside: they could not be decoded, or did not fit their columns.
+        replaced: Unpaired surrogates, halves of characters, that are U+FFFD in the file.
+        rounded: Amounts with float noise that are rounded in the file's columns; those of
+            `order_items` count among those of `orders`.
         total_before: The total that the API told at first; None where it tells none.
         total_after: The total that it told at last.
         repairs: How often something was read again because it had changed meanwhile.
@@ -88,6 +91,8 @@ class Certificate:
     distinct_ids: int
     duplicates: int = 0
     rejected: int = 0
+    replaced: int = 0
+    rounded: int = 0
     total_before: int | None = None
     total_after: int | None = None
     repairs: int

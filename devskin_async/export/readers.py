@@ -115,13 +115,13 @@ class Readers:
             if name == "orders" and self._details is not None:
                 self._details.total = await self._count_details(reader.total)
 
-    async def read(self) -> dict[str, Certificate]:
+    async def read(self) -> dict[Resource, Certificate]:
         """Read everything.
 
         Returns:
             How each resource was read.
         """
-        certificates: dict[str, Certificate] = {}
+        certificates: dict[Resource, Certificate] = {}
         for name, reader in self._readers.items():
             await self._turn_to(name)
             await reader.read()

@@ -9,17 +9,18 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
-from attrs import define, frozen
+from attrs import AttrsInstance, define, frozen
 
 from ..client import DevSkinClient
-from ..errors import DevSkinError
+from ..errors import DecodeError, DevSkinError
 from ..options import Queueing
 from ..protocol import Call, page_count
 from ..records import Page
 from ..timing import timing
 from .rows import Row, first_error, read_rows
+from .sinks import Check, MisfitError
 from .stage import Stage
-from .tables import RECORDS, Resource
+from .tables import RECORDS, Resource, Table
 from .units import Unit
 
 T = TypeVar("T")
@@ -94,6 +95,7 @@ class Session:
         stage: Where what was read is kept.
         choice: What is to be read.
         tell: Called whenever there is progress to tell of.
+        check: Raises `MisfitError` for what the columns to be written can't hold; None holds all.
     """
 
     def __init__(
@@ -102,11 +104,13 @@ class Session:
         stage: Stage,
         choice: Choice,
         tell: Callable[[], object] = lambda: None,
+        check: Check | None = None,
     ) -> None:
         self.store = store
         self.stage = stage
         self.choice = choice
         self.tell = tell
+        self._check = check
         self.concurrency: int = store.reader.concurrency
         self.tally: Tally = Tally()
         self.requests: int = 0
@@ -170,9 +174,39 @@ class Session:
     ) -> list[Row]:
         """Read an answer's rows, as `ask` does."""
         rows = read_rows(raw, RECORDS[resource])
-        if not self.choice.lenient and (error := first_error(rows, path)):
-            raise error
+        if not self.choice.lenient:
+            if error := first_error(rows, path):
+                raise error
+            status = self.choice.status
+            records = [
+                row.record
+                for row in rows
+                if row.record is not None and status in (None, getattr(row.record, "status", None))
+            ]
+            self.check(Table(resource, RECORDS[resource]), records, path)
         return rows
+
+    def check(
+        self, table: Table, records: Sequence[AttrsInstance], path: str, *, alone: bool = False
+    ) -> None:
+        """See that the columns that are to be written can hold records.
+
+        Args:
+            table: Whose records they are.
+            records: The records.
+            path: Where in the answer they are.
+            alone: Whether it is a single record, and in no list.
+
+        Raises:
+            DecodeError: They can't, and such rows are not to be set aside.
+        """
+        if self._check is None or self.choice.lenient:
+            return
+        try:
+            self._check(table, records)
+        except MisfitError as error:
+            place = error.path.removeprefix(f"{table.name}[0]" if alone else table.name)
+            raise DecodeError(f"{path}{place}", error.expected, error.received) from None
 
     def _count(self, value: object) -> None:
         taken = timing(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, TypeAlias, get_type_hints
 
@@ -12,7 +12,7 @@ import attrs
 import msgspec
 from attrs import AttrsInstance
 
-from .. import convert
+from .. import _values, convert
 from ..errors import DecodeError, TransportError
 from ..records import OpenEnum
 
@@ -20,12 +20,16 @@ RowId: TypeAlias = int | str
 
 _LARGEST = 2**63 - 1
 
+_split_row = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_split_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
 
 class Row(NamedTuple):
     """A row of an answer.
 
     Args:
         id: What tells it from others: its `id`, or its `date`; a digest where it has neither.
+            An id that came as text or with a fraction of zero is the integer that it means.
         line: The row as the server wrote it, without line ends.
         record: The row as a record; None where it is not what the reference describes.
         error: What is wrong then, with a path that begins at the row.
@@ -42,12 +46,14 @@ class Row(NamedTuple):
 
 def read_rows(raw: Sequence[msgspec.Raw | bytes], cls: type[AttrsInstance]) -> list[Row]:
     """Read rows that are JSON each; what can't be decoded becomes a row with an error."""
+    array = b"[" + b",".join(raw) + b"]"
     try:
+        array.decode()  # what is not read is not checked otherwise
         records = convert.loads_rows(raw, cls)
-        if _are_known(raw, records, cls):
+        if _are_known(array, records, cls):
             return list(map(_known_row, raw, records))
-        return list(map(_good_row, raw, records, _plain(raw)))
-    except (DecodeError, TransportError):
+        return list(map(_good_row, raw, records, _split_rows.decode(array)))
+    except (DecodeError, UnicodeDecodeError):
         return list(_told_apart(_read_row(bytes(row), cls) for row in raw))
 
 
@@ -69,7 +75,7 @@ def first_error(rows: Iterable[Row], path: str) -> DecodeError | None:
     return None
 
 
-def rejected_entry(row: Row, error: DecodeError) -> bytes:
+def rejected_entry(line: bytes, error: DecodeError) -> bytes:
     """Write a rejected row as JSON on one line: where, what was expected, what came, the row."""
     told: dict[str, object] = {
         "path": error.path,
@@ -77,27 +83,28 @@ def rejected_entry(row: Row, error: DecodeError) -> bytes:
         "received": error.received,
     }
     try:
-        convert.parse(row.line)
-        told["row"] = msgspec.Raw(row.line)
-    except TransportError:  # such as bytes that are no UTF-8
-        told["row"] = row.line.decode(errors="replace")
+        line.decode()
+        told["row"] = msgspec.json.decode(line, type=msgspec.Raw)
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        told["row"] = line.decode(errors="replace")
     return msgspec.json.encode(told)
 
 
 def line_id(line: bytes) -> RowId:
-    """Give the id of a row that was read as a record."""
-    plain = convert.parse(line)
-    if isinstance(plain, dict):
-        return _id_of(plain.get("id", plain.get("date")), line)
-    return _id_of(None, line)
+    """Give the id of a row, whether it can be read as a record or not."""
+    try:
+        fields = _split_row.decode(line)
+        raw = fields.get("id") or fields.get("date")
+        value = None if raw is None else convert.parse(bytes(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TransportError):
+        value = None
+    return _id_of(_values.whole(_values.day(value)), line)
 
 
-def _are_known(
-    raw: Sequence[msgspec.Raw | bytes], records: Iterable[AttrsInstance], cls: type[AttrsInstance]
-) -> bool:
+def _are_known(array: bytes, records: Iterable[AttrsInstance], cls: type[AttrsInstance]) -> bool:
     """Say whether rows have no field, and no status, that the reference does not know."""
     try:
-        _strict_decoder(cls).decode(b"[" + b",".join(raw) + b"]")
+        _strict_decoder(cls).decode(array)
     except msgspec.ValidationError:
         return False
     return not _known(cls)[1] or all(_has_known_status(record) for record in records)
@@ -124,24 +131,19 @@ def _known_row(raw: msgspec.Raw | bytes, record: AttrsInstance) -> Row:
     return Row(_id_of(value, line), line, record)
 
 
-def _plain(raw: Sequence[msgspec.Raw | bytes]) -> Sequence[dict[str, object]]:
-    plain = convert.parse(b"[" + b",".join(raw) + b"]")
-    assert isinstance(plain, list)  # noqa: S101 - it is what was put together
-    return plain
-
-
 def _read_row(line: bytes, cls: type[AttrsInstance]) -> Row:
     try:
+        line.decode()
         (record,) = convert.loads_rows([line], cls)
-        (plain,) = _plain([line])
+        fields = _split_row.decode(line)
     except DecodeError as error:
         # "$[0].total" of the one row becomes "$.total".
         wrong = DecodeError(f"${error.path[4:]}", error.expected, error.received)
-    except TransportError as error:
+    except UnicodeDecodeError as error:
         wrong = DecodeError("$", "JSON", str(error))
     else:
-        return _good_row(line, record, plain)
-    return Row(_rejected_id(line), _one_line(line), None, wrong)
+        return _good_row(line, record, fields)
+    return Row(line_id(line), _one_line(line), None, wrong)
 
 
 def _told_apart(rows: Iterable[Row]) -> Iterator[Row]:
@@ -155,16 +157,13 @@ def _told_apart(rows: Iterable[Row]) -> Iterator[Row]:
             yield row
 
 
-def _good_row(raw: msgspec.Raw | bytes, record: AttrsInstance, plain: dict[str, object]) -> Row:
+def _good_row(raw: msgspec.Raw | bytes, record: AttrsInstance, fields: Mapping[str, object]) -> Row:
     line = _one_line(bytes(raw))
-    row_id = _id_of(plain.get("id", plain.get("date")), line)
     known, closed = _known(type(record))
-    unknown: tuple[str, ...] = ()
-    if not known.issuperset(plain):
-        unknown = tuple(name for name in plain if name not in known)
+    unknown = tuple(name for name in fields if name not in known)
     if closed and not _has_known_status(record):
-        unknown += (f"status={plain['status']}",)
-    return Row(row_id, line, record, None, unknown)
+        unknown += (f"status={record.status}",)  # type: ignore[attr-defined]  # it has one
+    return Row(line_id(line), line, record, None, unknown)
 
 
 @cache
@@ -183,14 +182,6 @@ def _id_of(value: object, line: bytes) -> RowId:
 
 def _digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
-
-
-def _rejected_id(line: bytes) -> RowId:
-    try:
-        plain = convert.parse(line)
-    except TransportError:
-        plain = None
-    return _id_of(plain.get("id") if isinstance(plain, dict) else None, line)
 
 
 def _one_line(line: bytes) -> bytes:

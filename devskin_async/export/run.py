@@ -14,15 +14,15 @@ from attrs import evolve, frozen
 
 from .._version import __version__
 from ..client import DevSkinClient
-from .assemble import Layout, assemble, put_in_place, put_rejected
+from .assemble import Assembled, Layout, assemble, put_in_place, put_rejected
 from .choose import Day, Status, Verify, choose
 from .identity import StoreMark, mark
 from .journal import Journal
-from .manifest import Certificate, MadeFile, Manifest, check_folder, known_before, write_manifest
+from .manifest import Certificate, Manifest, check_folder, known_before, write_manifest
 from .readers import Progress, Readers, Wanted
 from .reading import Choice, Session
 from .resume import Terms, resume
-from .sinks import Separator, check, require
+from .sinks import CHECKS, Separator, check, require
 from .slice_notes import newest_orders
 from .stage import Stage
 from .tables import Format, Resource
@@ -138,8 +138,8 @@ async def export(
             distinct ids, in place of two that agree.
         details: Read each order's detail, one request an order: its address, and its lines as a
             table `order_items`.
-        rejects: A folder for rows that can't be decoded, as RESOURCE.rejected.jsonl; None ends the
-            export at the first of them.
+        rejects: A folder for rows that can't be decoded or do not fit the format's columns, as
+            RESOURCE.rejected.jsonl; None ends the export at the first of them.
         compress: Compress jsonl and csv with gzip.
         excel: Write csv so that Excel opens it well, and runs nothing that is in it.
         separator: What stands between the cells of csv, `,` or `;`.
@@ -202,7 +202,7 @@ async def run(
     began = loop.time()
     check_folder(out)
     async with Stage(out, fresh=job.fresh) as stage:
-        session = Session(store, stage, choice)
+        session = Session(store, stage, choice, check=CHECKS.get(layout.format))
         terms = Terms(
             base_url=store.reader.transport.exchange.base_url,
             status=choice.status,
@@ -218,14 +218,14 @@ async def run(
         certificates = await readers.read()
         if job.merge is not None:
             layout = await stage.run(job.merge, stage.journal, layout)
-        files = await _assembled(stage, layout)
+        made = await _assembled(stage, layout)
         if job.amend is not None and "orders" in certificates:
             certificates["orders"] = job.amend(certificates["orders"])
         known = mark(store, await stage.run(newest_orders, stage.journal))
-        manifest = _manifest(terms.base_url, layout, certificates, files, known)
+        manifest = _manifest(terms.base_url, layout, certificates, made, known)
         merged = layout.base is not None
         manifest = await stage.run(lambda: known_before(out, manifest, merged=merged))
-        await stage.run(_put_in_place, stage, layout, out, manifest, files)
+        await stage.run(_put_in_place, stage, layout, out, manifest, made)
         return Exported(
             out=out,
             manifest=manifest,
@@ -237,7 +237,7 @@ async def run(
         )
 
 
-async def _assembled(stage: Stage, layout: Layout) -> tuple[MadeFile, ...]:
+async def _assembled(stage: Stage, layout: Layout) -> Assembled:
     stop = threading.Event()
     assembling = asyncio.ensure_future(stage.run(assemble, stage.journal, layout, stop))
     try:
@@ -252,27 +252,36 @@ async def _assembled(stage: Stage, layout: Layout) -> tuple[MadeFile, ...]:
 def _manifest(
     base_url: str,
     layout: Layout,
-    certificates: dict[str, Certificate],
-    files: tuple[MadeFile, ...],
+    certificates: dict[Resource, Certificate],
+    made: Assembled,
     store: StoreMark,
 ) -> Manifest:
-    tables = {name: count for file in files for name, count in file.tables.items()}
+    tables = {name: count for file in made.files for name, count in file.tables.items()}
     return Manifest(
         library=f"devskin-async {__version__}",
         base_url=base_url,
         format=layout.format,
-        resources={n: evolve(c, rows=tables[n]) for n, c in certificates.items()},
-        files=files,
+        resources={
+            name: evolve(
+                each,
+                rows=tables[name],
+                rejected=each.rejected + len(made.changes[name].rejected),
+                replaced=made.changes[name].replaced,
+                rounded=made.changes[name].rounded,
+            )
+            for name, each in certificates.items()
+        },
+        files=made.files,
         store=store,
     )
 
 
 def _put_in_place(
-    stage: Stage, layout: Layout, out: Path, manifest: Manifest, files: tuple[MadeFile, ...]
+    stage: Stage, layout: Layout, out: Path, manifest: Manifest, made: Assembled
 ) -> None:
-    put_rejected(stage.journal, layout)
+    put_rejected(stage.journal, layout, made.changes)
     # Who is killed in between leaves files that are newer than the manifest, and knows them again.
-    stage.journal.keep([], {PLACING: msgspec.json.encode(files)})
-    put_in_place(stage.journal, files, out)
+    stage.journal.keep([], {PLACING: msgspec.json.encode(made.files)})
+    put_in_place(stage.journal, made.files, out)
     write_manifest(out, manifest, stage.journal.folder)
     stage.journal.remove()

@@ -104,7 +104,8 @@ async def counted_days(session: Session, total: int) -> dict[int, int]:
         raise
     except (APIError, DecodeError):
         return {}
-    return {day.date.toordinal(): day.count for day in series.daily if day.count > 0}
+    counts = ((day.date.toordinal(), day.count or 0) for day in series.daily)
+    return {day: count for day, count in counts if count > 0}
 
 
 async def is_inclusive(

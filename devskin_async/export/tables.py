@@ -19,6 +19,7 @@ from ..records import (
     OrderSummary,
     Overview,
     Product,
+    Quantity,
     ShippingAddress,
 )
 
@@ -57,9 +58,9 @@ class OrderLine:
 
     order_id: int
     position: int
-    product_id: int
+    product_id: int | None = None
     name: str | None = None
-    quantity: int
+    quantity: Quantity
     price: Decimal
 
 
@@ -69,8 +70,8 @@ class Table:
 
     Args:
         name: The name of the table, or of its file.
-        record: What each row is: an attrs class of int, str, `OpenEnum`, `Decimal`, aware
-            `datetime` and `date` fields, some of them optional.
+        record: What each row is: an attrs class of int, str, `OpenEnum`, `Decimal`, `Quantity`,
+            aware `datetime` and `date` fields, some of them optional.
     """
 
     name: str

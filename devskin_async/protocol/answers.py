@@ -44,7 +44,7 @@ _TRANSIENT = frozenset({408, 425, 429})
 _PERMANENT = frozenset({501, 505})
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _MARKUP = re.compile(r"<(script|style).*?</\1\s*>|<[^>]*>", re.ASCII | re.DOTALL | re.IGNORECASE)
-_FRAME = re.compile(r"\$\.data(\.\w+)?")
+_FRAME = re.compile(r"\$\.data\.\w+")
 _SHOWN = 200
 # Where APIs say what was wrong: their own, and RFC 9457's problem details.
 _REASONS = ("error", "message", "detail", "title", "errors", "code")
@@ -99,7 +99,8 @@ def read(call: Call[T], answer: Answer) -> T:
 
 def _is_of_another_frame(error: DecodeError) -> bool:
     """Say whether an answer lacks what its frame begins with, as one to another request does."""
-    return error.received == "nothing" and _FRAME.fullmatch(error.path) is not None
+    missing = error.received == "nothing" and _FRAME.fullmatch(error.path) is not None
+    return missing or error.path == "$.data"
 
 
 def succeeded(status: int) -> bool:

@@ -153,7 +153,7 @@ def test_rejected_rows_and_unknown_fields_are_told(devskin: Devskin, tmp_path: P
     assert ran.code == 0
     *_, rejected, unknown = ran.err.splitlines()
     path = rejects / "customers.rejected.jsonl"
-    assert rejected == f"customers: 1 row could not be decoded: {path}"
+    assert rejected == f"customers: 1 row set aside: {path}"
     assert len(path.read_bytes().splitlines()) == 1
     assert unknown.startswith("customers: not in the API's reference: ")
     assert "[31mvip (1)" in unknown
@@ -167,3 +167,28 @@ def test_refusals_get_a_column_where_there_were_any(devskin: Devskin, tmp_path: 
     head = next(line for line in ran.err.splitlines() if line.startswith("resource"))
     assert head.split()[4] == "refused"
     assert ", none refused" not in ran.err
+
+
+def test_what_was_replaced_rounded_or_set_aside_is_told(devskin: Devskin, tmp_path: Path) -> None:
+    rows = [
+        rb'{"id": 1, "name": "\ud83d", "total_spent": 3.3000000000000003, "created_at": "%b"}',
+        rb'{"id": 2, "name": "\ud83d", "total_spent": 1.234, "created_at": "%b"}',
+    ]
+    page = b'{"success": true, "data": {"items": [%b], "total": 2, "page": 1, "limit": 100}}'
+    body = page % b", ".join(row % b"2026-02-10T14:30:00Z" for row in rows)
+    argv = ("export", "customers", "--format", "sqlite", "--api-key", "key")
+    with in_thread(lambda: answering(body)) as url:
+        strict = devskin(*argv, "--base-url", url, "--out", str(tmp_path / "strict"))
+        ran = devskin(
+            *argv, "--base-url", url, "--out", str(tmp_path / "out"), "--rejects", str(tmp_path)
+        )
+    assert strict.code == 1
+    error, hint = strict.err.splitlines()
+    assert "$.data.items[1].total_spent" in error
+    assert hint == "--rejects DIR of devskin export sets such rows aside."
+    assert ran.code == 0
+    assert ran.err.splitlines()[-3:] == [
+        f"customers: 1 row set aside: {tmp_path / 'customers.rejected.jsonl'}",
+        "customers: 1 character cut in half, written as U+FFFD.",
+        "customers: 1 amount with float noise, written rounded.",
+    ]

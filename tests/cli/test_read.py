@@ -169,3 +169,44 @@ def test_every_reading_command_works_on_a_sandbox_of_its_own(devskin: Devskin) -
         ran = devskin(*argv, "--sandbox")
         assert ran.code == 0
         assert ran.out
+
+
+def test_figures_that_are_null_are_blank(devskin: Devskin) -> None:
+    body = b'{"success": true, "data": {"total_orders": 5, "monthly_revenue": null}}'
+    with in_thread(lambda: answering(body)) as url:
+        ran = devskin("overview", "--base-url", url, "--api-key", "key")
+    assert ran.code == 0
+    assert [line.split() for line in ran.out.splitlines()] == [
+        ["Orders", "5"], ["monthly"], ["Revenue"], ["monthly"], ["Products"],
+    ]  # fmt: skip
+
+
+def test_revenue_without_sums_is_shown_all_the_same(devskin: Devskin) -> None:
+    daily = b'{"date": "2026-02-13T00:00:00.000Z", "total": null, "count": null}'
+    body = REVENUE.replace(b"30.00", b"null") % (b"7d", daily)
+    with in_thread(lambda: answering(body)) as url:
+        ran = devskin("revenue", "--period", "7d", "--base-url", url, "--api-key", "key")
+    assert ran.code == 0
+    assert ran.out.splitlines()[0] == "no total in 7d, from 0 orders"
+    assert rows_of(ran.out) == [["2026-02-13", "0", "0"]]
+
+
+def test_an_order_of_goods_by_weight_shows_what_they_come_to(devskin: Devskin) -> None:
+    body = b"""{"success": true, "data": {"order": {"id": "1", "order_number": 1, "status": "paid",
+    "total": 3.15, "items": [{"product_id": null, "name": "Rice", "quantity": 1.5, "price": 2.10}],
+    "shipping_address": [], "created_at": "2026-02-10 14:30:00+00"}}}"""
+    with in_thread(lambda: answering(body)) as url:
+        ran = devskin("order", "1", "--base-url", url, "--api-key", "key")
+    assert ran.code == 0
+    assert ["Rice", "1.5", "2.10", "3.150"] in [line.split() for line in ran.out.splitlines()]
+    assert "Ships to" in ran.out
+
+
+def test_text_that_was_cut_in_a_character_is_shown(devskin: Devskin) -> None:
+    row = rb'{"id": 1, "name": "Ana \ud83d", "created_at": "2026-02-10T14:30:00Z"}'
+    page = b'{"success": true, "data": {"items": [%b], "total": 1, "page": 1, "limit": 100}}' % row
+    with in_thread(lambda: answering(page)) as url:
+        shown = devskin("customers", "--base-url", url, "--api-key", "key")
+        lines = devskin("customers", "--json", "--base-url", url, "--api-key", "key")
+    assert "Ana \N{REPLACEMENT CHARACTER}" in shown.out
+    assert json.loads(lines.out)["name"] == "Ana \N{REPLACEMENT CHARACTER}"

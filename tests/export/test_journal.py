@@ -82,10 +82,10 @@ def test_a_row_that_came_before_is_counted_and_not_given_again(journal: Journal)
 
 
 def test_ids_that_are_numbers_are_not_those_that_are_texts(journal: Journal) -> None:
-    assert journal.keep([unit("orders", 1, 1, "1", "a")]) == [0]
-    assert journal.keep([unit("orders", 2, "1", 2)]) == [1]
-    assert sorted(map(repr, journal.ids("orders"))) == ["'1'", "'a'", "1", "2"]
-    assert ids_of(journal.batches("orders")) == [1, "1", "a", 2]
+    assert journal.keep([unit("orders", 1, 1, "1.5", "a")]) == [0]
+    assert journal.keep([unit("orders", 2, "1.5", 2)]) == [1]
+    assert sorted(map(repr, journal.ids("orders"))) == ["'1.5'", "'a'", "1", "2"]
+    assert ids_of(journal.batches("orders")) == [1, "1.5", "a", 2]
 
 
 def test_rejected_rows_are_told_apart_from_the_others(journal: Journal) -> None:

@@ -215,15 +215,6 @@ async def test_rejected_rows_do_not_pass_a_filter_and_are_told_of_all_the_same(
     assert [entry["row"]["id"] for entry in rejected(tmp_path)] == [3]
 
 
-@pytest.mark.parametrize("file_format", ["parquet", "duckdb", "sqlite"])
-async def test_a_value_that_a_column_can_not_hold_ends_the_export_also_with_rejects(
-    file_format: Format, tmp_path: Path
-) -> None:
-    async with shelved(orders=[order(2**70)]) as (_, store):
-        with pytest.raises(DecodeError, match=r"orders\[0\]\.id"):
-            await export(store, ["orders"], tmp_path, format=file_format, rejects=tmp_path)
-
-
 async def test_jsonl_holds_ids_of_any_size(tmp_path: Path) -> None:
     async with shelved(orders=[order(2**70), order(-(2**70))]) as (_, store):
         done = await export(store, ["orders"], tmp_path)

@@ -108,6 +108,13 @@ def test_a_row_that_is_no_utf_8_is_told_to_be_no_json() -> None:
     assert (row.error.path, row.error.expected) == ("$", "JSON")
 
 
+def test_a_row_that_is_no_utf_8_where_nobody_reads_it_is_no_json_either() -> None:
+    rows = read(ORDER, changed(more=b'"x"').replace(b'"x"', b'"\xff"'), changed(id=b"8"))
+    assert [row.error is None for row in rows] == [True, False, True]
+    assert rows[1].error is not None
+    assert (rows[1].error.path, rows[1].error.expected) == ("$", "JSON")
+
+
 def test_a_wrong_row_leaves_those_beside_it_alone() -> None:
     rows = read(ORDER, b"null", changed(id=b"8"), changed(total=b'"x"'))
     assert [row.error is None for row in rows] == [True, False, True, False]
@@ -147,7 +154,6 @@ def test_a_row_is_told_from_others_by_its_id_wrong_or_not(raw: bytes, row_id: ob
         b"null",
         b"[]",
         b'"text"',
-        b'{"id": 1, "x": "\xff"}',
     ],
 )
 def test_a_row_without_an_id_is_told_from_others_by_its_bytes(raw: bytes) -> None:
@@ -160,6 +166,29 @@ def test_a_day_of_revenue_is_told_from_others_by_its_date() -> None:
     raw = b'{"date": "2026-02-13", "total": 1250.00, "count": 8}'
     (row,) = read_rows([raw], DailyRevenue)
     assert row.id == line_id(raw) == "2026-02-13"
+
+
+@pytest.mark.parametrize(
+    ("date", "more", "row_id"),
+    [
+        ("2026-02-13T00:00:00.000Z", b"", "2026-02-13"),
+        ("2026-02-13 00:00:00", b', "more": 1', "2026-02-13"),
+        ("2026-02-13", b', "id": "5"', 5),
+    ],
+)
+def test_a_day_is_known_again_however_it_is_written(date: str, more: bytes, row_id: object) -> None:
+    raw = b'{"date": "%b", "total": 1250.00, "count": 8%b}' % (date.encode(), more)
+    (row,) = read_rows([raw], DailyRevenue)
+    assert row.error is None
+    assert row.id == line_id(row.line) == row_id
+
+
+@pytest.mark.parametrize("written", [b"7", b'"7"', b"7.0", b'"7.0"', b"70e-1"])
+@pytest.mark.parametrize("more", [None, b"1"])
+def test_an_id_is_the_integer_that_it_means(written: bytes, more: bytes | None) -> None:
+    (row,) = read(changed(id=written, more=more))
+    assert row.error is None
+    assert row.id == line_id(row.line) == 7
 
 
 def test_what_has_neither_id_nor_date_is_told_by_its_bytes() -> None:
@@ -231,7 +260,7 @@ def test_each_row_is_a_record_or_an_error_with_a_path_that_begins_at_the_row(
         if row.error is not None:
             assert row.error.path.startswith("$")
             assert not row.error.path.startswith("$[0]")
-            entry = rejected_entry(row, row.error)
+            entry = rejected_entry(row.line, row.error)
             assert b"\n" not in entry
             assert isinstance(decoded(entry), dict)
 
@@ -240,7 +269,7 @@ def test_a_rejected_row_is_written_with_what_is_wrong_and_as_it_came() -> None:
     raw = changed(total=b'"x"', weight=b"1.50")
     (row,) = read(raw)
     assert row.error is not None
-    entry = rejected_entry(row, row.error)
+    entry = rejected_entry(row.line, row.error)
     assert decoded(entry) == {
         "path": "$.total",
         "expected": "a number",
@@ -253,7 +282,7 @@ def test_a_rejected_row_is_written_with_what_is_wrong_and_as_it_came() -> None:
 def test_a_rejected_row_that_is_no_json_is_written_as_text() -> None:
     (row,) = read(b'{"id": 1, "x": "\xff\n"}')
     assert row.error is not None
-    told = decoded(rejected_entry(row, row.error))
+    told = decoded(rejected_entry(row.line, row.error))
     assert isinstance(told, dict)
     assert told["row"] == '{"id": 1, "x": "\N{REPLACEMENT CHARACTER} "}'
 

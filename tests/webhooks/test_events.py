@@ -15,7 +15,18 @@ from devskin_async.errors import MalformedEventError
 from devskin_async.webhooks import OrderEvent, WebhookEvent, parse
 from devskin_async.webhooks.events import polled
 
-from .support import EXAMPLE, NOW, order_body, other_body, poll_of
+from .support import (
+    EXAMPLE,
+    NOW,
+    RECEIVED,
+    Recorder,
+    make_receiver,
+    order_body,
+    other_body,
+    poll_of,
+    send,
+    told,
+)
 
 
 def test_the_references_example_is_read_whole() -> None:
@@ -123,8 +134,6 @@ MALFORMED = (
     (without("data"), "$.data", "a value", "nothing"),
     (changed(event=None), "$.event", "a string", "null"),
     (changed(event=""), "$.event", "the event's name", '""'),
-    (changed(event=1), "$.event", "a string", "1"),
-    (changed(store_id="15"), "$.store_id", "an integer", '"15"'),
     (changed(store_id=None), "$.store_id", "an integer", "null"),
     (changed(store_id=True), "$.store_id", "an integer", "true"),
     (changed(store_id=1.5), "$.store_id", "an integer", "1.5"),
@@ -146,12 +155,10 @@ MALFORMED = (
     (order_without("order_number"), "$.data.order_number", "a value", "nothing"),
     (order_without("total"), "$.data.total", "a value", "nothing"),
     (order_without("status"), "$.data.status", "a value", "nothing"),
-    (order_changed(id="1"), "$.data.id", "an integer", '"1"'),
     (order_changed(id=None), "$.data.id", "an integer", "null"),
     (order_changed(total=None), "$.data.total", "a number", "null"),
     (order_changed(total="much"), "$.data.total", "a number", '"much"'),
     (order_changed(status=None), "$.data.status", "a string", "null"),
-    (order_changed(order_number=7), "$.data.order_number", "a string", "7"),
 )
 
 
@@ -171,7 +178,6 @@ NOT_JSON = (
     b"{",
     EXAMPLE + b"{}",
     EXAMPLE[:-4],
-    b"\xef\xbb\xbf" + EXAMPLE,
     EXAMPLE.decode().encode("utf-16"),
     EXAMPLE.replace(b"199.90", b"NaN"),
     EXAMPLE.replace(b"199.90", b"Infinity"),
@@ -179,7 +185,6 @@ NOT_JSON = (
     b"[" * 100_000,
     b"event=order.paid",
     EXAMPLE.replace(b"order.paid", b"order.\xff"),
-    EXAMPLE.replace(b"order.paid", rb"order.\ud800"),
 )
 
 
@@ -190,21 +195,33 @@ def test_what_is_no_json_is_refused_as_a_whole(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["order.paid", "product.updated"])
-@pytest.mark.parametrize(
-    "data",
-    [
-        b'{"id": "\xff"}',
-        b"[" * 100_000 + b"]" * 100_000,
-        b'{"id": ' + b"9" * 5000 + b"}",
-        b"1e999999999999999999999",
-        rb'"\ud800"',
-    ],
-    ids=lambda data: repr(data[:20]),
-)
+@pytest.mark.parametrize("data", [b'{"id": "\xff"}', b"[" * 100_000 + b"]" * 100_000])
 def test_data_that_no_json_reader_takes_is_refused(name: str, data: bytes) -> None:
     body = other_body(event=name).replace(b'{"id": 0}', data)
     with pytest.raises(MalformedEventError, match=r"^\$"):
         parse(body)
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        (rb'"\ud83d"', "\N{REPLACEMENT CHARACTER}"),
+        (rb'{"\ud83d": "\\ud83d"}', {"\N{REPLACEMENT CHARACTER}": r"\ud83d"}),
+        (b"9" * 5000, Decimal("9" * 5000)),
+        (b"1e999999999999999999999", "1e999999999999999999999"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_data_may_be_whatever_rfc_8259_allows(text: bytes, data: object) -> None:
+    body = b"\xef\xbb\xbf" + other_body().replace(b'{"id": 0}', text)
+    assert parse(body).data == data
+    assert parse(body).raw == body
+
+
+def test_an_order_may_be_cut_in_the_middle_of_a_character_and_spelled_otherwise() -> None:
+    body = order_changed(id="1234", order_number="ORD-\ud83d", total="199.90")
+    order = parse(body).order
+    assert (order.id, order.order_number) == (1234, "ORD-\N{REPLACEMENT CHARACTER}")
 
 
 @pytest.mark.parametrize("total", ["1e101", "1e-101", "1e999999999", "-1e101"])
@@ -306,3 +323,13 @@ def test_an_event_cannot_be_changed() -> None:
     event = parse(EXAMPLE)
     with pytest.raises(AttributeError):
         event.event = "x"  # type: ignore[misc]
+
+
+async def test_the_signature_is_of_the_bytes_that_came_and_the_event_is_read_after_it() -> None:
+    body = b"\xef\xbb\xbf" + order_changed(order_number="ORD-\ud83d")
+    receiver = make_receiver()
+    recorder = Recorder()
+    receiver.on("order.paid")(recorder)
+    assert told(await send(receiver, body)) == RECEIVED
+    (event,) = recorder.handled
+    assert (event.raw, event.order.order_number) == (body, "ORD-\N{REPLACEMENT CHARACTER}")

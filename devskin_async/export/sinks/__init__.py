@@ -9,17 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..tables import Format, Table
-from .base import Merge, OpenSink, Options, Separator, Sink, Write
-from .duckdb import count_duckdb, open_duckdb
+from .base import Check, Merge, OpenSink, Options, Separator, Sink, Write
+from .columns import MisfitError
+from .duckdb import check_duckdb, count_duckdb, open_duckdb
 from .extras import require
 from .files import file_name
-from .parquet import count_parquet, open_parquet
-from .sqlite import count_sqlite, open_sqlite
+from .parquet import check_parquet, count_parquet, open_parquet
+from .sqlite import check_sqlite, count_sqlite, open_sqlite
 from .text import count_text, open_csv, open_jsonl
 
 __all__ = [
+    "CHECKS",
     "SINKS",
+    "Check",
     "Merge",
+    "MisfitError",
     "OpenSink",
     "Options",
     "Separator",
@@ -37,6 +41,12 @@ SINKS: Mapping[Format, OpenSink] = {
     "parquet": open_parquet,
     "duckdb": open_duckdb,
     "sqlite": open_sqlite,
+}
+# What tells as early as rows are read that a format's columns can't hold them.
+CHECKS: Mapping[Format, Check] = {
+    "parquet": check_parquet,
+    "duckdb": check_duckdb,
+    "sqlite": check_sqlite,
 }
 
 

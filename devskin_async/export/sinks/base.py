@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Container
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-from attrs import frozen
+from attrs import AttrsInstance, field, frozen
 
 from ..tables import Batch, Table
 
 Write: TypeAlias = Callable[[Batch], object]
 Separator: TypeAlias = Literal[",", ";"]
+Check: TypeAlias = Callable[[Table, Sequence[AttrsInstance]], None]
 
 
 @frozen(kw_only=True)
@@ -43,10 +45,12 @@ class Sink(Protocol):
             merge: Keep these rows of what stands in the base; None keeps none.
 
         Yields:
-            A function that takes the next rows; the table is whole when the block has ended.
+            A function that takes the next rows; the table is whole when the block has ended. It
+            raises `MisfitError` if a value does not fit its column, and then has taken none of
+            these rows.
 
         Raises:
-            DecodeError: A value does not fit its column.
+            DecodeError: An id comes twice.
             OSError: The file can't be written.
         """
         ...
@@ -63,6 +67,7 @@ class Options:
         compress: Compress text with gzip.
         excel: Write csv so that Excel opens it as it is meant.
         separator: What stands between the cells of csv.
+        rounded: Where amounts that were rounded are counted, by the table's name.
     """
 
     folder: Path
@@ -70,6 +75,7 @@ class Options:
     compress: bool = False
     excel: bool = False
     separator: Separator = ","
+    rounded: Counter[str] = field(factory=Counter)
 
 
 OpenSink: TypeAlias = Callable[[Options], AbstractContextManager[Sink]]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Context, Decimal
 from functools import cache
 from operator import attrgetter
 from types import NoneType
@@ -16,9 +16,11 @@ from ... import convert
 from ...errors import DecodeError
 from ..tables import Table
 
-Kind: TypeAlias = Literal["integer", "text", "money", "instant", "day"]
+Kind: TypeAlias = Literal["integer", "text", "money", "quantity", "instant", "day"]
 
 ONCE = "an id that no other row has"
+PLACES: Mapping[Kind, int] = {"money": 2, "quantity": 3}
+"""How many decimals typed columns have: cents; and thousandths, such as grams of a kilogram."""
 
 _KINDS: Mapping[object, Kind] = {
     int: "integer",
@@ -26,6 +28,11 @@ _KINDS: Mapping[object, Kind] = {
     dt.datetime: "instant",
     dt.date: "day",
 }
+_QUANTITY = {int, Decimal}
+_DOUBLE = Context(prec=15)  # digits that a 64-bit float keeps
+_WIDE = Context(prec=150)  # more than money may have
+# What sums of floats leave of cents: a float's step at one cent is 2**-59; no price is so small.
+_LEAST_NOISE, _MOST_NOISE = Decimal("1e-18"), Decimal("1e-9")
 
 
 @frozen
@@ -56,12 +63,45 @@ def columns(record: type[AttrsInstance]) -> tuple[Column, ...]:
 
 def _column(name: str, hint: object) -> Column:
     kinds = set(get_args(hint) or (hint,))
-    (kind,) = kinds - {NoneType}
+    optional = NoneType in kinds
+    kinds.discard(NoneType)
+    if kinds == _QUANTITY:
+        return Column(name, "quantity", optional)
+    (kind,) = kinds
     # What is left is text: a string, or an enum of strings.
-    return Column(name, _KINDS.get(kind, "text"), NoneType in kinds)
+    return Column(name, _KINDS.get(kind, "text"), optional)
 
 
-def misfit(table: Table, row: int, column: Column, holds: str, value: object) -> DecodeError:
+class MisfitError(DecodeError):
+    """A value that its column can't hold."""
+
+
+def without_noise(values: Iterable[object], kind: Kind) -> tuple[list[object], int]:
+    """Round what floats have left in amounts, and nothing else.
+
+    JavaScript sums 1.1 and 2.2 to 3.3000000000000003, and takes 0.3 from 0.1 and 0.2 so that
+    0.00000000000000005551 is left. An amount is rounded if it has the column's decimals at the 15
+    digits that a float keeps, or if such a residue is all that is further.
+
+    Returns:
+        The values, those with real further decimals as they are; and how many were rounded.
+    """
+    rounded = 0
+
+    def clean(value: object) -> object:
+        nonlocal rounded
+        if isinstance(value, Decimal):
+            near = value.quantize(Decimal(1).scaleb(-PLACES[kind]), context=_WIDE)
+            rest = _WIDE.abs(_WIDE.subtract(value, near))
+            if rest and (_DOUBLE.plus(value) == near or _LEAST_NOISE <= rest <= _MOST_NOISE):
+                rounded += 1
+                return near
+        return value
+
+    return [clean(value) for value in values], rounded
+
+
+def misfit(table: Table, row: int, column: Column, holds: str, value: object) -> MisfitError:
     """Make the error for a value that a format can't hold.
 
     Args:
@@ -78,7 +118,7 @@ def misfit(table: Table, row: int, column: Column, holds: str, value: object) ->
         value = value.encode(errors="replace").decode()
     elif isinstance(value, int):
         value = Decimal(value)  # a number of any length can be shown so
-    return DecodeError(f"{table.name}[{row}].{column.name}", holds, convert.describe(value))
+    return MisfitError(f"{table.name}[{row}].{column.name}", holds, convert.describe(value))
 
 
 def is_text(value: str) -> bool:

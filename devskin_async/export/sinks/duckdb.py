@@ -10,12 +10,13 @@ import errno
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import AttrsInstance, frozen
 
 from ...errors import DecodeError
 from ..files import naming
@@ -38,6 +39,7 @@ _TYPES: Types = {
     "integer": "BIGINT",
     "text": "VARCHAR",
     "money": "DECIMAL(18,2)",
+    "quantity": "DECIMAL(18,3)",
     "instant": "TIMESTAMP WITH TIME ZONE",
     "day": "DATE",
 }
@@ -75,7 +77,7 @@ def open_duckdb(options: Options) -> Iterator[Sink]:
     with _translating(path, base):
         connection = duckdb.connect(path, config=_SETTINGS)
     with closing(connection):
-        engine = _DuckDB(connection, path, base)
+        engine = _DuckDB(connection, path, base, options.rounded)
         yield DatabaseSink(engine, base)
         # Closing writes the same, but would hide its errors.
         engine.execute("CHECKPOINT")
@@ -115,6 +117,7 @@ class _DuckDB:
     _connection: duckdb.DuckDBPyConnection
     _path: Path
     _base: Path | None
+    _rounded: Counter[str]
     types: Types = _TYPES
 
     def _translating(self) -> AbstractContextManager[None]:
@@ -166,6 +169,7 @@ class _DuckDB:
         # until it is whole.
         yield write
         self._insert(table, waiting)
+        self._rounded[table.name] += batches.rounded
 
     def _insert(self, table: Table, waiting: list[pa.RecordBatch]) -> None:
         import duckdb
@@ -189,6 +193,11 @@ class _DuckDB:
         self._connection.register("arrow_rows", rows)
         self._connection.execute(statement)
         self._connection.unregister("arrow_rows")
+
+
+def check_duckdb(table: Table, records: Sequence[AttrsInstance]) -> None:
+    """Raise `MisfitError` for a record that its DuckDB columns can't hold."""
+    ArrowBatches(table, "DuckDB").check(records)
 
 
 def _microseconds(instant: dt.datetime) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import AttrsInstance, frozen
 
 from ..tables import Table
 from .arrow import ArrowBatches
@@ -66,6 +66,12 @@ class _ParquetSink:
                     groups.add(kept)
             yield lambda batch: groups.add(batches.take(batch.records))
             groups.flush()
+            self._options.rounded[table.name] += batches.rounded
+
+
+def check_parquet(table: Table, records: Sequence[AttrsInstance]) -> None:
+    """Raise `MisfitError` for a record that its Parquet columns can't hold."""
+    ArrowBatches(table, "Parquet").check(records)
 
 
 class _RowGroups:

@@ -13,7 +13,8 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from operator import itemgetter
@@ -26,7 +27,7 @@ from ... import convert
 from ...errors import DecodeError
 from ..tables import Batch, Table
 from .base import Merge, Options, Sink, Write
-from .columns import ONCE, Column, Kind, columns, is_text, misfit
+from .columns import ONCE, PLACES, Column, Kind, columns, is_text, misfit, without_noise
 from .files import closing, file_name, unreadable, unusable
 from .merging import base_file
 from .sql import TABLE_INFO, DatabaseSink, Declared, Types, quoted
@@ -34,20 +35,27 @@ from .sql import TABLE_INFO, DatabaseSink, Declared, Types, quoted
 INSERT_ROWS = 10_000
 
 _ELSEWHERE = "(jsonl and csv hold any value)"
-_MONEY = f"money of at most 15 digits, 2 of them after the point {_ELSEWHERE}"
-_INSTANT = f"an instant in milliseconds, from the year 1 to 9999 in UTC {_ELSEWHERE}"
-_INTEGER = f"an integer of 64 bits {_ELSEWHERE}"
+_HOLDS: Mapping[Kind, str] = {
+    "integer": f"an integer of 64 bits {_ELSEWHERE}",
+    "money": f"money of at most 15 digits, 2 of them after the point {_ELSEWHERE}",
+    "quantity": f"a quantity of at most 15 digits, 3 of them after the point {_ELSEWHERE}",
+    "instant": f"an instant in milliseconds, from the year 1 to 9999 in UTC {_ELSEWHERE}",
+}
 
 # Many amounts at once: it is C that looks at them.
-_PLAIN_MONEY = re.compile(r"(?:-?[0-9]{1,13}(?:\.[0-9]{1,2})?\n)*")
+_PLAIN: Mapping[Kind, re.Pattern[str]] = {
+    kind: re.compile(rf"(?:-?[0-9]{{1,{15 - places}}}(?:\.[0-9]{{1,{places}}})?\n)*")
+    for kind, places in PLACES.items()
+}
 _WIDTH = len("2026-02-10T14:30:00.000Z")
 _INT64 = range(-(2**63), 2**63)
-_WHOLE, _CENTS = 16, 2  # what DECIMAL(18,2) holds, here as in the other formats
+_DIGITS = 18  # what DECIMAL(18,2) holds, here as in the other formats
 
 _TYPES: Types = {
     "integer": "INTEGER",
     "text": "TEXT",
     "money": "DECIMAL(18,2)",
+    "quantity": "DECIMAL(18,3)",
     "instant": "TEXT",
     "day": "TEXT",
 }
@@ -88,7 +96,7 @@ def open_sqlite(options: Options) -> Iterator[Sink]:
         # One call may run in another thread than the next.
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     with closing(connection):
-        engine = _SQLite(connection, path, base)
+        engine = _SQLite(connection, path, base, options.rounded)
         # The file counts for nothing until it is whole and the caller has synced it.
         for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
             engine.execute(f"PRAGMA {setting}")
@@ -124,6 +132,7 @@ class _SQLite:
     _connection: sqlite3.Connection
     _path: Path
     _base: Path | None
+    _rounded: Counter[str]
     types: Types = _TYPES
 
     def _translating(self) -> AbstractContextManager[None]:
@@ -148,17 +157,20 @@ class _SQLite:
 
     @contextmanager
     def inserting(self, table: Table) -> Iterator[Write]:
-        waiting: list[AttrsInstance] = []
-        rows = 0
+        waiting: list[tuple[object, ...]] = []
+        rows = rounded = 0
 
         def flush() -> None:
-            nonlocal rows
-            self._insert(table, rows, waiting)
-            rows += len(waiting)
+            self._insert(table, waiting)
             waiting.clear()
 
         def write(batch: Batch) -> None:
-            waiting.extend(batch.records)
+            nonlocal rows, rounded
+            found = columns(table.record)
+            made = [_cells(table, rows, column, batch.records) for column in found]
+            waiting.extend(zip(*(cells for cells, _ in made), strict=True))
+            rounded += sum(count for _, count in made)
+            rows += len(batch)
             if len(waiting) >= INSERT_ROWS:
                 flush()
 
@@ -166,97 +178,91 @@ class _SQLite:
         yield write
         flush()
         self.execute("COMMIT")
+        self._rounded[table.name] += rounded
 
-    def _insert(self, table: Table, first: int, records: Sequence[AttrsInstance]) -> None:
-        head = columns(table.record)
-        rows = list(zip(*(_CELLS[c.kind](table, first, c, records) for c in head), strict=True))
-        names = [column.name for column in head]
+    def _insert(self, table: Table, rows: list[tuple[object, ...]]) -> None:
+        names = [column.name for column in columns(table.record)]
         before = self._connection.total_changes
-        marks = ", ".join("?" for _ in head)
+        marks = ", ".join("?" for _ in names)
+        if table.key:
+            # The API sends the newest first, which would leave every page half empty.
+            rows.sort(key=itemgetter(names.index("id")))
         with self._translating():
             try:
-                if table.key:
-                    # The API sends the newest first, which would leave every page half empty.
-                    rows.sort(key=itemgetter(names.index("id")))
                 self._connection.executemany(
                     f"INSERT INTO {quoted(table.name)} VALUES ({marks})",  # noqa: S608
                     rows,
                 )
-            except (TypeError, OverflowError, UnicodeEncodeError, sqlite3.IntegrityError) as error:
-                _refuse(table, first, records)
+            except sqlite3.IntegrityError as error:
                 twice = rows[self._connection.total_changes - before][names.index("id")]
                 raise DecodeError(f"{table.name}.id", ONCE, str(twice)) from error
 
 
-def _plain(
-    table: Table,  # noqa: ARG001
-    first: int,  # noqa: ARG001
-    column: Column,
-    records: Sequence[AttrsInstance],
-) -> Iterable[object]:
-    return column.values(records)
+def check_sqlite(table: Table, records: Sequence[AttrsInstance]) -> None:
+    """Raise `MisfitError` for a record that its SQLite columns can't hold."""
+    for column in columns(table.record):
+        if column.kind != "text":
+            _cells(table, 0, column, records)
 
 
-def _money(
+def _cells(
     table: Table, first: int, column: Column, records: Sequence[AttrsInstance]
-) -> Iterable[object]:
-    values = cast(list[Decimal | None], column.values(records))
-    texts = [value if value is None else f"{value:f}" for value in values]
-    if not _PLAIN_MONEY.fullmatch("\n".join([*filter(None, texts), ""])):
-        for row, text in enumerate(texts, first):
-            if text is not None and not _is_sure(text):
-                raise misfit(table, row, column, _MONEY, values[row - first])
-    return texts
+) -> tuple[list[object], int]:
+    """Make a column's cells, and say how many of them were rounded.
+
+    Raises:
+        MisfitError: SQLite would not give a value back as it was.
+    """
+    values, rounded = column.values(records), 0
+    cells = _written(column.kind, values)
+    if column.kind in PLACES and not _fit(column.kind, cells):
+        values, rounded = without_noise(values, column.kind)
+        cells = _written(column.kind, values)
+    if (column.optional or all(value is not None for value in values)) and _fit(column.kind, cells):
+        return cells, rounded
+    for row, cell in enumerate(cells):
+        if (cell is None and not column.optional) or not _fit(column.kind, [cell]):
+            raise misfit(table, first + row, column, _HOLDS.get(column.kind, ""), values[row])
+    raise AssertionError("each cell fits alone")  # pragma: no cover
 
 
-def _is_sure(amount: str) -> bool:
+def _written(kind: Kind, values: Sequence[object]) -> list[object]:
+    """Write values as SQLite keeps them."""
+    if kind in PLACES:
+        amounts = cast(Sequence[Decimal | int | None], values)
+        return [None if x is None else f"{Decimal(x):f}" for x in amounts]
+    if kind == "instant":
+        instants = cast(Sequence[dt.datetime | None], values)
+        return [x if x is None else convert.instant(x) for x in instants]
+    if kind == "day":
+        return [x and x.isoformat() for x in cast(Sequence[dt.date | None], values)]
+    return list(values)
+
+
+def _fit(kind: Kind, cells: Iterable[object]) -> bool:
+    """Say whether SQLite gives cells back as they were."""
+    given = [cell for cell in cells if cell is not None]
+    if kind == "integer":
+        return all(map(_INT64.__contains__, given))
+    texts = cast(list[str], given)
+    if kind == "text":
+        return is_text("".join(texts))
+    if kind in PLACES:
+        many = _PLAIN[kind].fullmatch("".join([f"{text}\n" for text in texts]))
+        return many is not None or all(_is_sure(text, PLACES[kind]) for text in texts)
+    return kind == "day" or {*map(len, texts)} <= {_WIDTH}
+
+
+def _is_sure(amount: str, places: int) -> bool:
     """Tell whether SQLite gives an amount back as it was, but for zeros at its end."""
-    whole, _, cents = amount.lstrip("-").partition(".")
-    cents = cents.rstrip("0")
-    digits = (whole + cents).strip("0")
-    return len(whole) <= _WHOLE and len(cents) <= _CENTS and len(digits) <= sys.float_info.dig
-
-
-def _instants(
-    table: Table, first: int, column: Column, records: Sequence[AttrsInstance]
-) -> Iterable[object]:
-    values = cast(list[dt.datetime | None], column.values(records))
-    texts = [value if value is None else convert.instant(value) for value in values]
-    for row, text in enumerate(texts, first):
-        if text is not None and len(text) != _WIDTH:
-            raise misfit(table, row, column, _INSTANT, values[row - first])
-    return texts
-
-
-def _days(
-    table: Table,  # noqa: ARG001
-    first: int,  # noqa: ARG001
-    column: Column,
-    records: Sequence[AttrsInstance],
-) -> Iterable[object]:
-    return [day and day.isoformat() for day in cast(list[dt.date | None], column.values(records))]
-
-
-_CELLS: Mapping[Kind, Callable[..., Iterable[object]]] = {
-    "integer": _plain,
-    "text": _plain,
-    "money": _money,
-    "instant": _instants,
-    "day": _days,
-}
-
-
-def _refuse(table: Table, first: int, records: Sequence[AttrsInstance]) -> None:
-    """Name the value that SQLite did not take, if it is one for itself."""
-    for row, record in enumerate(records, first):
-        for column in columns(table.record):
-            (value,) = column.values([record])
-            if (
-                (value is None and not column.optional)
-                or (isinstance(value, str) and not is_text(value))
-                or (isinstance(value, int) and value not in _INT64)
-            ):
-                raise misfit(table, row, column, _INTEGER, value)
+    whole, _, parts = amount.lstrip("-").partition(".")
+    parts = parts.rstrip("0")
+    digits = (whole + parts).strip("0")
+    return (
+        len(whole) <= _DIGITS - places
+        and len(parts) <= places
+        and len(digits) <= sys.float_info.dig
+    )
 
 
 def _first_text(since: dt.datetime) -> str:

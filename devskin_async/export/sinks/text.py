@@ -10,6 +10,7 @@ import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Literal, TypeAlias, cast
 
@@ -19,7 +20,7 @@ from ... import convert
 from ...errors import DecodeError
 from ..tables import Batch, Table
 from .base import Merge, Options, Separator, Sink, Write
-from .columns import Column, columns, is_text, misfit
+from .columns import PLACES, Column, columns, is_text, misfit
 from .files import closing, file_name, new_file, unreadable
 
 _TextFormat: TypeAlias = Literal["jsonl", "csv"]
@@ -121,12 +122,13 @@ def _encoded(lines: Iterable[Iterable[object]], separator: Separator) -> bytes:
 
 def _cells(column: Column, records: Sequence[AttrsInstance], options: Options) -> Iterable[object]:
     values = column.values(records)
-    if column.kind == "money":
+    if column.kind in PLACES:
         # Its own text may have an exponent, which spreadsheets round.
-        digits = [value if value is None else f"{value:f}" for value in values]
-        if options.excel and options.separator == ";":
-            return [each and each.replace(".", ",") for each in digits]
-        return digits
+        point = "," if options.excel and options.separator == ";" else "."
+        return [
+            f"{value:f}".replace(".", point) if isinstance(value, Decimal) else value
+            for value in values
+        ]
     if column.kind == "instant":
         return [value and convert.instant(cast(dt.datetime, value)) for value in values]
     if column.kind == "text" and options.excel:

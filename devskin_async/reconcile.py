@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-import time
 from contextlib import aclosing
 from typing import Final, cast
 
@@ -13,13 +12,18 @@ from attrs import evolve, frozen
 
 from .client import DevSkinClient
 from .export import Proof, rows
+from .ratelimit import Lane
 from .records import OrderSummary
+from .timing import timing
 from .webhooks import OrderEvent, WebhookEvent, WebhookReceiver
 from .webhooks.events import label, polled
 
 BUSY_SECONDS: Final = 1.0
 _MARGIN: Final = 2
 """So many days may lie between an instant's day in its own time zone and in the store's."""
+
+_WRONG_CLOCK: Final = dt.timedelta(days=1)
+_SAME_CLOCK: Final = dt.timedelta(seconds=2)
 
 _log = logging.getLogger(__name__)
 
@@ -76,16 +80,18 @@ async def reconcile(
         What was done. Look at `complete`.
 
     Raises:
-        ValueError: `since` is naive or in the future.
+        ValueError: `since` is naive or in the future, by the API's clock.
         DevSkinError: The API could not be read; what was handled until then is remembered.
     """
-    began = dt.datetime.fromtimestamp(time.time(), dt.UTC)
     if getattr(since, "tzinfo", None) is None:
         raise ValueError("since must be a datetime with a time zone, such as datetime.UTC")
-    if since > began:
+    if since > dt.datetime.now(dt.UTC) + _WRONG_CLOCK:
         raise ValueError(f"since must not be in the future, not {since}")
-    done = Reconciled()
     first = dt.date.fromordinal(max(1, since.toordinal() - _MARGIN))
+    began = await _present(store, first)
+    if since > began:
+        raise ValueError(f"since must not be in the future, not {since}: the API has {began}")
+    done = Reconciled()
     async with aclosing(rows(store, "orders", date_from=first)) as batches:
         async for batch in batches:
             done = evolve(done, proof=batch.proof)
@@ -94,6 +100,16 @@ async def reconcile(
                     event = polled(_told_of(order), began, store_id)
                     done = await _hand(receiver, event, done, note_only=note_only)
     return done
+
+
+async def _present(store: DevSkinClient, first: dt.date) -> dt.datetime:
+    """Ask for the time by the API's clock, as events have it; without a `Date` it is this one's."""
+    page = await store.with_options(lane=Lane.BULK).orders.page(limit=1, date_from=first)
+    here = dt.datetime.now(dt.UTC)
+    taken = timing(page)
+    there = here if taken is None or taken.at is None else taken.at
+    # A Date has whole seconds: where this clock agrees with it, it is the finer one.
+    return here if dt.timedelta(0) <= here - there < _SAME_CLOCK else there
 
 
 def _told_of(order: OrderSummary) -> OrderEvent:
@@ -108,7 +124,7 @@ async def _hand(
     done = evolve(done, orders=done.orders + 1)
     try:
         while (outcome := await receiver.poll(event, note_only=note_only)) == "busy":  # noqa: ASYNC110
-            # Another process is at this order; what it handles may make this known.
+            # Another receiver is at this order; what it handles may make this known.
             await asyncio.sleep(BUSY_SECONDS)
     except Exception:  # noqa: BLE001 - whatever it is, the other orders are handled
         _log.exception("a handler failed on %s", label(event))

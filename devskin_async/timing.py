@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import weakref
 from functools import partial
 from typing import NamedTuple
@@ -13,10 +14,14 @@ class Timing(NamedTuple):
     Args:
         queued: Seconds that its attempts waited for the rate limit, together.
         attempts: How often it was sent.
+        at: When it was answered, by the server's clock where it tells; None of an error.
+        age: Seconds for which a cache had kept the answer; 0 where it came from the API itself.
     """
 
     queued: float
     attempts: int
+    at: dt.datetime | None = None
+    age: float = 0.0
 
 
 _timings: dict[int, tuple[weakref.ref[object], Timing]] = {}

@@ -11,7 +11,7 @@ from .errors import APIError, ConfigurationError, DevSkinError, RateLimitedError
 from .exchange import Exchange
 from .inflight import Flight, Key, Seat, missed, would_wait
 from .options import Queueing, Retry
-from .protocol import Answer, Call, EchoError, may_retry, succeeded, told
+from .protocol import Answer, Call, EchoError, age, may_retry, succeeded, told
 from .ratelimit import OnEvent, RateLimit, Retried, Scheduler, shared_scheduler
 from .timing import remember
 
@@ -114,12 +114,13 @@ class Transport:
             # The frames of an error must not hold the answer, which may repeat the key.
             answer, flight.answer = flight.answer, None
             result = self.exchange.read(flight.call, answer)
+            taken = flight.timing._replace(at=answer.at, age=age(answer.headers))
             del answer
             if isinstance(result, DevSkinError):
                 flight.fail(result)
             else:
                 flight.record = result
-                remember(result, flight.timing)
+                remember(result, taken)
         return self._start_again(flight, queueing) if flight.record is None else flight.record
 
     def _start_again(self, flight: Flight[T], queueing: Queueing) -> asyncio.Future[Flight[T]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -66,8 +67,10 @@ def add(
         events: Which events, as in order.paid,order.shipped.
         db: The sandbox's file.
         store: The id of the store.
-        secret: What to sign by; otherwise a secret is made.
+        secret: Better set in DEVSKIN_WEBHOOK_SECRET: ps shows this. Without both, one is made.
     """
+    if secret is None:
+        secret = os.environ.get("DEVSKIN_WEBHOOK_SECRET") or None
     names = [part.strip() for part in events.split(",")]
     with sandbox_file(db) as connection:
         from ..sandbox import endpoints, targets

@@ -104,20 +104,28 @@ def read_body(path: Path | None) -> bytes:
 
 def line(event: WebhookEvent) -> str:
     """Show an event on one harmless line."""
-    when = convert.instant(event.timestamp)[:19].replace("T", " ")
-    head = f"{when}  {_short(event.event):<15}  store {event.store_id}"
+    when = "no timestamp"
+    if event.timestamp is not None:
+        when = convert.instant(event.timestamp)[:19].replace("T", " ")
+    store = "no store" if event.store_id is None else f"store {event.store_id}"
+    head = f"{when:<19}  {_short(event.event):<15}  {store}"
     if isinstance(event.data, OrderEvent):
         order = event.data
         total = number(order.total)
         parts = (f"order {order.id}", _short(order.order_number), str(total), _short(order.status))
         return "  ".join((head, *parts))
-    data = _encoder.encode(event.data).decode()
+    if event.data is None:
+        return head
+    try:
+        data = _encoder.encode(event.data).decode()
+    except RecursionError:
+        data = "(its data nests too deeply to be shown)"
     return f"{head}  {_short(data, _DATA_SHOWN)}"
 
 
 def json_line(event: WebhookEvent) -> bytes:
     """Give an event's body as one harmless line of JSON: as it came, where it came on one line."""
-    return harmless_json(event.raw.decode().strip())
+    return harmless_json(event.raw.decode(errors="replace").strip().removeprefix("\ufeff"))
 
 
 def _short(text: str, most: int = _TEXT_SHOWN) -> str:

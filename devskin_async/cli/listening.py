@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
@@ -73,7 +74,7 @@ class Listener:
     """
 
     def __init__(self, keys: Sequence[bytes], poster: Poster | None, *, as_json: bool) -> None:
-        receiver = _Receiver(keys)
+        receiver = _Receiver(keys, handler_timeout=math.inf)  # the poster has its own
         receiver.on("*")(self._take)
         self._answer = aiohttp_handler(receiver)
         self._poster = poster

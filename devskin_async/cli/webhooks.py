@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..webhooks import HEADER, parse, sign
 from ..webhooks import verify as verify_signature
+from ..webhooks.signature import as_keys
 from . import events
 from .events import EXAMPLE, BodyFile, Draft
 from .failures import FAILED, ended_by_signals
@@ -175,8 +176,16 @@ def _keys(given: Sequence[str]) -> tuple[bytes, ...]:
             "no webhook secret: set DEVSKIN_WEBHOOK_SECRET, or give --secret; the store's"
             " Settings → Webhooks has it"
         )
-    # Bytes that are no UTF-8 are the ones that were typed.
-    return tuple(secret.encode(errors="surrogateescape") for secret in secrets)
+    return as_keys(map(_typed, secrets))
+
+
+def _typed(secret: str) -> str | bytes:
+    """Give a secret as it was typed: what is no UTF-8 as its bytes."""
+    typed = secret.encode(errors="surrogateescape")
+    try:
+        return typed.decode()
+    except UnicodeDecodeError:
+        return typed
 
 
 def _poster(forwarding: Forwarding) -> Poster | None:
@@ -201,7 +210,7 @@ def _introduce(url: URL, poster: Poster | None) -> None:
         "",
         "Or, for a sandbox that has a file:",
         "",
-        f'  devskin sandbox webhooks add {to} --db shop.db --secret "$DEVSKIN_WEBHOOK_SECRET"',
+        f"  devskin sandbox webhooks add {to} --db shop.db",
         "",
     )
 

@@ -149,14 +149,20 @@ def present(headers: Mapping[str, str], clock: dt.datetime) -> dt.datetime:
     """Say when an answer was given: by its `Date`, or by this machine's clock without one.
 
     Dates and Unix times in other headers are the server's, whose clock may be another. An answer
-    with an `Age` was given by a cache, and its `Date` is not the present.
+    with an `Age` over 0 was given by a cache, and its `Date` is not the present.
 
     Args:
         headers: The answer's headers, looked up without regard to case.
         clock: The present by this machine's clock.
     """
-    date = None if "Age" in headers else _date(headers.get("Date", ""))
+    date = None if age(headers) else _date(headers.get("Date", ""))
     return clock if date is None else date
+
+
+def age(headers: Mapping[str, str]) -> float:
+    """Say for how many seconds a cache had kept an answer (RFC 9111, section 5.1); 0 for none."""
+    text = headers.get("Age", "").strip()
+    return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
 def told(answer: Answer) -> Told:

@@ -100,18 +100,20 @@ class Backlog:
         while self._turns:
             turn = self._turns.popleft()
             waiting = self._events[turn].popleft()
-            await asyncio.create_task(self._handle(waiting), context=waiting.context)
-            self._keys.discard(waiting.key)
-            if self._events[turn]:
-                self._turns.append(turn)
-            else:
-                del self._events[turn]
+            try:
+                await asyncio.create_task(self._handle(waiting), context=waiting.context)
+            finally:
+                self._keys.discard(waiting.key)
+                if self._events[turn]:
+                    self._turns.append(turn)
+                else:
+                    del self._events[turn]
 
     async def _handle(self, waiting: _Waiting) -> None:
         event, key = waiting.event, waiting.key
         try:
             while await self._once.hand(event, key) == "busy":  # noqa: ASYNC110 - see below
-                # Another process is at this order, and can't tell when it has ended.
+                # Another receiver is at this order, and can't tell when it has ended.
                 await asyncio.sleep(_BUSY_SECONDS)
         except Exception:  # noqa: BLE001 - whatever it is, the next one's turn has come
             _log.exception("a handler failed on %s, which was acknowledged", label(event))

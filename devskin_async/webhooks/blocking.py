@@ -14,7 +14,7 @@ from typing import Final, Protocol, Self, TypeAlias, cast
 
 from .receiver import WebhookReceiver
 from .replies import BROKEN, NOT_POST, TOO_LARGE, Reply
-from .signature import HEADER, Headers
+from .signature import HEADER, Headers, pairs_of
 
 StartResponse: TypeAlias = Callable[[str, list[tuple[str, str]]], object]
 
@@ -56,9 +56,9 @@ class BlockingReceiver:
                 nothing where the headers announce more than that.
             headers: The request's headers.
         """
-        if isinstance(body, bytes):
+        if not hasattr(body, "read"):
             return self._handle(body, headers)
-        headers = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        headers = tuple(pairs_of(headers))
         most = self._receiver.max_body
         try:
             length = _length_in(headers)
@@ -185,8 +185,8 @@ def _length_in(headers: Iterable[tuple[str | bytes, str | bytes]]) -> int | None
     return None
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else value
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def _read(stream: Body, size: int) -> bytes:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from decimal import Decimal
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
-import msgspec
-from attrs import field, frozen
+from attrs import AttrsInstance, field, frozen
 
 from .. import convert
 from ..errors import DecodeError, MalformedEventError, TransportError
 from ..records import Instant, OrderStatus, check_money
 
+R = TypeVar("R", bound=AttrsInstance)
+
 Source: TypeAlias = Literal["webhook", "poll"]
 
 _ORDER = "order."
+_ID = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 @frozen(kw_only=True)
@@ -37,17 +40,19 @@ class WebhookEvent:
 
     Args:
         event: What happened, such as `order.paid`.
-        store_id: Where; of a polled event what `reconcile` was told, which may be None.
-        timestamp: When, by the API's clock; of a polled event, when the poll began.
-        data: For `order.*` an `OrderEvent`, otherwise the plain values of the JSON, numbers with a
-            fraction as `Decimal`.
+        store_id: Where; None if the event does not say. Of a polled event what `reconcile` was
+            told, which may be None.
+        timestamp: When, by the API's clock; None if the event does not say. Of a polled event,
+            when the poll began.
+        data: An `OrderEvent` where an `order.*` event tells of a whole order. Otherwise the plain
+            values of the JSON, numbers with a fraction as `Decimal`; None if there is no data.
         raw: The body as it came; of a polled event, the body that would have told of it.
         source: `poll` for what `reconcile` found out, otherwise `webhook`.
     """
 
     event: str
     store_id: int | None
-    timestamp: dt.datetime
+    timestamp: dt.datetime | None
     data: object
     raw: bytes = field(repr=False)
     source: Source = "webhook"
@@ -57,19 +62,45 @@ class WebhookEvent:
         """The order that an `order.*` event tells of.
 
         Raises:
-            TypeError: It is an event of something else.
+            TypeError: It does not tell of a whole order; see `data` and `order_id`.
         """
         if isinstance(self.data, OrderEvent):
             return self.data
-        raise TypeError(f"{self.event} does not tell of an order")
+        raise TypeError(f"{self.event} does not tell of an order{_missing_in(self)}")
+
+    @property
+    def order_id(self) -> int | None:
+        """The id of the order that an `order.*` event names, also where it tells nothing else."""
+        if isinstance(self.data, OrderEvent):
+            return self.data.id
+        return _id(self._order_fields.get("id"))
+
+    @property
+    def order_status(self) -> str | None:
+        """The status that an `order.*` event tells; None if it tells none."""
+        if isinstance(self.data, OrderEvent):
+            return self.data.status
+        status = self._order_fields.get("status")
+        return status if isinstance(status, str) else None
+
+    @property
+    def _order_fields(self) -> dict[str, object]:
+        named = self.event.startswith(_ORDER) and isinstance(self.data, dict)
+        return self.data if named else {}  # type: ignore[return-value]  # an object of JSON
 
 
 @frozen(kw_only=True)
-class _Envelope:
-    event: str
-    store_id: int
+class _OrderData:
+    """A body whose data is a whole order."""
+
+    data: OrderEvent
+
+
+@frozen(kw_only=True)
+class _Timed:
+    """A body that says when its event happened."""
+
     timestamp: Instant
-    data: msgspec.Raw
 
 
 @frozen(kw_only=True)
@@ -85,36 +116,33 @@ class _Polled:
 def parse(body: bytes) -> WebhookEvent:
     """Read a body as an event.
 
-    Unknown fields are ignored, and an unknown event's data is given as it is.
+    An event is an object with a text `event`; whatever else it holds, or lacks, is handed on as
+    it is.
 
     Args:
         body: The raw body. Its signature is not looked at: `verify` does that.
 
     Raises:
-        MalformedEventError: It is no event; `path` says where, such as `$.data.total`.
+        MalformedEventError: It is no event; `path` says where, such as `$.event`.
     """
     try:
-        body.decode()  # what is not looked at is not checked otherwise
-        envelope = convert.loads(body, _Envelope)
-    except UnicodeDecodeError:
-        raise MalformedEventError("$", "JSON in UTF-8", "other bytes") from None
-    except (DecodeError, TransportError) as error:
-        raise _malformed(error) from None
-    if not envelope.event:
-        raise MalformedEventError("$.event", "the event's name", '""')
-    try:
-        data = (
-            convert.loads(bytes(envelope.data), OrderEvent)
-            if envelope.event.startswith(_ORDER)
-            else convert.parse(bytes(envelope.data))
-        )
-    except (DecodeError, TransportError) as error:
-        raise _malformed(error, ".data") from None
+        plain = convert.parse(body)
+    except TransportError as error:
+        reason = str(error).removeprefix(f"{convert.NOT_JSON}: ")
+        raise MalformedEventError("$", "JSON", f"what can't be read as that: {reason}") from None
+    if not isinstance(plain, dict):
+        raise MalformedEventError("$", "an object", convert.describe(plain))
+    name = plain.get("event")
+    if not isinstance(name, str) or not name:
+        received = convert.describe(name) if "event" in plain else "nothing"
+        raise MalformedEventError("$.event", "the event's name", received)
+    whole = _read(body, _OrderData) if name.startswith(_ORDER) else None
+    timed = _read(body, _Timed)
     return WebhookEvent(
-        event=envelope.event,
-        store_id=envelope.store_id,
-        timestamp=envelope.timestamp,
-        data=data,
+        event=name,
+        store_id=_id(plain.get("store_id")),
+        timestamp=None if timed is None else timed.timestamp,
+        data=plain.get("data") if whole is None else whole.data,
         raw=body,
     )
 
@@ -140,12 +168,32 @@ def polled(order: OrderEvent, timestamp: dt.datetime, store_id: int | None) -> W
 
 def label(event: WebhookEvent) -> str:
     """Say which event it is, on one line of a log: of its data, the order's id alone."""
-    of_order = f" of order {event.data.id}" if isinstance(event.data, OrderEvent) else ""
-    return f"{event.event!r:.80}{of_order} from {convert.instant(event.timestamp)}"
+    of_order = "" if event.order_id is None else f" of order {event.order_id}"
+    at = "" if event.timestamp is None else f" from {convert.instant(event.timestamp)}"
+    return f"{event.event!r:.80}{of_order}{at}"
 
 
-def _malformed(error: DecodeError | TransportError, place: str = "") -> MalformedEventError:
-    if isinstance(error, DecodeError):
-        return MalformedEventError(f"${place}{error.path[1:]}", error.expected, error.received)
-    reason = str(error).removeprefix(f"{convert.NOT_JSON}: ")
-    return MalformedEventError(f"${place}", "JSON", f"what can't be read as that: {reason}")
+def _read(body: bytes, cls: type[R]) -> R | None:
+    try:
+        return convert.loads(body, cls)
+    except (DecodeError, TransportError):  # the latter where it nests just too deeply
+        return None
+
+
+def _id(value: object) -> int | None:
+    """Read an id; None for what is neither a whole number nor the digits of one."""
+    if isinstance(value, str) and _ID.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _missing_in(event: WebhookEvent) -> str:
+    """Say why an `order.*` event is none of a whole order, without its values."""
+    try:
+        if event.event.startswith(_ORDER):
+            convert.loads(event.raw, _OrderData)
+    except TransportError:
+        return ""
+    except DecodeError as error:
+        return f" as a whole ({error.path}: expected {error.expected}): see its data"
+    return ""

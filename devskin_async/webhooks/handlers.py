@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeAlias, TypeVar, cast
 
 from .events import WebhookEvent
@@ -41,13 +41,43 @@ class Handlers:
         """Call those who want an event, one after another, in the order they were added in."""
         for pattern, handler in self._handlers:
             if _fits(pattern, event.event):
-                try:
-                    await handler(event)
-                except asyncio.CancelledError as error:
-                    task = asyncio.current_task()
-                    if task is None or task.cancelling():
-                        raise
-                    raise RuntimeError("a handler was cancelled, and not its request") from error
+                await handler(event)
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Let what is meant to end a program, a thread or a task end no more than this block.
+
+    Raises:
+        RuntimeError: In place of a `SystemExit`, a `KeyboardInterrupt`, a `BaseExceptionGroup`, or
+            a `CancelledError` or `GeneratorExit` that came from within.
+        CancelledError: This task is being cancelled.
+        GeneratorExit: This coroutine is being closed.
+    """
+    task = _current_task()
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if isinstance(error, GeneratorExit) and (task is None or _current_task() is not task):
+            raise
+        if task is not None and task.cancelling():
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise asyncio.CancelledError from error
+        raise _as_failure(error) from error
+
+
+def _current_task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop is running, so that it is being closed
+        return None
+
+
+def _as_failure(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"a handler raised {type(error).__name__}")
 
 
 def _fits(pattern: str, name: str) -> bool:
@@ -74,8 +104,11 @@ async def _in_thread(handler: Handler, event: WebhookEvent) -> object:
     def call() -> object:
         try:
             return handler(event)
-        except StopIteration as error:  # no future can hold it
-            raise RuntimeError("a handler raised StopIteration") from error
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                raise
+            # No future can hold a StopIteration, and the others would end the loop.
+            raise _as_failure(error) from error
 
     thread = asyncio.ensure_future(asyncio.to_thread(call))
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -21,6 +22,7 @@ from .signature import Headers, Secret, as_keys, signature_in, verify_keys
 
 MAX_BODY: Final = 1024 * 1024
 FUTURE: Final = dt.timedelta(minutes=5)
+HANDLER_TIMEOUT: Final = 60.0
 
 _log = logging.getLogger(__package__)
 
@@ -49,11 +51,15 @@ class WebhookReceiver:
         backlog: How many acknowledged events may wait or be under way; the sender of one more is
             told 503, to try again.
         workers: How many acknowledged events are handled at once.
+        handler_timeout: Seconds that an event waits for its turn, and then for its handlers; the
+            sender is told 503 or 500 after that. An async handler is cancelled; one in a thread
+            goes on, and the order's other events wait for it. None, the default, is 60 s, or any
+            time with `background`; so is `math.inf`.
         max_body: The largest body that is read, in bytes.
         clock: Gives the seconds since 1970.
 
     Raises:
-        ConfigurationError: There is no secret, or one is empty.
+        ConfigurationError: There is no secret, one is empty, or white space surrounds it.
         ValueError: Another argument is out of its bounds.
     """
 
@@ -67,6 +73,7 @@ class WebhookReceiver:
         background: bool = False,
         backlog: int = 1000,
         workers: int = 8,
+        handler_timeout: float | None = None,
         max_body: int = MAX_BODY,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -75,13 +82,18 @@ class WebhookReceiver:
             raise ValueError("tolerance and future can't be negative")
         if max_body < 1:
             raise ValueError("max_body must be greater than 0")
+        if handler_timeout is None:
+            handler_timeout = math.inf if background else HANDLER_TIMEOUT
+        if not handler_timeout > 0:
+            raise ValueError("handler_timeout must be greater than 0")
         self.seen: Seen = MemorySeen() if seen is None else seen
         self.max_body: int = max_body
         self._oldest = None if tolerance is None else tolerance.total_seconds()
         self._newest = future.total_seconds()
         self._clock = clock
         self._handlers = Handlers()
-        self._once = Once(self._handlers, self.seen)
+        timeout = None if handler_timeout == math.inf else handler_timeout
+        self._once = Once(self._handlers, self.seen, timeout, clock)
         self._backlog = Backlog(self._once, backlog, workers) if background else None
 
     def on(self, pattern: str) -> Callable[[H], H]:
@@ -102,34 +114,49 @@ class WebhookReceiver:
 
         Args:
             body: The raw body, just as it came.
-            headers: The headers: a mapping, or pairs of text or bytes.
+            headers: The headers: a mapping, or pairs of text or bytes; a value may be a list.
 
         Raises:
             InvalidSignatureError: It was not signed with a secret of this receiver.
             MalformedEventError: It is no event.
-            StaleEventError: Its timestamp is older than `tolerance` or beyond `future`.
+            StaleEventError: Its timestamp is older than `tolerance` or beyond `future`; or it has
+                none, and there is a `tolerance`.
+            TypeError: The body is not bytes.
         """
         verify_keys(body, signature_in(headers), self._keys)
         event = parse(body)
+        if event.timestamp is None:
+            if self._oldest is not None:
+                raise StaleEventError("the event does not say when it happened")
+            return event
         age = self._clock() - event.timestamp.timestamp()
         if age < -self._newest:
             raise StaleEventError(f"the event is {-age:.0f} s ahead of this machine's clock")
         if self._oldest is not None and age > self._oldest:
-            raise StaleEventError(f"the event is {age:.0f} s old, at most {self._oldest:.0f} s is")
+            raise StaleEventError(
+                f"the event is {age:.0f} s old; the tolerance is {self._oldest:.0f} s"
+            )
         return event
 
-    async def handle(self, body: bytes, headers: Headers) -> Reply:
+    async def handle(self, body: bytes | bytearray | memoryview, headers: Headers) -> Reply:
         """Take a request, and say what to answer.
 
         Args:
             body: The raw body, just as it came.
-            headers: The headers: a mapping, or pairs of text or bytes.
+            headers: The headers: a mapping, or pairs of text or bytes; a value may be a list.
 
         Returns:
             200 if the event was handled, now or before; 401 for a wrong signature; 400 for what
-            is no event, or out of time; 413 for a body over `max_body`; 500 if a handler raised;
-            503 if there is no room, or if another process is at it.
+            is no event, or out of time; 413 for a body over `max_body`; 500 if a handler raised or
+            took too long; 503 if there is no room, if the order's earlier event is still being
+            handled, here or elsewhere, or if `seen` can't be asked now.
+
+        Raises:
+            TypeError: The body is not bytes.
         """
+        if not isinstance(body, bytes | bytearray | memoryview):
+            raise TypeError(f"the body must be the request's raw bytes, not {type(body).__name__}")
+        body = bytes(body)
         if len(body) > self.max_body:
             return TOO_LARGE
         event = self._accept(body, headers)
@@ -168,7 +195,7 @@ class WebhookReceiver:
             note_only: Remember it as handled, and call no function.
 
         Returns:
-            `handled`, or `known`, or `busy` where another process is at this order.
+            `handled`, or `known`, or `busy` where another event of this order is being handled.
 
         Raises:
             Exception: Whatever a handler raised.
@@ -179,6 +206,7 @@ class WebhookReceiver:
         """Handle what was acknowledged; a receiver with a backlog answers 503 from then on."""
         if self._backlog is not None:
             await self._backlog.aclose()
+        await self._once.aclose()
 
     async def __aenter__(self) -> Self:
         return self

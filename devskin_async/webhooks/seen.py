@@ -36,13 +36,20 @@ class Told:
     source: Source
 
     @classmethod
-    def by(cls, event: WebhookEvent) -> Told:
-        """Give what an event tells of its order."""
+    def by(cls, event: WebhookEvent, clock: Callable[[], float] = time.time) -> Told | None:
+        """Give what an event tells of its order; None if it tells of none, or no status.
+
+        Args:
+            event: The event.
+            clock: Gives the seconds since 1970, for an event that does not say when it happened.
+        """
+        if event.order_id is None or event.order_status is None:
+            return None
         return cls(
-            order_id=event.order.id,
+            order_id=event.order_id,
             store_id=event.store_id,
-            status=event.order.status,
-            at=event.timestamp.timestamp(),
+            status=event.order_status,
+            at=clock() if event.timestamp is None else event.timestamp.timestamp(),
             source=event.source,
         )
 
@@ -56,8 +63,8 @@ class Seen(Protocol):
     """Remembers what was handled, so that nothing is handled twice.
 
     A turn is what can't be handled by two at the same moment: an order, or an event of something
-    else. Whoever begins one ends it with `finish` or `give_up`; within a process the receiver
-    sees to it that a turn is not begun twice, so that `busy` tells of another process.
+    else. Whoever begins one ends it with `finish` or `give_up`. A receiver begins none twice, so
+    that `busy` tells of another receiver, in this process or another.
     """
 
     async def begin(self, turn: str, key: str | None) -> Begun:
@@ -69,7 +76,7 @@ class Seen(Protocol):
 
         Returns:
             `new` if the turn is ours now, `done` if the key was handled before, `busy` if another
-            process has the turn.
+            receiver has the turn, or if that can't be found out just now.
         """
         ...
 
@@ -125,15 +132,22 @@ class MemorySeen:
         # Both have the oldest first.
         self._keys: OrderedDict[str, float] = OrderedDict()
         self._told: OrderedDict[int, dict[tuple[int | None, str], Told]] = OrderedDict()
+        self._turns: set[str] = set()
 
-    async def begin(self, turn: str, key: str | None) -> Begun:  # noqa: ARG002 - see `Seen`
-        """Begin a turn; in memory none is ever `busy`."""
+    async def begin(self, turn: str, key: str | None) -> Begun:
+        """Begin a turn; `busy` tells of another receiver with the same memory."""
         if key in self._keys:
             self._forget()
-        return "done" if key in self._keys else "new"
+        if key in self._keys:
+            return "done"
+        if turn in self._turns:
+            return "busy"
+        self._turns.add(turn)
+        return "new"
 
-    async def finish(self, turn: str, key: str | None, told: Told | None) -> None:  # noqa: ARG002
+    async def finish(self, turn: str, key: str | None, told: Told | None) -> None:
         """End a turn that was handled, and remember it."""
+        self._turns.discard(turn)
         if key is not None:
             self._keys[key] = self._clock()
             self._keys.move_to_end(key)
@@ -146,6 +160,7 @@ class MemorySeen:
 
     async def give_up(self, turn: str) -> None:
         """End a turn that was not handled."""
+        self._turns.discard(turn)
 
     async def told(self, order_id: int, store_id: int | None) -> Sequence[Told]:
         """Give the statuses of an order that were handled."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias, cast
 
 from ..errors import ConfigurationError, InvalidSignatureError
@@ -12,9 +12,11 @@ from ..errors import ConfigurationError, InvalidSignatureError
 HEADER: Final = "X-Webhook-Signature"
 
 Secret: TypeAlias = str | bytes
-Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
+HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes] | None
+Headers: TypeAlias = Mapping[str, HeaderValue] | Iterable[tuple[str | bytes, HeaderValue]] | None
 
 _PREFIX = "sha256="
+_ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
 _SIGNATURE = re.compile(_PREFIX + "([0-9a-fA-F]{64})", re.ASCII)
 
 
@@ -29,7 +31,7 @@ def sign(body: bytes, secret: Secret) -> str:
         What belongs in the header `X-Webhook-Signature`, such as `sha256=5d…`.
 
     Raises:
-        ConfigurationError: The secret is empty.
+        ConfigurationError: The secret is empty, or white space surrounds it.
     """
     (key,) = as_keys(secret)
     return _PREFIX + hmac.digest(key, body, "sha256").hex()
@@ -51,7 +53,7 @@ def verify(body: bytes, signature: str | bytes | None, secrets: Secret | Iterabl
 
     Raises:
         InvalidSignatureError: It was signed with none of them, or the header is no signature.
-        ConfigurationError: There is no secret, or one is empty.
+        ConfigurationError: There is no secret, or one can't be right.
     """
     return verify_keys(body, signature, as_keys(secrets))
 
@@ -60,19 +62,38 @@ def as_keys(secrets: Secret | Iterable[Secret] | None) -> tuple[bytes, ...]:
     """Give secrets as the keys they stand for.
 
     Raises:
-        ConfigurationError: There is none, or one is empty: anybody could sign with that.
+        ConfigurationError: There is none, or one can't be right: it is empty, so that anybody
+            could sign with it, or white space surrounds it.
     """
-    several = (secrets,) if isinstance(secrets, str | bytes) else tuple(secrets or ())
+    several = (secrets,) if isinstance(secrets, str | bytes) else secrets or ()
     try:
-        keys = tuple(each.encode() if isinstance(each, str) else each for each in several)
-    except UnicodeEncodeError:  # its text has the secret
-        raise ConfigurationError("a webhook secret is no Unicode text: give it as bytes") from None
-    if not keys or not all(keys):
+        keys = tuple(map(_as_key, several))
+    except (TypeError, AttributeError):  # the error's own text could have the secret
+        keys = None
+    if keys is None:
+        raise ConfigurationError("a webhook secret must be text or bytes, or several of them")
+    if not all(keys) or not keys:
         raise ConfigurationError(
             "a webhook secret is needed, and it can't be empty: copy it from the store's"
             " Settings → Webhooks"
         )
     return keys
+
+
+def _as_key(secret: Secret) -> bytes:
+    bare = secret.strip()
+    if isinstance(bare, str):
+        bare = bare.strip(_ZERO_WIDTH)
+    if secret and bare != secret:
+        raise ConfigurationError(
+            "the webhook secret begins or ends with white space, such as a line end that was"
+            " pasted with it: give it without, or no signature would be valid"
+        )
+    try:
+        return secret if isinstance(secret, bytes) else secret.encode()
+    except UnicodeEncodeError:  # its text has the secret
+        pass
+    raise ConfigurationError("a webhook secret is no Unicode text: give it as bytes")
 
 
 def verify_keys(body: bytes, signature: str | bytes | None, keys: tuple[bytes, ...]) -> int:
@@ -81,6 +102,8 @@ def verify_keys(body: bytes, signature: str | bytes | None, keys: tuple[bytes, .
         raise TypeError(f"the body must be the request's raw bytes, not {type(body).__name__}")
     if signature is None:
         raise InvalidSignatureError(f"the request has no header {HEADER}")
+    if not isinstance(signature, str | bytes):
+        raise InvalidSignatureError(f"the header {HEADER} is no text")
     # Latin-1 has a character for each byte, so that no header can fail to be read.
     text = signature.decode("latin-1") if isinstance(signature, bytes) else signature
     match = _SIGNATURE.fullmatch(text)
@@ -99,7 +122,7 @@ def signature_in(headers: Headers) -> str | bytes | None:
 
     Args:
         headers: A mapping (also one that has a name several times), or pairs, text or bytes; the
-            case of names does not matter.
+            case of names does not matter, and values may be lists.
 
     Returns:
         The signature, or None where there is none.
@@ -113,11 +136,24 @@ def signature_in(headers: Headers) -> str | bytes | None:
     return found[0] if found else None
 
 
-def pairs_of(headers: Headers) -> Iterable[tuple[str | bytes, str | bytes]]:
-    """Give headers as pairs, those that come several times too."""
+def pairs_of(headers: Headers) -> Iterator[tuple[str | bytes, str | bytes]]:
+    """Give headers as pairs, those that come several times too; what is no header is left out.
+
+    A header's values may be a list, as AWS Lambda has them.
+    """
     # Not every framework's headers are a `Mapping` that have its methods.
-    items = getattr(headers, "items", None)
-    return cast(Iterable[tuple[str | bytes, str | bytes]], headers if items is None else items())
+    items: Callable[[], Iterable[object]] | None = getattr(headers, "items", None)
+    try:
+        pairs = tuple(cast(Iterable[object], headers) if items is None else items())
+    except TypeError:  # None, or another thing that has no headers
+        pairs = ()
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:  # noqa: PLR2004 - a pair
+            continue
+        name, values = pair
+        if isinstance(name, str | bytes):
+            several = values if isinstance(values, list | tuple) else (values,)
+            yield from ((name, value) for value in several if value is not None)
 
 
 def _is_header(name: str | bytes) -> bool:

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import os
-import socket
+import secrets
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from ..errors import ConfigurationError
 from .seen import WEEK, Begun, Told
+from .sqlite_file import LockedError, SQLiteFile, Work, prepare
 
 T = TypeVar("T")
 
-LEASE: Final = dt.timedelta(minutes=5)
-BUSY_SECONDS: Final = 10.0
-"""How long a process waits for another that is writing."""
+LEASE: Final = dt.timedelta(seconds=30)
+OPENING_SECONDS: Final = 10.0
+BUSY_SECONDS: Final = 2.5
+"""How long each of the three questions of a request waits for another process that is writing."""
 
-_POLLING_SECONDS = 0.01
-
+_RENEWALS = 3
 _ANY = ""
-_CLOCK_STEPS = 86_400.0
-"""A clock may be set back so many seconds without ending the turns of others."""
+
+_log = logging.getLogger(__package__)
 
 _inherited: list[_Opened] = []
 """What a parent process has opened: SQLite forbids its child even to close it."""
 
+# The table `turns` of the first release, which knew holders by host and process, is left alone.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS handled (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS handled_by_age ON handled (at);
-CREATE TABLE IF NOT EXISTS turns (
-    turn TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, until REAL NOT NULL
+CREATE TABLE IF NOT EXISTS leases (
+    turn TEXT PRIMARY KEY, holder TEXT NOT NULL, seconds REAL NOT NULL, until REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS told (
     order_id TEXT, store_id TEXT, status TEXT, at REAL NOT NULL, source TEXT NOT NULL,
@@ -48,19 +48,25 @@ CREATE TABLE IF NOT EXISTS told (
 
 
 class SQLiteSeen:
-    """Remembers in a file, which several processes of one machine may use at once.
+    """Remembers in a file, which several receivers and processes of one machine may use at once.
 
-    A process that was killed while it handled an event leaves its turn open: the event was
-    perhaps handled, perhaps not. It is handled again when it is sent again, at once where this
-    machine knows that the process is gone, otherwise when `lease` is over.
+    Whoever begins a turn holds it by a lease, under a random name, and renews it for as long as
+    the event is being handled and its event loop runs. A process that was killed while it handled
+    an event renews nothing: the event was perhaps handled, perhaps not, and is handled again when
+    it is sent again after the lease is over. Leases go by the machine's monotonic clock, which
+    all its processes and containers share, and which nobody can set.
+
+    While another process has the file locked, `begin` says `busy` after 2.5 s, so that the sender
+    is told 503; what was handled by then is remembered in this process, and written later.
 
     Use it as `async with SQLiteSeen(path) as seen:`, or call `close` at the end.
 
     Args:
-        path: The file, made where it is missing.
+        path: The file, made where it is missing, readable by its owner alone.
         age: How long it remembers a request; longer than a sender tries again. The status of an
             order is remembered for good.
-        lease: How long a turn is another process's at the most; longer than a handler takes.
+        lease: How long a turn is held by who was last heard of so long ago. It is renewed three
+            times as often; longer than a handler ever blocks the event loop.
 
     Raises:
         ConfigurationError: The file can't be used.
@@ -74,26 +80,38 @@ class SQLiteSeen:
         self._path = Path(path)
         self._age = age.total_seconds()
         self._lease = lease.total_seconds()
-        self._host = socket.gethostname()
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
-        _connect(self._path).close()
+        self._renewals: dict[str, asyncio.TimerHandle] = {}
+        prepare(self._path, _SCHEMA, OPENING_SECONDS)
 
     async def begin(self, turn: str, key: str | None) -> Begun:
-        """Begin a turn, unless the key was handled or another process has the turn."""
-        return await self._run(lambda connection: self._begin(connection, turn, key))
+        """Begin a turn, unless the key was handled or another receiver has the turn."""
+        opened = self._open()
+        until = time.monotonic() + BUSY_SECONDS
+        try:
+            begun = await _done(opened, lambda: opened.begin(turn, key, until))
+        except LockedError:
+            return "busy"
+        if begun == "new":
+            self._renew_later(turn, opened)
+        return begun
 
     async def finish(self, turn: str, key: str | None, told: Told | None) -> None:
         """End a turn that was handled, and remember it."""
-        await self._run(lambda connection: self._finish(connection, turn, key, told))
+        await self._end(turn, lambda connection: _remember(connection, key, told, self._age))
 
     async def give_up(self, turn: str) -> None:
         """End a turn that was not handled."""
-        await self._run(lambda connection: self._end(connection, turn))
+        await self._end(turn, lambda _: None)
 
     async def told(self, order_id: int, store_id: int | None) -> Sequence[Told]:
         """Give the statuses of an order that were handled."""
-        return await self._run(lambda connection: _told(connection, order_id, store_id))
+        opened = self._open()
+        until = time.monotonic() + BUSY_SECONDS
+        return await _done(
+            opened, lambda: opened.read(lambda file: _told(file, order_id, store_id), until)
+        )
 
     def close(self) -> None:
         """Close the file; whatever is asked afterwards opens it again."""
@@ -112,132 +130,152 @@ class SQLiteSeen:
     ) -> None:
         self.close()
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _end(self, turn: str, note: Work[None]) -> None:
+        renewal = self._renewals.pop(turn, None)
+        if renewal is not None:
+            renewal.cancel()
         opened = self._open()
-        loop = asyncio.get_running_loop()
-        # What was begun in the thread happens, whether or not its caller is there to hear of it.
-        return await asyncio.shield(loop.run_in_executor(opened.thread, opened.transaction, work))
+        until = time.monotonic() + BUSY_SECONDS
+        await _done(opened, lambda: opened.end(turn, note, until))
 
     def _open(self) -> _Opened:
         with self._opening:
             if self._opened is not None and self._opened.pid != os.getpid():
                 _inherited.append(self._opened)
                 self._opened = None
+                self._renewals.clear()
             if self._opened is None:
-                self._opened = _Opened(self._path)
+                self._opened = _Opened(self._path, self._age, self._lease)
             return self._opened
 
+    def _renew_later(self, turn: str, opened: _Opened) -> None:
+        """Renew a turn again and again, until it ends or this event loop does."""
+
+        def renew() -> None:
+            if self._opened is opened:
+                until = time.monotonic() + BUSY_SECONDS
+                opened.submit(lambda: opened.renew(turn, until))
+                self._renew_later(turn, opened)
+
+        loop = asyncio.get_running_loop()
+        self._renewals[turn] = loop.call_later(self._lease / _RENEWALS, renew)
+
+
+class _Opened(SQLiteFile):
+    """The file as one process has it open; what is done in its thread, and what it holds there."""
+
+    def __init__(self, path: Path, age: float, lease: float) -> None:
+        super().__init__(path, _SCHEMA)
+        self._age = age
+        self._lease = lease
+        self._holder = secrets.token_hex(16)
+        self._held: set[str] = set()
+        self._unwritten: list[Work[None]] = []
+
+    def begin(self, turn: str, key: str | None, until: float) -> Begun:
+        """Begin a turn."""
+        begun = self._write(lambda connection: self._begin(connection, turn, key), until)
+        if begun == "new":
+            self._held.add(turn)
+        return begun
+
+    def end(self, turn: str, note: Work[None], until: float) -> None:
+        """End a turn and note something; if that can't be written now, it is later."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            note(connection)
+            # Whoever has held it beyond its lease must not end it for the next.
+            connection.execute(
+                "DELETE FROM leases WHERE turn = ? AND holder = ?", (turn, self._holder)
+            )
+
+        self._held.discard(turn)
+        try:
+            self._write(work, until)
+        except LockedError:
+            self._unwritten.append(work)
+
+    def renew(self, turn: str, until: float) -> None:
+        """Renew a turn that is still held."""
+        if turn not in self._held:
+            return
+        values = (time.monotonic() + self._lease, turn, self._holder)
+        sql = "UPDATE leases SET until = ? WHERE turn = ? AND holder = ?"
+        if not self._write(lambda connection: connection.execute(sql, values).rowcount, until):
+            self._held.discard(turn)
+            _log.warning("%s was handled for longer than its lease, and taken over", turn)
+
+    def read(self, work: Work[T], until: float) -> T:
+        """Look something up; here nobody waits for who is writing."""
+        return self.transaction(work, until, "BEGIN")
+
+    def close(self) -> None:
+        """Write what could not be written before, and close the file."""
+        until = time.monotonic() + BUSY_SECONDS
+        try:
+            self.submit(lambda: self._catch_up(until)).result()
+        except LockedError:
+            count = len(self._unwritten)
+            _log.error("the file stayed locked, and misses how the last events ended: %d", count)
+        finally:
+            super().close()
+
+    def _catch_up(self, until: float) -> None:
+        if self._unwritten:
+            self._write(lambda _: None, until)
+
+    def _write(self, work: Work[T], until: float) -> T:
+        def all_of_it(connection: sqlite3.Connection) -> T:
+            for earlier in self._unwritten:
+                earlier(connection)
+            return work(connection)
+
+        result = self.transaction(all_of_it, until)
+        self._unwritten.clear()
+        return result
+
     def _begin(self, connection: sqlite3.Connection, turn: str, key: str | None) -> Begun:
-        now = time.time()
         handled = connection.execute(
-            "SELECT 1 FROM handled WHERE key = ? AND at >= ?", (key, now - self._age)
+            "SELECT 1 FROM handled WHERE key = ? AND at >= ?", (key, time.time() - self._age)
         )
         if handled.fetchone():
             return "done"
+        now = time.monotonic()
         found = connection.execute(
-            "SELECT host, pid, until FROM turns WHERE turn = ?", (turn,)
+            "SELECT holder, seconds, until FROM leases WHERE turn = ?", (turn,)
         ).fetchone()
         if found is not None:
-            host, pid, until = found
-            if self._is_held(host, pid, until, now):
+            holder, seconds, until = found
+            # Nobody holds it for longer than its lease from now: such a time was written before
+            # the machine, and its monotonic clock with it, was started again.
+            if turn in self._held if holder == self._holder else now < until <= now + seconds:
                 return "busy"
         connection.execute(
-            "INSERT OR REPLACE INTO turns VALUES (?, ?, ?, ?)",
-            (turn, self._host, os.getpid(), now + self._lease),
+            "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)",
+            (turn, self._holder, self._lease, now + self._lease),
         )
         return "new"
 
-    def _finish(
-        self, connection: sqlite3.Connection, turn: str, key: str | None, told: Told | None
-    ) -> None:
-        now = time.time()
-        if key is not None:
-            connection.execute("INSERT OR REPLACE INTO handled VALUES (?, ?)", (key, now))
-        if told is not None:
-            store = _ANY if told.store_id is None else str(told.store_id)
-            connection.execute(
-                "INSERT INTO told VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " at = max(at, excluded.at), source = excluded.source",
-                (str(told.order_id), store, told.status, told.at, told.source),
-            )
-        connection.execute("DELETE FROM handled WHERE at < ?", (now - self._age,))
-        self._end(connection, turn)
 
-    def _end(self, connection: sqlite3.Connection, turn: str) -> None:
-        # Whoever has held it beyond its lease must not end it for the next.
+async def _done(opened: _Opened, work: Callable[[], T]) -> T:
+    # What was begun in the thread happens, whether or not its caller is there to hear of it.
+    return await asyncio.shield(asyncio.wrap_future(opened.submit(work)))
+
+
+def _remember(
+    connection: sqlite3.Connection, key: str | None, told: Told | None, age: float
+) -> None:
+    now = time.time()
+    if key is not None:
+        connection.execute("INSERT OR REPLACE INTO handled VALUES (?, ?)", (key, now))
+    if told is not None:
+        store = _ANY if told.store_id is None else str(told.store_id)
         connection.execute(
-            "DELETE FROM turns WHERE turn = ? AND host = ? AND pid = ?",
-            (turn, self._host, os.getpid()),
+            "INSERT INTO told VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " at = max(at, excluded.at), source = excluded.source",
+            (str(told.order_id), store, told.status, told.at, told.source),
         )
-
-    def _is_held(self, host: str, pid: int, until: float, now: float) -> bool:
-        if not now < until <= now + self._lease + _CLOCK_STEPS:
-            return False
-        # This process does not begin a turn twice: it is what a process of the same id has left.
-        return host != self._host or (pid != os.getpid() and _is_alive(pid))
-
-
-class _Opened:
-    """The file as one process has it open, in a thread of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self.pid = os.getpid()
-        self.thread = ThreadPoolExecutor(1, "devskin-seen")
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-
-    def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do some work in a transaction; in the thread."""
-        if self._connection is None:
-            self._connection = _connect(self._path)
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            result = work(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return result
-
-    def close(self) -> None:
-        """Close the file, after what was asked for before."""
-        self.thread.submit(self._close).result()
-        self.thread.shutdown()
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    except (sqlite3.Error, ValueError) as error:
-        raise ConfigurationError(f"cannot open {path}: {error}") from None
-    try:
-        _wait_for_wal(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_SCHEMA)
-    except sqlite3.Error as error:
-        connection.close()
-        raise ConfigurationError(f"cannot use {path}: {error}") from None
-    return connection
-
-
-def _wait_for_wal(connection: sqlite3.Connection) -> None:
-    """Let the file have a write-ahead log; here SQLite itself does not wait for others."""
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(_POLLING_SECONDS)
-        else:
-            return
+    connection.execute("DELETE FROM handled WHERE at < ?", (now - age,))
 
 
 def _told(connection: sqlite3.Connection, order_id: int, store_id: int | None) -> list[Told]:
@@ -255,15 +293,3 @@ def _told(connection: sqlite3.Connection, order_id: int, store_id: int | None) -
         for store, status, at, source in rows
         if store_id is None or store in (_ANY, str(store_id))
     ]
-
-
-def _is_alive(pid: int) -> bool:
-    if sys.platform == "win32":
-        return True  # there, asking ends the process
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

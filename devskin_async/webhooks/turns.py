@@ -23,12 +23,12 @@ class Turns:
         queue.append(turn)
         try:
             await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
+        except BaseException:  # cancelled, or closed with its coroutine
+            if turn.done() and not turn.cancelled():  # it was handed over at the same moment
+                self.give(key)
+            else:
                 with suppress(ValueError):  # `give` has passed it over already
                     queue.remove(turn)
-            else:  # it was handed over at the same moment
-                self.give(key)
             raise
 
     def give(self, key: str) -> None:

@@ -123,6 +123,19 @@ def test_a_private_address_is_added_with_a_warning(devskin: Devskin, db: str) ->
     )
 
 
+def test_the_secret_of_an_endpoint_is_taken_from_the_environment(
+    devskin: Devskin, db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVSKIN_WEBHOOK_SECRET", "my-own")
+    ran = devskin("sandbox", "webhooks", "add", "http://localhost:1/", "--db", db)
+    told = "Added endpoint 1, with the secret that was given.\n"
+    assert (ran.code, ran.out, ran.err) == (0, "", told)
+    with closing(sqlite3.connect(db)) as connection:
+        assert connection.execute("SELECT secret FROM webhook_endpoints").fetchall() == [
+            ("my-own",)
+        ]
+
+
 def test_a_file_that_is_not_there_is_not_made(devskin: Devskin, tmp_path: Path) -> None:
     path = tmp_path / "typo.db"
     ran = devskin("sandbox", "webhooks", "list", "--db", str(path))

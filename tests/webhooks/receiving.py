@@ -7,6 +7,7 @@ once it listens. It kills itself when an event of the status FATAL is to be hand
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 import signal
 import sys
@@ -30,7 +31,7 @@ def append(path: Path, event: WebhookEvent) -> None:
 
 
 async def receive(port: int, secret: str, seen: Path, handled: Path, fatal: str) -> None:
-    receiver = WebhookReceiver(secret, seen=SQLiteSeen(seen))
+    receiver = WebhookReceiver(secret, seen=SQLiteSeen(seen, lease=dt.timedelta(seconds=1)))
 
     @receiver.on("order.*")
     async def handle(event: WebhookEvent) -> None:

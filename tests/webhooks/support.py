@@ -169,6 +169,7 @@ class StrictSeen:
 
     async def give_up(self, turn: str) -> None:
         self.turns.discard(turn)
+        await self.memory.give_up(turn)
         await asyncio.sleep(0)
 
     async def told(self, order_id: int, store_id: int | None) -> Sequence[Told]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import logging
@@ -34,38 +35,22 @@ EVENT = (
 """What would be handled, if it came by POST, once, whole and signed."""
 
 BREAKS = (
-    (b'"order.paid"', b'"" null 1.5 true [] {} ["order.paid"]'),
-    (b"15", b'null "fifteen" 1.5 true 1e-3 [15] {} NaN Infinity -Infinity'),
-    (
-        b'"2026-02-13T14:30:00.000Z"',
-        (
-            b'null 1770993000 "" "now" "2026-02-13" "2026-02-13T14:30:00" "2026-02-30T14:30:00Z"'
-            b' "2026-02-13T25:30:00Z" "2026-02-13T14:36:00Z" "2026-02-13T13:00:00Z"'
-            b' "9999-12-31T23:59:59.999999Z" "9999-12-31T23:59:59-23:59" "0001-01-01T00:00:00Z"'
-            b' "0001-01-01T00:00:00+23:59" "+002026-02-13T14:30:00Z" "-2026-02-13T14:30:00Z"'
-        ),
-    ),
-    (b"1234", b'null "A-1234" 1.5 true 1e-9 [] {} -Infinity ' + b"9" * 5000),
-    (
-        b'"ORD-2026-001234"',
-        (rb'null 1.5 true [] {} "\ud80" "\x00" "\u12" ' b'"\xff" "'),
-    ),
-    (
-        b"199.90",
-        b'null true "x" [] {} NaN nan Infinity -Infinity 1e999999999 1e-999999999 0x10 .5 5.',
-    ),
-    (b'"paid"}', b"null} 5} true} []} {}} } ]"),
+    (b'"order.paid"', b'"" null 5 1.5 true [] {} ["order.paid"]'),
+    (b"15", b"NaN Infinity -Infinity 0x10 .5 5."),
+    (b'"2026-02-13T14:30:00.000Z"', b'"2026-02-13T14:36:00Z" "2026-02-13T13:00:00Z"'),
+    (b'"2026-02-13T14:30:00.000Z"', b'"9999-12-31T23:59:59.999999Z" "0001-01-01T00:00:00Z"'),
+    (b'"2026-02-13T14:30:00.000Z"', b'null 1770993000 "" "now" "2026-02-13" [] {}'),
+    (b"1234", b"-Infinity " + b"9" * 5000),
+    (b'"ORD-2026-001234"', b'"\\u12" "\xff" "'),
+    (b"199.90", b"NaN nan Infinity -Infinity 0x10 .5 5."),
+    (b'"paid"}', b"}} } ]"),
     (b'"event":', b'"Event": "event" event: :'),
-    (b'"store_id":', b'"store": "store_id\x00":'),
+    (b'"store_id":', b'"store_id\x00":'),
     (b'"timestamp":', b'"time":'),
-    (b'"data":', b'"Data": "data":null,"x": "data":[],"x": "data":"","x":'),
-    (b'"id":', b'"ID": "id":null,"id":null,"x":'),
-    (b'"total":', b'"Total": "total":{},"x":'),
-    (b'"status":', b'"Status": "status":5,"x":'),
     (b"}}", b"} }}} }},{} }}x }}\x00 }}" + EVENT),
     (b'{"event"', b'[{"event" \x00{"event" "event" //{"event"'),
 )
-"""What a part of the event can be replaced by, so that it is none any more."""
+"""What a part of the event can be replaced by, so that it is none any more, or of another time."""
 
 BROKEN_EVENTS = tuple(
     EVENT.replace(part, other, 1)
@@ -88,8 +73,6 @@ ODD_BODIES = (
     b"[" * 2900 + b"]" * 2900,
     b'{"a":' * 900 + b"1" + b"}" * 900,
     EVENT.replace(b"order.paid", b"x.y").replace(b'"data":', b'"data":' + b"[" * 5000),
-    EVENT.replace(b"199.90", b"[" * 2000 + b"]" * 2000),
-    EVENT.replace(b"199.90", b"9" * 5000 + b"e9"),
     EVENT + b" " * LIMIT,
     b"x" * (LIMIT + 1),
 )
@@ -101,6 +84,58 @@ JSON = st.recursive(
     ),
     max_leaves=5,
 ).map(lambda value: json.dumps(value).encode())
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(["X-Webhook-Signature", b"x-webhook-signature"])
+HEADERS = (
+    ANYTHING
+    | st.dictionaries(NAMES, ANYTHING)
+    | st.lists(st.tuples(NAMES | ANYTHING, ANYTHING))
+    | st.just(object())
+)
+
+
+@given(ANYTHING, HEADERS)
+def test_whatever_types_come_there_is_a_status_or_the_caller_is_told_of_a_wrong_body(
+    body: Any, headers: Any
+) -> None:
+    receiver = WebhookReceiver(SECRET)
+    handled = Handled(receiver)
+    if isinstance(body, bytes):
+        assert asyncio.run(receiver.handle(body, headers)).status == 401
+    else:
+        with pytest.raises(TypeError, match="the body must be the request's raw bytes, not"):
+            asyncio.run(receiver.handle(body, headers))
+    assert not handled
+
+
+FIELDS = st.sampled_from(["store_id", "timestamp", "data", "other", "id", "status", "total"])
+SCALARS = st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8"))
+VALUES = st.recursive(
+    SCALARS | st.floats(allow_nan=False, allow_infinity=False) | st.just("2026-02-13T14:30:00Z"),
+    lambda inner: st.lists(inner) | st.dictionaries(FIELDS, inner),
+    max_leaves=5,
+)
+
+
+@given(
+    st.sampled_from(["order.paid", "order.", "order.deleted", "ping", "x"]),
+    st.dictionaries(FIELDS, VALUES | st.dictionaries(FIELDS, VALUES)),
+)
+def test_what_is_signed_and_an_event_is_handed_on_once_whatever_else_it_holds(
+    name: str, plain: dict[str, Any]
+) -> None:
+    body = json.dumps({"event": name, **plain}).encode()
+    receiver = WebhookReceiver(SECRET, future=dt.timedelta.max)
+    handled = Handled(receiver)
+    headers = {"X-Webhook-Signature": sign(body, SECRET)}
+    assert [asyncio.run(receiver.handle(body, headers)).status for _ in range(2)] == [200, 200]
+    assert [event.event for event in handled] == [name]
 
 
 @st.composite

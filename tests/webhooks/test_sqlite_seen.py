@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import hashlib
 import json
 import os
 import signal
-import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,16 +18,16 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from devskin_async.errors import ConfigurationError
-from devskin_async.webhooks import SQLiteSeen, sqlite_seen
+from devskin_async.webhooks import MemorySeen, Seen, SQLiteSeen, sqlite_seen
 
 from .support import (
     EXAMPLE,
@@ -42,6 +43,10 @@ from .support import (
     settle,
     told,
 )
+
+T = TypeVar("T")
+
+PATIENCE = 20.0
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills and forks processes")
 
@@ -223,25 +228,47 @@ async def test_a_copy_of_what_was_handled_is_done_though_its_order_is_busy(
     assert await seen.begin("t", "a") == "done"
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What stands for the module `time`, to be set by the test."""
+    clock = clock_at(time.time)
+    monkeypatch.setattr(sqlite_seen, "time", clock)
+    return clock
+
+
 async def test_after_the_lease_a_turn_is_free(
-    path: Path, other_process: Process, monkeypatch: pytest.MonkeyPatch
+    path: Path, other_process: Process, clock: SimpleNamespace
 ) -> None:
     other = Other(other_process, path, lease=60)
-    before = time.time()
+    before = time.monotonic()
     assert other("begin", "t", "a") == "new"
-    clock = clock_at(lambda: before + 59)
-    monkeypatch.setattr(sqlite_seen, "time", clock)
-    async with SQLiteSeen(path, lease=dt.timedelta(seconds=60)) as seen:
+    async with SQLiteSeen(path) as seen:
+        clock.monotonic = lambda: before + 59
         assert await seen.begin("t", "a") == "busy"
-        clock.time = lambda: before + 90
+        clock.monotonic = lambda: before + 90
         assert await seen.begin("t", "a") == "new"
 
 
-async def test_a_turn_from_beyond_the_clock_is_free(
-    path: Path, other: Other, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("hours", [-24 * 365, -1, 1, 24 * 365])
+async def test_a_clock_that_is_set_neither_ends_nor_lengthens_a_lease(
+    path: Path, other_process: Process, clock: SimpleNamespace, hours: int
 ) -> None:
+    other = Other(other_process, path, lease=60)
+    before = time.monotonic()
     assert other("begin", "t", "a") == "new"
-    monkeypatch.setattr(sqlite_seen, "time", clock_at(lambda: 1_000_000.0))
+    clock.time = lambda: time.time() + hours * 3600
+    async with SQLiteSeen(path) as seen:
+        assert await seen.begin("t", "a") == "busy"
+        clock.monotonic = lambda: before + 90
+        assert await seen.begin("t", "a") == "new"
+
+
+async def test_a_turn_from_before_the_machine_was_started_again_is_free(
+    path: Path, other_process: Process, clock: SimpleNamespace
+) -> None:
+    other = Other(other_process, path, lease=0.5)
+    assert other("begin", "t", "a") == "new"
+    clock.monotonic = lambda: 0.5
     async with SQLiteSeen(path) as seen:
         assert await seen.begin("t", "a") == "new"
 
@@ -264,40 +291,160 @@ async def test_who_ends_a_turn_after_its_lease_does_not_end_the_next_ones(
     assert third("begin", "t", "c") == "busy"
 
 
-async def test_a_turn_of_another_machine_is_busy_though_no_such_process_is_here(
-    seen: SQLiteSeen, path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_two_of_one_process_do_not_have_the_same_turn(path: Path) -> None:
+    async with SQLiteSeen(path) as one, SQLiteSeen(path) as another:
+        assert await one.begin("t", "a") == "new"
+        assert await another.begin("t", "a") == "busy"
+        await one.finish("t", "a", None)
+        assert await another.begin("t", "a") == "done"
+
+
+@pytest.mark.parametrize("shared", ["a file", "an object", "memory"])
+async def test_of_two_receivers_of_one_process_one_handles_an_event(
+    path: Path, shared: str
 ) -> None:
-    monkeypatch.setattr(socket, "gethostname", lambda: "another.example")
-    async with SQLiteSeen(path) as elsewhere:
-        assert await elsewhere.begin("t", "a") == "new"
-    assert await seen.begin("t", "a") == "busy"
+    recorder = Recorder()
+    recorder.go.clear()
+    one: Seen = MemorySeen() if shared == "memory" else SQLiteSeen(path)
+    another = SQLiteSeen(path) if shared == "a file" else one
+    receivers = [make_receiver(one), make_receiver(another)]
+    for receiver in receivers:
+        receiver.on("*")(recorder)
+    first = asyncio.create_task(send(receivers[0], EXAMPLE))
+    await recorder.entered.acquire()
+    async with asyncio.timeout(PATIENCE):
+        assert (await send(receivers[1], EXAMPLE)).status == 503
+    recorder.go.set()
+    assert (await first).status == (await send(receivers[1], EXAMPLE)).status == 200
+    assert len(recorder.begun) == 1
+    for seen in (one, another):
+        if isinstance(seen, SQLiteSeen):
+            seen.close()
 
 
-async def test_a_turn_that_a_process_of_the_same_id_has_left_is_free(path: Path) -> None:
-    for _ in range(2):
+CONTAINER = """
+    import os, socket
+    os.getpid = lambda: 7
+    socket.gethostname = lambda: "app"
+"""
+
+
+async def test_two_containers_with_the_same_host_name_and_process_id_have_no_turn_together(
+    path: Path,
+) -> None:
+    processes = [Process(textwrap.dedent(CONTAINER) + textwrap.dedent(OTHER)) for _ in range(2)]
+    first, second = (Other(process, path) for process in processes)
+    try:
+        assert first("begin", "t", "a") == "new"
+        assert second("begin", "t", "a") == "busy"
+        first("finish", "t", "a", None)
+        assert second("begin", "t", "a") == "done"
+    finally:
+        for process in processes:
+            process.end()
+
+
+async def test_a_turn_outlasts_its_lease_while_its_handler_runs(
+    path: Path, clock: SimpleNamespace
+) -> None:
+    now = time.monotonic()
+    clock.monotonic = lambda: now
+    lease = dt.timedelta(seconds=0.1)
+    async with SQLiteSeen(path, lease=lease) as one, SQLiteSeen(path, lease=lease) as another:
+        assert await one.begin("t", "a") == "new"
+        for _ in range(3):
+            now += 0.09
+            await renewed(path, now)
+            assert await another.begin("t", "a") == "busy"
+        await one.give_up("t")
+        assert await another.begin("t", "a") == "new"
+
+
+async def renewed(path: Path, since: float) -> None:
+    """Wait until the one lease in a file was renewed."""
+    sql = "SELECT until FROM leases"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        async with asyncio.timeout(PATIENCE):
+            while connection.execute(sql).fetchone() <= (since + 0.05,):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+
+async def test_who_was_taken_over_says_so_and_leaves_the_next_ones_turn_alone(
+    path: Path, other_process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Other(other_process, path)
+    async with SQLiteSeen(path, lease=dt.timedelta(seconds=0.05)) as seen:
+        assert await seen.begin("t", "a") == "new"
+        while other("begin", "t", "b") == "busy":  # this blocks the loop that would renew it
+            pass
+        while not caplog.records:  # noqa: ASYNC110 - until it is to be renewed
+            await asyncio.sleep(0.001)
+        assert "t was handled for longer than its lease" in caplog.text
+        await seen.give_up("t")
+        assert await seen.begin("t", "c") == "busy"
+
+
+OLD_SCHEMA = """
+    CREATE TABLE handled (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+    CREATE INDEX handled_by_age ON handled (at);
+    CREATE TABLE turns (
+        turn TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, until REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE told (
+        order_id TEXT, store_id TEXT, status TEXT, at REAL NOT NULL, source TEXT NOT NULL,
+        PRIMARY KEY (order_id, store_id, status)
+    ) WITHOUT ROWID;
+"""
+
+
+async def test_a_file_of_the_first_release_is_taken_over(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(OLD_SCHEMA)
+        old.execute("INSERT INTO handled VALUES ('a', ?)", (time.time(),))
+        old.execute("INSERT INTO turns VALUES ('t', 'app', 7, ?)", (time.time() + 300,))
+        old.execute("INSERT INTO told VALUES ('1234', '15', 'paid', 1.5, 'webhook')")
+        old.commit()
+    async with SQLiteSeen(path) as seen:
+        assert await seen.begin("u", "a") == "done"
+        assert [(each.status, each.at) for each in await seen.told(1234, 15)] == [("paid", 1.5)]
+        assert await seen.begin("t", "b") == "new"
+
+
+# Who may read it.
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
+
+
+@pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077])
+async def test_only_its_owner_may_read_it(path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
         async with SQLiteSeen(path) as seen:
-            assert await seen.begin("t", "a") == "new"
+            await seen.begin("t", "a")
+            found = modes(path.parent)
+    finally:
+        os.umask(before)
+    assert found == dict.fromkeys(("seen.db", "seen.db-wal", "seen.db-shm"), 0o600)
 
 
-async def test_a_process_that_may_not_be_asked_after_is_alive(
-    seen: SQLiteSeen, other: Other, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("was", "becomes"), [(0o644, 0o600), (0o664, 0o600), (0o660, 0o660)])
+async def test_an_old_file_is_closed_to_others_unless_it_is_shared_with_a_group_on_purpose(
+    path: Path, was: int, becomes: int
 ) -> None:
-    assert other("begin", "t", "a") == "new"
-
-    def kill(pid: int, number: int) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", kill)
-    assert await seen.begin("t", "a") == "busy"
+    SQLiteSeen(path).close()
+    path.chmod(was)
+    async with SQLiteSeen(path) as seen:
+        await seen.begin("t", "a")
+        assert set(modes(path.parent).values()) == {becomes}
 
 
-async def test_on_windows_no_process_is_asked_after(
-    seen: SQLiteSeen, other: Other, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert other("begin", "t", "a") == "new"
-    monkeypatch.setattr(sqlite_seen, "sys", SimpleNamespace(platform="win32"))
-    monkeypatch.setattr(os, "kill", lambda pid, number: pytest.fail("it would end the process"))
-    assert await seen.begin("t", "a") == "busy"
+async def test_a_file_behind_a_link_is_made_private_too(path: Path) -> None:
+    path.symlink_to(path.parent / "real.db")
+    async with SQLiteSeen(path) as seen:
+        await seen.begin("t", "a")
+        assert set(modes(path.parent).values()) == {0o600}
 
 
 STUCK = """
@@ -305,7 +452,8 @@ STUCK = """
     from devskin_async.webhooks import SQLiteSeen, WebhookReceiver, HEADER, sign
 
     path, secret, body = sys.argv[1:]
-    receiver = WebhookReceiver(secret, seen=SQLiteSeen(path))
+    lease = dt.timedelta(seconds=0.3)
+    receiver = WebhookReceiver(secret, seen=SQLiteSeen(path, lease=lease))
 
     @receiver.on("*")
     async def handler(event):
@@ -317,7 +465,7 @@ STUCK = """
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-async def test_what_a_killed_process_was_handling_is_handled_again_at_once(
+async def test_what_a_killed_process_was_handling_is_handled_again_after_its_lease(
     seen: SQLiteSeen, path: Path, how: int
 ) -> None:
     receiver = make_receiver(seen)
@@ -327,7 +475,9 @@ async def test_what_a_killed_process_was_handling_is_handled_again_at_once(
     assert process.hear() == "handling"
     assert (await send(receiver, EXAMPLE)).status == 503
     process.end(how)
-    assert (await send(receiver, EXAMPLE)).status == 200
+    async with asyncio.timeout(PATIENCE):
+        while (await send(receiver, EXAMPLE)).status == 503:
+            pass
     assert len(recorder.handled) == 1
 
 
@@ -428,7 +578,7 @@ def test_a_forked_child_may_use_it_beside_its_parent(
     path: Path, used: str, childs: list[str]
 ) -> None:
     ran = fork(path, used)
-    assert [json.loads(line) for line in ran.stdout.splitlines()] == [childs, ["new", "done"]]
+    assert [json.loads(line) for line in ran.stdout.splitlines()] == [childs, ["busy", "done"]]
 
 
 def test_a_forked_child_does_not_close_its_parents_connection(path: Path) -> None:
@@ -457,8 +607,8 @@ def test_threads_that_come_first_at_the_same_moment_open_the_file_once(
     opened: list[sqlite_seen._Opened] = []
 
     class Slow(sqlite_seen._Opened):
-        def __init__(self, path: Path) -> None:
-            super().__init__(path)
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
             opened.append(self)
             with contextlib.suppress(threading.BrokenBarrierError):
                 meeting.wait(0.2)
@@ -515,7 +665,7 @@ async def test_a_request_cancelled_while_it_is_finished_was_handled(seen: SQLite
     receiver = make_receiver(seen)
     recorder = Recorder()
     go = threading.Event()
-    beside: list[asyncio.Task[object]] = []
+    beside: list[asyncio.Future[Any]] = []
 
     async def leave() -> None:
         task.cancel()
@@ -525,7 +675,7 @@ async def test_a_request_cancelled_while_it_is_finished_was_handled(seen: SQLite
     @receiver.on("*")
     async def handler(event: object) -> None:
         # The file's thread is at something else when `finish` is asked for and cancelled.
-        beside.append(asyncio.create_task(seen._run(lambda _: go.wait(10))))
+        beside.append(asyncio.wrap_future(seen._open().submit(lambda: go.wait(10))))
         await settle(1)
         beside.append(asyncio.create_task(leave()))
 
@@ -655,41 +805,124 @@ def test_a_new_file_that_another_process_is_making_is_waited_for(path: Path) -> 
 # A file that can't be used any more.
 
 
-async def test_while_the_file_is_locked_the_answer_is_500_and_the_event_is_handled_later(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+LOCKING = """
+    import json, sqlite3, sys
+
+    file = sqlite3.connect(sys.argv[1], isolation_level=None)
+    file.execute(sys.argv[2])
+    print(json.dumps("locked"), flush=True)
+    sys.stdin.readline()
+    file.execute("ROLLBACK")
+    print(json.dumps("free"), flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextlib.contextmanager
+def locked(path: Path, how: str = "BEGIN IMMEDIATE") -> Iterator[Process]:
+    """Have another process lock the file, until it is told otherwise or the block ends."""
+    process = Process(LOCKING, str(path), how)
+    try:
+        assert process.hear() == "locked"
+        yield process
+    finally:
+        process.end()
+
+
+def unlock(process: Process) -> None:
+    process.say("now")
+    assert process.hear() == "free"
+
+
+@pytest.mark.parametrize("how", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+async def test_while_the_file_is_locked_requests_are_soon_told_503_and_to_try_again(
+    path: Path, how: str
+) -> None:
+    recorder = Recorder()
+    async with SQLiteSeen(path) as seen:
+        receiver = make_receiver(seen)
+        receiver.on("*")(recorder)
+        assert (await send(receiver, order_body(order=1))).status == 200
+        bodies = [order_body(order=number) for number in range(2, 8)]
+        with locked(path, how) as process:
+            # 2.5 s for all six; not one after another.
+            async with asyncio.timeout(10):
+                replies = await asyncio.gather(*(send(receiver, body) for body in bodies))
+            assert [reply.status for reply in replies] == [503] * 6
+            assert all(int(reply.headers["Retry-After"]) > 0 for reply in replies)
+            assert len(recorder.begun) == 1
+            unlock(process)
+            assert {(await send(receiver, body)).status for body in bodies} == {200}
+    assert len(recorder.handled) == 7
+
+
+async def test_requests_that_wait_for_the_file_go_on_as_soon_as_it_is_free(path: Path) -> None:
+    async with SQLiteSeen(path) as seen:
+        receiver = make_receiver(seen)
+        assert (await send(receiver, order_body(order=1))).status == 200
+        with locked(path) as process:
+            tasks = [
+                asyncio.create_task(send(receiver, order_body(order=number)))
+                for number in range(2, 8)
+            ]
+            await settle()
+            unlock(process)
+            assert {(await task).status for task in tasks} == {200}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_where_the_file_is_locked_at_the_end_what_was_handled_is_written_later(
+    path: Path, other: Other, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     monkeypatch.setattr(sqlite_seen, "BUSY_SECONDS", 0.01)
     recorder = Recorder()
     async with SQLiteSeen(path) as seen:
         receiver = make_receiver(seen)
-        receiver.on("*")(recorder)
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as locking:
-            locking.execute("BEGIN IMMEDIATE")
-            assert (await send(receiver, EXAMPLE)).status == 500
-            assert recorder.begun == []
-        assert (await send(receiver, EXAMPLE)).status == 200
-        assert len(recorder.handled) == 1
-
-
-async def test_where_the_file_is_locked_at_the_end_the_event_was_not_handled(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_seen, "BUSY_SECONDS", 0.01)
-    recorder = Recorder()
-    async with SQLiteSeen(path) as seen:
-        receiver = make_receiver(seen)
-        receiver.on("*")(recorder)
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as locking:
+        with contextlib.ExitStack() as stack:
 
             @receiver.on("*")
             async def lock(event: object) -> None:
-                if len(recorder.begun) == 1:
-                    locking.execute("BEGIN IMMEDIATE")
+                if not recorder.begun:
+                    stack.enter_context(locked(path))
 
-            assert (await send(receiver, EXAMPLE)).status == 500
+            receiver.on("*")(recorder)
+            recorder.failures = [LookupError()] if fails else []
+            assert (await send(receiver, EXAMPLE)).status == (500 if fails else 200)
+            assert (await send(receiver, EXAMPLE)).status == 503
         assert (await send(receiver, EXAMPLE)).status == 200
-        assert (await send(receiver, EXAMPLE)).status == 200
-        assert len(recorder.handled) == 2
+        assert (len(recorder.begun), len(recorder.handled)) == ((2, 1) if fails else (1, 1))
+        key = hashlib.sha256(EXAMPLE).hexdigest()
+        assert other("begin", "another turn", key) == "done"
+
+
+async def test_what_was_handled_while_the_file_was_locked_is_written_when_it_is_closed(
+    path: Path, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_seen, "BUSY_SECONDS", 0.01)
+    async with SQLiteSeen(path) as seen:
+        assert await seen.begin("t", "a") == "new"
+        with locked(path):
+            await seen.finish("t", "a", None)
+    assert other("begin", "t", "a") == "done"
+
+
+async def test_what_can_never_be_written_is_told_in_the_log_when_it_is_closed(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sqlite_seen, "BUSY_SECONDS", 0.01)
+    seen = SQLiteSeen(path)
+    assert await seen.begin("t", "a") == "new"
+    with locked(path):
+        await seen.finish("t", "a", None)
+        seen.close()
+    assert "the file stayed locked" in caplog.text
+
+
+async def in_file(seen: SQLiteSeen, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Do something in the thread of a file."""
+    opened = seen._open()
+    until = time.monotonic() + PATIENCE
+    return await asyncio.wrap_future(opened.submit(lambda: opened.transaction(work, until)))
 
 
 async def test_while_the_file_is_full_the_answer_is_500_and_the_event_is_handled_later(
@@ -700,7 +933,9 @@ async def test_while_the_file_is_full_the_answer_is_500_and_the_event_is_handled
     receiver.on("*")(recorder)
 
     async def bound(pages: int) -> None:
-        await seen._run(lambda file: file.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+        await in_file(
+            seen, lambda file: file.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+        )
 
     await bound(1)  # SQLite makes of it as many as there are
     number = 0
@@ -729,5 +964,5 @@ async def test_work_that_fails_half_way_leaves_nothing_behind(seen: SQLiteSeen) 
         raise LookupError
 
     with pytest.raises(LookupError):
-        await seen._run(half)
+        await in_file(seen, half)
     assert await seen.begin("t", "a") == "new"

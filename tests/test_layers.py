@@ -27,7 +27,7 @@ LAYERS = (
     ("export", "fleet"),
     ("reconcile",),
     ("cli", "testing"),
-    ("__init__",),
+    ("__init__", "__main__"),
 )
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {

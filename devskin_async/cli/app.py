@@ -37,8 +37,16 @@ Its webhooks, with an endpoint's secret in DEVSKIN_WEBHOOK_SECRET:
 
 Each command has its own --help.
 
-Exit codes: 0; 1 for an error, with a line that says what failed; 2 for a wrong
-use; 3 where an export is not proven to be complete; 130 after Ctrl-C.
+Exit codes:
+
+  0    done
+  1    failed; one line says what
+  2    wrong usage; one line says what is expected
+  3    done, but an export is not proven to be complete
+  129  ended by SIGHUP, as when the terminal was closed
+  130  ended by Ctrl-C
+  141  whatever read the output has stopped reading
+  143  ended by SIGTERM
 """
 
 
@@ -50,6 +58,7 @@ def make_app() -> App:
         help_epilogue=_EXAMPLES,
         help_format="plaintext",
         version=f"devskin {__version__}",
+        version_flags=("--version", "-V"),
         suppress_keyboard_interrupt=False,
     )
     for command in (
@@ -62,10 +71,21 @@ def make_app() -> App:
     ):
         app.command(command, help_epilogue="")
     app.command(export.app)
-    app.command(sync.sync, help_epilogue="")
+    app.command(sync.sync, help_epilogue="", usage="Usage: devskin sync [RESOURCE...] [OPTIONS]")
     app.command(webhooks.app)
     app.command(sandbox.app)
     return app
+
+
+def _spelled_out(argv: Sequence[str]) -> list[str]:
+    """Take the words that other programs have for --help and --version."""
+    match list(argv):
+        case ["help", *command]:
+            return [*command, "--help"]
+        case ["version"]:
+            return ["--version"]
+        case others:
+            return others
 
 
 def _nowhere() -> TextIO:
@@ -91,7 +111,10 @@ def run(argv: Sequence[str]) -> int:
             stream.reconfigure(errors="replace")  # a name that the terminal can't show is no error
     try:
         ended = make_app()(
-            argv, print_error=False, exit_on_error=False, result_action="return_value"
+            _spelled_out(argv),
+            print_error=False,
+            exit_on_error=False,
+            result_action="return_value",
         )
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - no traceback reaches the user

@@ -21,7 +21,7 @@ from .options import PATIENT, Connection, Flag, open_store
 from .progress import Screen
 from .render import show, stderr
 from .reports import closing
-from .waits import telling_waits
+from .waits import Waits
 
 Choice = Literal["all", "orders", "products", "customers", "revenue", "overview"]
 Resources: TypeAlias = Annotated[Choice, Parameter(name="RESOURCE")]
@@ -45,9 +45,9 @@ class Care:
     """How something is read.
 
     Args:
-        verify: How often a list of several pages is read to prove it complete.
-        max_age: Hours for which what an interrupted run has read is good enough.
-        fresh: Forget what an interrupted run has read, and begin anew.
+        verify: How many times a list of several pages is read to prove it complete.
+        max_age: Hours after which what an interrupted run has read is read again.
+        fresh: Discard what an interrupted run has read, and start over.
     """
 
     verify: Verify = "twice"
@@ -107,11 +107,11 @@ async def carry_out(
         The exit code: `UNPROVEN` where something is not proven to be complete, or was set aside.
     """
     console = stderr()
-    async with open_store(job.connection, PATIENT) as store:
-        with Screen(store, job.resources, console) as screen:
+    waits = Waits(console, own_limit=False)  # the screen says how long all of it takes
+    async with open_store(job.connection, PATIENT, waits) as store:
+        with Screen(store, job.resources, console) as screen, waits.shown_by(screen.tick):
             try:
-                async with telling_waits(store, screen.tick):
-                    done = await work(store, screen.update)
+                done = await work(store, screen.update)
             except BaseException as error:
                 if hint := _hint(error, job):
                     error.add_note(hint)

@@ -16,7 +16,7 @@ from .. import convert
 from ..errors import ConfigurationError, TransportError
 from ..webhooks import OrderEvent, WebhookEvent
 from .options import Whole
-from .render import number, printable
+from .render import harmless_json, number, printable
 
 STDIN = Path("-")
 
@@ -124,20 +124,8 @@ def line(event: WebhookEvent) -> str:
 
 
 def json_line(event: WebhookEvent) -> bytes:
-    r"""Give an event's body as one line of JSON: as it came, where it came on one line.
-
-    What could steer a terminal is written as \uXXXX. JSON has such characters only in strings, so
-    that this changes no value; its line ends and tabs are between the values.
-    """
-    text = event.raw.decode(errors="replace").strip().removeprefix("\ufeff")
-    return "".join(c if c.isprintable() else _escaped(c) for c in text).encode()
-
-
-def _escaped(c: str) -> str:
-    if c in "\t\r\n":
-        return " "
-    units = c.encode("utf-16-be").hex()
-    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+    """Give an event's body as one harmless line of JSON: as it came, where it came on one line."""
+    return harmless_json(event.raw.decode(errors="replace").strip().removeprefix("\ufeff"))
 
 
 def _short(text: str, most: int = _TEXT_SHOWN) -> str:

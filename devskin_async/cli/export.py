@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from attrs import frozen
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Group, Parameter, Token
 
 from ..client import DevSkinClient
-from ..export import Exported, Format, OnProgress, plan
+from ..export import Exported, Format, OnProgress, Resource, plan
 from ..export import export as export_files
 from ..export import verify as verify_files
 from .bulk import AS_USUAL, HOW, Care, Choice, Job, Resources, carry_out, chosen
 from .failures import FAILED, UNPROVEN
-from .options import DEFAULTS, Connection, Flag, open_store
+from .options import DEFAULTS, Connection, Day, Flag, LocalPath, check_span, open_store
 from .read import Status
 from .render import show, stderr, stdout
 from .reports import checked, foretold, wrong
-from .waits import telling_waits
+from .waits import Waits
 
 app: App = App(
     name="export",
@@ -35,16 +36,29 @@ class Selection:
     Args:
         status: Only orders of this status.
         filter_on_server: Let the API filter by --status: it saves requests in large stores.
-        date_from: Only orders from this day on (YYYY-MM-DD).
-        date_to: Only orders up to this day (YYYY-MM-DD).
+        date_from: Only orders from this day on: YYYY-MM-DD, in UTC.
+        date_to: Only orders up to this day, inclusive: YYYY-MM-DD, in UTC.
         details: Read each order's address and items too: one request an order.
     """
 
     status: Status | None = None
     filter_on_server: Annotated[bool, Flag] = False
-    date_from: str | None = None
-    date_to: str | None = None
+    date_from: Day | None = None
+    date_to: Day | None = None
     details: Annotated[bool, Flag] = False
+
+
+Separator: TypeAlias = Literal["comma", "semicolon"]
+
+
+def _separator(_: object, tokens: Sequence[Token]) -> Separator:
+    match tokens[0].value:
+        case "comma" | ",":
+            return "comma"
+        case "semicolon" | ";":
+            return "semicolon"
+        case other:
+            raise ValueError(f'"{other}" is not one of comma, semicolon')
 
 
 @Parameter(name="*", group=Group("Which files", sort_key=2))
@@ -56,15 +70,17 @@ class Files:
         out: The folder; it is made where it is missing, and older files are replaced.
         file_format: A file for each resource, or one database: duckdb, sqlite.
         compress: Compress jsonl and csv with gzip.
-        excel: Write csv so that Excel opens it well, and runs nothing that is in it.
+        excel: Write csv so that Excel opens it well and runs nothing in it; see --separator too.
+        separator: What separates cells in csv: semicolon is for Excel in Brazil and most of Europe.
         rejects: A folder for rows that can't be decoded; otherwise they end the export.
     """
 
-    out: Path = Path("export")
+    out: LocalPath = Path("export")
     file_format: Annotated[Format, Parameter(name="--format")] = "jsonl"
     compress: Annotated[bool, Flag] = False
     excel: Annotated[bool, Flag] = False
-    rejects: Path | None = None
+    separator: Annotated[Separator, Parameter(converter=_separator)] = "comma"
+    rejects: LocalPath | None = None
 
 
 @app.default
@@ -90,11 +106,14 @@ async def export(
         selection: Which rows.
         files: What to write.
         care: How to read.
-        plan_only: Write nothing, and tell what it would cost: requests, time, budget.
+        plan_only: Write nothing; only tell what it would cost: requests, time, budget.
         connection: Which store to read, and how.
     """
     if not resources:
-        raise ValueError(f"export what? {', '.join(get_args(Choice))}; for example: export all")
+        raise ValueError(
+            f"name what to export: {', '.join(get_args(Choice))}; for example: devskin export all"
+        )
+    _check(chosen(resources), selection, files)
     job = Job(
         connection=connection,
         resources=chosen(resources),
@@ -121,6 +140,7 @@ async def export(
             rejects=files.rejects,
             compress=files.compress,
             excel=files.excel,
+            separator=";" if files.separator == "semicolon" else ",",
             max_age=max_age,
             fresh=care.fresh,
             on_progress=on_progress,
@@ -129,31 +149,56 @@ async def export(
     return await carry_out(job, work)
 
 
+def _check(resources: Sequence[Resource], selection: Selection, files: Files) -> None:
+    """Check that options go together, and name them as they are typed.
+
+    Raises:
+        ValueError: Two of them do not.
+    """
+    check_span(selection.date_from, selection.date_to)
+    of_orders = {
+        "--status": selection.status is not None,
+        "--date-from": selection.date_from is not None,
+        "--date-to": selection.date_to is not None,
+        "--details": selection.details,
+    }
+    for option, given in of_orders.items():
+        if given and "orders" not in resources:
+            raise ValueError(f"{option} is for orders, which this does not export")
+    if selection.filter_on_server and selection.status is None:
+        raise ValueError("--filter-on-server needs --status, which it filters by")
+    of_formats = {
+        "--compress": (files.compress, ("jsonl", "csv")),
+        "--excel": (files.excel, ("csv",)),
+        "--separator": (files.separator != "comma", ("csv",)),
+    }
+    for option, (given, formats) in of_formats.items():
+        if given and files.file_format not in formats:
+            raise ValueError(
+                f"{option} is for --format {' and '.join(formats)}, not for {files.file_format}"
+            )
+
+
 async def _plan(job: Job, selection: Selection) -> int:
-    async with open_store(job.connection) as store:
-        said = "Asking how much there is"
-        with stderr().status(said) as status:
-
-            def say(wait: str) -> None:
-                status.update(f"{said} {wait}".rstrip())
-
-            async with telling_waits(store, say):
-                planned = await plan(
-                    store,
-                    job.resources,
-                    status=selection.status,
-                    filter_on_server=selection.filter_on_server,
-                    date_from=selection.date_from,
-                    date_to=selection.date_to,
-                    verify=job.care.verify,
-                    details=selection.details,
-                )
+    waits = Waits(stderr())
+    async with open_store(job.connection, waits=waits) as store:
+        waits.doing("Asking how much there is")
+        planned = await plan(
+            store,
+            job.resources,
+            status=selection.status,
+            filter_on_server=selection.filter_on_server,
+            date_from=selection.date_from,
+            date_to=selection.date_to,
+            verify=job.care.verify,
+            details=selection.details,
+        )
     show(stdout(), *foretold(planned))
     return 0
 
 
 @app.command(help_epilogue="")
-def verify(folder: Annotated[Path, Parameter(name="DIR")], /) -> int:
+def verify(folder: Annotated[LocalPath, Parameter(name="DIR")], /) -> int:
     """Check the files of an export against its manifest: their bytes, and their rows.
 
     Exit code 1: a file is not as the manifest says.

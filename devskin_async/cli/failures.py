@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from typing import cast
 
 from cyclopts import CycloptsError
-from cyclopts.exceptions import UnusedCliTokensError
 
 from ..errors import ConfigurationError, DevSkinError, InconsistentListError
+from . import usage
 from .render import printable
 
 FAILED = 1
@@ -24,7 +24,6 @@ UNPROVEN = 3
 
 _SIGPIPE = 13  # not among the signals of Windows
 
-
 _ENDS = {"SIGTERM": "terminated", "SIGHUP": "hung up"}
 
 _KEY, _SECRET = "the API key", "the webhook secret"
@@ -32,6 +31,7 @@ _SECRET_VARIABLES = {"DEVSKIN_API_KEY": _KEY, "DEVSKIN_WEBHOOK_SECRET": _SECRET}
 _SECRET_OPTIONS = {
     "--api-key": _KEY,
     "--key": _KEY,
+    "--token": _KEY,
     "--secret": _SECRET,
     "--webhook-secret": _SECRET,
 }
@@ -128,12 +128,8 @@ def _explained(error: BaseException) -> tuple[str, int]:
             line, code = "interrupted", 128 + signal.SIGINT
         case Terminated():
             line, code = _ENDS[str(error)], 128 + getattr(signal, str(error))
-        case UnusedCliTokensError():  # it repeats what was typed, which could be a key
-            command = " ".join(("devskin", *(error.command_chain or ())))
-            line, code = f"There are words too many. See {command} --help.", WRONG_USE
         case CycloptsError():
-            command = " ".join(("devskin", *(error.command_chain or ())))
-            line, code = f"{error} See {command} --help.", WRONG_USE
+            line, code = usage.explained(error), WRONG_USE
         case ValueError():
             code = WRONG_USE
         case InconsistentListError():

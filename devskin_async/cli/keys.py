@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..errors import ConfigurationError
 from .failures import needing_extra
-from .options import Whole
+from .options import LocalPath, Whole
 from .render import Column, show, stderr, stdout, table, words
 
 if TYPE_CHECKING:
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 app: App = App(name="keys", help="Make, list and revoke the API keys in a sandbox's file.")
 
-Database: TypeAlias = Annotated[Path, Parameter(name="--db")]
+Database: TypeAlias = Annotated[LocalPath, Parameter(name="--db")]
 
 _COLUMNS: Sequence[Column[KeyInfo]] = (
     Column("ID", lambda key: Text(str(key.id)), "right"),
-    Column("Store", lambda key: Text(str(key.store_id)), "right"),
+    Column("Store", lambda key: Text(str(key.store_id)), "right", spare=3),
     Column("Name", lambda key: words(key.name), shrinks=True),
-    Column("May read", lambda key: Text("all" if key.only is None else ", ".join(key.only))),
-    Column("Created", lambda key: Text(key.created_at)),
+    Column(
+        "May read", lambda key: Text("all" if key.only is None else ", ".join(key.only)), spare=2
+    ),
+    Column("Created", lambda key: Text(key.created_at), spare=1),
     Column("Revoked", lambda key: Text(key.revoked_at or "")),
 )
 

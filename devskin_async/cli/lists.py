@@ -9,14 +9,12 @@ from typing import TypeAlias, TypeVar
 
 from attrs import AttrsInstance
 
-from .. import convert
-from ..client import DevSkinClient
 from ..errors import InconsistentListError
 from ..paging import Pages
 from ..protocol import MAX_LIMIT
 from ..records import Page
-from .render import Column, show, stderr, stdout, table, write_bytes
-from .waits import telling_waits
+from .render import Column, show, stderr, stdout, table, write_json
+from .waits import Waits
 
 R = TypeVar("R", bound=AttrsInstance)
 ReadPage: TypeAlias = Callable[[int, int], Awaitable[Page[R]]]
@@ -26,7 +24,7 @@ CONCURRENCY = 10
 
 
 async def show_list(
-    store: DevSkinClient,
+    waits: Waits,
     noun: str,
     read_page: ReadPage[R],
     columns: Sequence[Column[R]],
@@ -37,7 +35,7 @@ async def show_list(
     """List rows on stdout, as a table or as JSON lines.
 
     Args:
-        store: Where the rows come from.
+        waits: Tells what is waited for.
         noun: What the rows are.
         read_page: Reads the page of a number, with so many rows a page.
         columns: The table's.
@@ -52,20 +50,21 @@ async def show_list(
     if max_rows is not None and max_rows < 0:
         raise ValueError(f"--max must be 0 (for all) or more, not {max_rows}")
     if as_json:
-        await _write_json(noun, read_page, max_rows or sys.maxsize)
+        await _write_json(waits, noun, read_page, max_rows or sys.maxsize)
     else:
         wanted = TABLE_ROWS if max_rows is None else max_rows or sys.maxsize
-        await _show_table(store, noun, read_page, columns, wanted)
+        await _show_table(waits, noun, read_page, columns, wanted)
 
 
-async def _write_json(noun: str, read_page: ReadPage[R], wanted: int) -> None:
+async def _write_json(waits: Waits, noun: str, read_page: ReadPage[R], wanted: int) -> None:
     async with aclosing(_pages(noun, read_page, wanted)) as pages:
         async for page in pages:
-            write_bytes(b"".join(convert.dumps(row) + b"\n" for row in page.items))
+            waits.clear()
+            write_json(*page.items)
 
 
 async def _show_table(
-    store: DevSkinClient,
+    waits: Waits,
     noun: str,
     read_page: ReadPage[R],
     columns: Sequence[Column[R]],
@@ -74,21 +73,16 @@ async def _show_table(
     rows: list[R] = []
     total = 0
     failure: InconsistentListError | None = None
-    console = stderr()
-    with console.status(f"Reading {noun}") as status:
-
-        def say(wait: str) -> None:
-            so_far = f": {len(rows):,} of {min(wanted, total):,}" if rows else ""
-            status.update(f"Reading {noun}{so_far} {wait}".rstrip())
-
-        async with telling_waits(store, say), aclosing(_pages(noun, read_page, wanted)) as pages:
-            try:
-                async for page in pages:
-                    rows += page.items
-                    total = page.total
-                    say("")
-            except InconsistentListError as error:  # it comes after the last row
-                failure = error
+    waits.doing(f"Reading {noun}")
+    async with aclosing(_pages(noun, read_page, wanted)) as pages:
+        try:
+            async for page in pages:
+                rows += page.items
+                total = page.total
+                waits.doing(f"Reading {noun}, {len(rows):,} of {min(wanted, total):,}")
+        except InconsistentListError as error:  # it comes after the last row
+            failure = error
+    waits.doing("")
     show(stdout(), table(columns, rows))
     if failure is not None:
         raise failure
@@ -96,7 +90,7 @@ async def _show_table(
         note = f"{len(rows):,} of {total:,} {noun}; --max N shows N of them, --max 0 all"
     else:
         note = f"{len(rows):,} {noun}"
-    show(console, note)
+    show(stderr(), note)
 
 
 def _pages(noun: str, read_page: ReadPage[R], wanted: int) -> Pages[R]:

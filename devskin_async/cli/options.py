@@ -2,35 +2,116 @@
 
 from __future__ import annotations
 
+import calendar
+import datetime as dt
+import math
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cyclopts import Group, Parameter, Token
 
 from ..client import DevSkinClient
 from ..errors import ConfigurationError
 from ..options import Retry
+from ..protocol import MAX_INTEGER
 from ..ratelimit import RateLimit
 from .failures import ended_by_signals, needing_extra
+from .render import stderr
+from .waits import Waits
 
 STORE = Group("Which store", sort_key=10)
+
+_MONTHS = 12
 
 Flag: Parameter = Parameter(negative=(), show_default=False)
 
 
 def _whole(_: object, tokens: Sequence[Token]) -> int:
     text = tokens[0].value
-    if not re.fullmatch(r"[+-]?\d{1,19}", text, re.ASCII):
-        raise ValueError(f"a whole number is needed, not {text!r}")
+    if not re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+        raise ValueError(f'"{text}" is not a whole number')
+    if len(text) > len(str(MAX_INTEGER)):
+        raise ValueError(f"{text[:9]}… is too large a number")
     return int(text)
+
+
+def _id(hint: object, tokens: Sequence[Token]) -> int:
+    number = _whole(hint, tokens)
+    if not 0 < number <= MAX_INTEGER:
+        raise ValueError(f'"{number}" is not an id; ids are whole numbers from 1 on')
+    return number
+
+
+def _seconds(_: object, tokens: Sequence[Token]) -> float:
+    text = tokens[0].value
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ValueError(f'"{text}" is not a positive number of seconds')
+    return seconds
+
+
+def _day(_: object, tokens: Sequence[Token]) -> dt.date:
+    """Read a day, and say of each mistake what it is."""
+    text = tokens[0].value.strip()
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+        try:
+            return dt.date.fromisoformat(text)
+        except ValueError:
+            raise ValueError(f"there is no {text}; {_nearest(text)}") from None
+    if found := re.match(r"(\d{4}-\d{2}-\d{2})[T ]?\d", text, re.ASCII):
+        raise ValueError(f'"{text}" has a time, and a whole day in UTC is needed: {found[1]}')
+    if re.fullmatch(r"\d+([-/.]\d+){2}|\d{8}", text, re.ASCII):
+        raise ValueError(f'"{text}" is not written as YYYY-MM-DD, for example 2026-01-31')
+    raise ValueError(f'"{text}" is not a day; one in UTC is needed, for example 2026-01-31')
+
+
+def _nearest(text: str) -> str:
+    """Say of a day that does not exist where its month or its year ends."""
+    year, month, _ = map(int, text.split("-"))
+    if year < dt.MINYEAR:
+        return "a year is needed such as 2026"
+    if not 1 <= month <= _MONTHS:
+        return f"months are 01 to 12, for example {year:04}-12-31"
+    _, last = calendar.monthrange(year, month)
+    return f"that month is from {year:04}-{month:02}-01 to {year:04}-{month:02}-{last}"
+
+
+def _local(_: object, tokens: Sequence[Token]) -> Path:
+    """Read a path on this machine; what means another place must not become a folder here."""
+    text = tokens[0].value
+    if not text.strip():
+        raise ValueError("the path is empty; for this folder itself, give a dot")
+    if text == "-":
+        raise ValueError("files are written to a folder, not to stdout; for one called -, give ./-")
+    if found := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise ValueError(f"{found[0]} is not supported; give a path on this machine")
+    return Path(text)
 
 
 # cyclopts itself rounds 5.7 to 6, and takes 0x10 and 1_0.
 Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
+Id: TypeAlias = Annotated[int, Parameter(converter=_id)]
+Seconds: TypeAlias = Annotated[float, Parameter(converter=_seconds)]
+Day: TypeAlias = Annotated[dt.date, Parameter(converter=_day)]
+LocalPath: TypeAlias = Annotated[Path, Parameter(converter=_local, allow_leading_hyphen=True)]
+
+
+def check_span(date_from: dt.date | None, date_to: dt.date | None) -> None:
+    """Check that a range of days has any.
+
+    Raises:
+        ValueError: It ends before it begins.
+    """
+    if date_from and date_to and date_from > date_to:
+        raise ValueError(f"--date-from {date_from} is after --date-to {date_to}")
 
 
 @Parameter(name="*", group=STORE)
@@ -41,14 +122,14 @@ class Connection:
     Args:
         sandbox: Read a made-up store, started for this one command; it needs no key.
         api_key: The store's API key; better set in DEVSKIN_API_KEY, where no one else sees it.
-        base_url: The API's address; else DEVSKIN_BASE_URL, else the real API.
+        base_url: The API's address; by default DEVSKIN_BASE_URL, or else the real API.
         timeout: Seconds for one attempt on the wire.
     """
 
     sandbox: Annotated[bool, Flag] = False
     api_key: str | None = None
     base_url: str | None = None
-    timeout: float = 30.0
+    timeout: Seconds = 30.0
 
 
 DEFAULTS = Connection()
@@ -60,40 +141,61 @@ PATIENT = Retry()
 
 @asynccontextmanager
 async def open_store(
-    connection: Connection, retry: Retry = IMPATIENT
+    connection: Connection, retry: Retry = IMPATIENT, waits: Waits | None = None
 ) -> AsyncIterator[DevSkinClient]:
     """Open the store that the options name, the sandbox's included.
 
     Args:
         connection: The options.
         retry: How often what failed is tried again.
+        waits: Tells what requests wait for; None makes one.
 
     Yields:
         A client that is closed afterwards.
 
     Raises:
         ConfigurationError: There is no key, or the sandbox is not installed.
-        ValueError: The options contradict each other.
+        ValueError: An option is wrong, or two contradict each other.
     """
-    api_key, base_url = connection.api_key, connection.base_url
+    waits = waits or Waits(stderr())
     async with AsyncExitStack() as stack:
         stack.enter_context(ended_by_signals())
         if connection.sandbox:
-            if api_key is not None or base_url is not None:
+            if connection.api_key is not None or connection.base_url is not None:
                 raise ValueError("--sandbox brings its own address and key: leave yours out")
             with needing_extra("sandbox"):
                 from ..sandbox import Sandbox
             box = await stack.enter_async_context(Sandbox())
-            api_key, base_url = box.api_key, box.base_url
-        elif not (api_key or os.environ.get("DEVSKIN_API_KEY", "")).strip():
-            raise ConfigurationError(
-                "no API key: set DEVSKIN_API_KEY, or try it without one: --sandbox"
-            )
-        client = DevSkinClient(
-            api_key,
-            base_url=base_url,
+            connection = evolve(connection, api_key=box.api_key, base_url=box.base_url)
+        client = await stack.enter_async_context(_client(connection, retry, waits))
+        await stack.enter_async_context(waits.telling(client))
+        yield client
+
+
+def _client(connection: Connection, retry: Retry, waits: Waits) -> DevSkinClient:
+    """Make a client; where that refuses a value, name it as it was given."""
+    given = connection.api_key
+    if not (os.environ.get("DEVSKIN_API_KEY", "") if given is None else given).strip():
+        if given is not None:
+            raise ValueError("--api-key must not be empty")
+        raise ConfigurationError(
+            "no API key: set DEVSKIN_API_KEY, or try it without one: --sandbox"
+        )
+    try:
+        return DevSkinClient(
+            given,
+            base_url=connection.base_url,
             timeout=connection.timeout,
             retry=retry,
             rate_limit=RateLimit(reserve=0),  # nothing else runs in this process
+            on_event=waits.heard,
         )
-        yield await stack.enter_async_context(client)
+    except ConfigurationError as error:
+        reason = str(error)
+        of_address = reason.startswith("base_url")
+        if of_address:
+            name = "DEVSKIN_BASE_URL" if connection.base_url is None else "--base-url"
+            reason = reason.replace("base_url", name, 1)
+        if (connection.base_url if of_address else given) is None:
+            raise ConfigurationError(reason) from None
+        raise ValueError(reason) from None

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
 from ..client import DevSkinClient
 from ..export import Progress, Resource
+from .drawing import Drawing
 from .render import counted, lasting, show
 
 _WORTH_A_LINE = 60.0
@@ -38,7 +38,7 @@ class Screen:
     ) -> None:
         self._store = store
         self._console = console
-        self._drawn = console.is_terminal and not console.is_dumb_terminal
+        self._drawing = Drawing(console)
         self._last: Progress | None = None
         self._said = False
         self._forecast = _Forecast(store)
@@ -55,7 +55,6 @@ class Screen:
         self._tasks = {
             name: self._bars.add_task(name, start=False, rows="", note="") for name in resources
         }
-        self._live = Live(console=console, auto_refresh=False)  # a thread would see half a change
 
     def update(self, progress: Progress) -> None:
         """Take in how far the export is."""
@@ -81,8 +80,8 @@ class Screen:
         Args:
             wait: What it waits for; an empty string where it does not.
         """
-        if self._drawn:
-            self._live.update(Group(self._bars, *self._figures(wait)), refresh=True)
+        if self._drawing.is_possible:
+            self._drawing.draw(self._bars, *self._figures(wait))
         elif wait and not self._said and self._left:
             seconds = self._forecast.of(self._left)
             self._said = seconds > _WORTH_A_LINE
@@ -104,16 +103,14 @@ class Screen:
             seconds = self._forecast.of(self._left)
             time_left = f"about {lasting(seconds)}" if seconds else "no wait for the rate limit"
             doing = f"{counted(self._left, 'request')} left, {time_left}"
-        refused = self._last.refused if self._last is not None else 0
         used = budget.limit - budget.available
         return (
             Text(f"{doing}{f' ({wait})' if wait else ''}"),
-            Text(f"budget {used:,} of {budget.limit:,} in use, {refused or 'none'} refused"),
+            Text(f"budget {used:,} of {budget.limit:,} in use, {budget.refused or 'none'} refused"),
         )
 
     def __enter__(self) -> Self:
-        if self._drawn:
-            self._live.start()
+        if self._drawing.is_possible:
             self.tick("")
         return self
 
@@ -123,11 +120,12 @@ class Screen:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._drawn:
-            # Where all went well the closing table says it; else this is how far it came.
-            self._live.transient = exc is None
-            self._live.update(self._bars)
-            self._live.stop()
+        # Where all went well the closing table says it; else this is how far it came.
+        if exc is None:
+            self._drawing.clear()
+        else:
+            self._drawing.draw(self._bars)
+            self._drawing.keep()
 
 
 class _Forecast:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from .. import convert
 from . import views
 from .lists import show_list
-from .options import DEFAULTS, Connection, Flag, Whole, open_store
-from .render import show, stdout, write_bytes
+from .options import DEFAULTS, Connection, Day, Flag, Id, Whole, check_span, open_store
+from .render import show, stderr, stdout, write_json
+from .waits import Waits
 
 Status = Literal["pending", "paid", "shipped", "completed", "cancelled"]
 Period = Literal["7d", "30d", "90d", "1y"]
@@ -24,13 +25,13 @@ async def overview(*, json: Json = False, connection: Connection = DEFAULTS) -> 
     Example: devskin overview --sandbox
 
     Args:
-        json: One JSON document in place of the table.
+        json: Print one JSON document in place of the table.
         connection: Which store to read, and how.
     """
     async with open_store(connection) as store:
         figures = await store.analytics.overview()
     if json:
-        write_bytes(convert.dumps(figures) + b"\n")
+        write_json(figures)
     else:
         show(stdout(), views.overview(figures))
 
@@ -40,44 +41,44 @@ async def revenue(
 ) -> None:
     """Show the revenue of a period as bars.
 
-    There is a bar for each day, for each week where the period is 90d, for each month of 1y.
+    There is a bar for each day, in UTC; for each week with 90d, and for each month with 1y.
 
     Example: devskin revenue --period 90d --sandbox
 
     Args:
         period: How far back.
-        json: One JSON document, day by day, in place of the table.
+        json: Print one JSON document, day by day, in place of the table.
         connection: Which store to read, and how.
     """
     async with open_store(connection) as store:
         series = await store.revenue(period)
     if json:
-        write_bytes(convert.dumps(series) + b"\n")
+        write_json(series)
     else:
         console = stdout()
-        show(console, *views.revenue(series, console))
+        show(console, *views.revenue(series, console, dt.datetime.now(dt.UTC).date()))
 
 
 async def order(
-    order_id: Annotated[Whole, Parameter(name="ID")],
+    order_id: Annotated[Id, Parameter(name="ID")],
     /,
     *,
     json: Json = False,
     connection: Connection = DEFAULTS,
 ) -> None:
-    """Show one order, whole.
+    """Show one order with its items and its address.
 
     Example: devskin order 1234 --sandbox
 
     Args:
         order_id: The order's id: the first column of devskin orders.
-        json: One JSON document in place of the tables.
+        json: Print one JSON document in place of the tables.
         connection: Which store to read, and how.
     """
     async with open_store(connection) as store:
         found = await store.orders.get(order_id)
     if json:
-        write_bytes(convert.dumps(found) + b"\n")
+        write_json(found)
     else:
         show(stdout(), *views.order(found))
 
@@ -85,8 +86,8 @@ async def order(
 async def orders(
     *,
     status: Status | None = None,
-    date_from: str | None = None,
-    date_to: str | None = None,
+    date_from: Day | None = None,
+    date_to: Day | None = None,
     max_rows: Max = None,
     json: Json = False,
     connection: Connection = DEFAULTS,
@@ -97,15 +98,17 @@ async def orders(
 
     Args:
         status: Only orders of this status.
-        date_from: Only orders from this day on (YYYY-MM-DD).
-        date_to: Only orders up to this day (YYYY-MM-DD).
-        max_rows: Rows to list, 0 for all. If not given, a table has 20 and JSON all.
-        json: One JSON document a line in place of the table.
+        date_from: Only orders from this day on: YYYY-MM-DD, in UTC.
+        date_to: Only orders up to this day, inclusive: YYYY-MM-DD, in UTC.
+        max_rows: Rows to list, 0 for all; by default 20 in a table, and all in JSON.
+        json: Print one JSON document a line in place of the table.
         connection: Which store to read, and how.
     """
-    async with open_store(connection) as store:
+    check_span(date_from, date_to)
+    waits = Waits(stderr())
+    async with open_store(connection, waits=waits) as store:
         await show_list(
-            store,
+            waits,
             "orders",
             lambda page, limit: store.orders.page(
                 page, limit=limit, status=status, date_from=date_from, date_to=date_to
@@ -124,13 +127,14 @@ async def products(
     Example: devskin products --max 0 --json
 
     Args:
-        max_rows: Rows to list, 0 for all. If not given, a table has 20 and JSON all.
-        json: One JSON document a line in place of the table.
+        max_rows: Rows to list, 0 for all; by default 20 in a table, and all in JSON.
+        json: Print one JSON document a line in place of the table.
         connection: Which store to read, and how.
     """
-    async with open_store(connection) as store:
+    waits = Waits(stderr())
+    async with open_store(connection, waits=waits) as store:
         await show_list(
-            store,
+            waits,
             "products",
             lambda page, limit: store.products.page(page, limit=limit),
             views.PRODUCTS,
@@ -147,13 +151,14 @@ async def customers(
     Example: devskin customers --max 50
 
     Args:
-        max_rows: Rows to list, 0 for all. If not given, a table has 20 and JSON all.
-        json: One JSON document a line in place of the table.
+        max_rows: Rows to list, 0 for all; by default 20 in a table, and all in JSON.
+        json: Print one JSON document a line in place of the table.
         connection: Which store to read, and how.
     """
-    async with open_store(connection) as store:
+    waits = Waits(stderr())
+    async with open_store(connection, waits=waits) as store:
         await show_list(
-            store,
+            waits,
             "customers",
             lambda page, limit: store.customers.page(page, limit=limit),
             views.CUSTOMERS,

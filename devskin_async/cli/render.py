@@ -11,8 +11,9 @@ from contextlib import nullcontext
 from decimal import Decimal
 from typing import Generic, Literal, TypeVar
 
-from attrs import frozen
-from rich.console import Console
+from attrs import AttrsInstance, frozen
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,8 @@ T = TypeVar("T")
 # A table that is piped is as wide as its rows: nothing is cut off, one line stays one line.
 _UNBOUNDED = 10_000
 _NARROWEST = 40
+_PADDING = 2
+_CUT = 8  # as narrow as a column that shrinks may become before others are left out
 
 _MINUTE = 60
 _KILO = 1000
@@ -43,12 +46,14 @@ def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNBOUNDED
-    # A table cut to less than this says nothing; a line that wraps still does.
-    console.width = max(console.width, _NARROWEST)
+    # A table cut to less than this says nothing; a line that wraps still does. A width that was set
+    # stays as it is, whatever becomes of the terminal.
+    if console.width < _NARROWEST:  # noqa: PLR1730 - to set it makes it stay
+        console.width = _NARROWEST
     return console
 
 
-def show(console: Console, *parts: Table | Text | str) -> None:
+def show(console: Console, *parts: RenderableType) -> None:
     """Print, without the spaces that pad a table's last column where nobody looks at them.
 
     Args:
@@ -63,6 +68,29 @@ def show(console: Console, *parts: Table | Text | str) -> None:
     lines = (line.rstrip() for line in capture.get().splitlines())
     console.file.write("".join(f"{line}\n" for line in lines))
     console.file.flush()
+
+
+def write_json(*values: AttrsInstance) -> None:
+    """Put values on stdout, each as one line of JSON."""
+    write_bytes(b"".join(harmless_json(convert.dumps(value).decode()) + b"\n" for value in values))
+
+
+def harmless_json(text: str) -> bytes:
+    r"""Write as \uXXXX what could steer a terminal, or turn the order of its letters.
+
+    JSON has such characters only in strings, so that this changes no value. Its line ends and tabs
+    are between the values, and become spaces.
+    """
+    if text.isprintable():
+        return text.encode()
+    return "".join(c if c.isprintable() else _escaped(c) for c in text).encode()
+
+
+def _escaped(c: str) -> str:
+    if c in "\t\r\n":
+        return " "
+    units = c.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def write_bytes(data: bytes) -> None:
@@ -135,15 +163,44 @@ class Column(Generic[T]):
         cell: Makes a row's cell.
         justify: To which side the cells go.
         shrinks: Whether its cells are cut where a terminal is narrow.
+        spare: In which turn it is left out where even that is not enough, the highest first; a
+            column of 0 stays.
     """
 
     title: str
     cell: Callable[[T], Text]
     justify: Literal["left", "right"] = "left"
     shrinks: bool = False
+    spare: int = 0
 
 
-def table(columns: Sequence[Column[T]], rows: Iterable[T]) -> Table:
+@frozen
+class _Fitted(Generic[T]):
+    """A table with those columns that a console has room for."""
+
+    columns: Sequence[Column[T]]
+    rows: Sequence[T]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width
+        shown = list(self.columns)
+        widths = {column.title: self._least_width(column) for column in shown}
+        for column in sorted(shown, key=lambda each: -each.spare):
+            needed = sum(widths[each.title] + _PADDING for each in shown) - _PADDING
+            if needed <= room or not column.spare:
+                break
+            shown.remove(column)
+        yield _table(shown, self.rows)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, _table(self.columns, self.rows))
+
+    def _least_width(self, column: Column[T]) -> int:
+        widest = max((column.cell(row).cell_len for row in self.rows), default=0)
+        return max(len(column.title), min(widest, _CUT) if column.shrinks else widest)
+
+
+def table(columns: Sequence[Column[T]], rows: Iterable[T]) -> RenderableType:
     """Make a table, one line a row.
 
     Args:
@@ -153,7 +210,11 @@ def table(columns: Sequence[Column[T]], rows: Iterable[T]) -> Table:
     Returns:
         A table without a frame.
     """
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    return _Fitted(columns, tuple(rows))
+
+
+def _table(columns: Sequence[Column[T]], rows: Sequence[T]) -> Table:
+    made = Table(box=None, pad_edge=False, padding=(0, _PADDING, 0, 0), header_style="bold")
     for column in columns:
         made.add_column(column.title, justify=column.justify, no_wrap=not column.shrinks)
     for row in rows:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from attrs import frozen
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from ..export import Certificate, Exported, MadeFile, Manifest, Planned, Verified
 from ..export.manifest import NAME as MANIFEST
 from .render import Column, counted, lasting, number, printable, size, table
 
-Part: TypeAlias = Table | Text | str
+Part: TypeAlias = RenderableType
 
 _ITEMS = "order_items"
 _MOST_NAMED = 5
@@ -47,8 +47,8 @@ class _Written:
 _WRITTEN: Sequence[Column[_Written]] = (
     Column("resource", lambda each: Text(each.name)),
     Column("rows", lambda each: number(each.rows), "right"),
-    Column("proof", lambda each: Text(each.proof)),
-    Column("requests", lambda each: number(each.requests), "right"),
+    Column("proof", lambda each: Text(each.proof), spare=1),
+    Column("requests", lambda each: number(each.requests), "right", spare=2),
 )
 _REFUSED: Column[_Written] = Column("refused", lambda each: number(each.refused), "right")
 _FILE: Column[_Written] = Column("file", lambda each: _folded(str(each.path)), shrinks=True)

@@ -12,7 +12,7 @@ from ..client import DevSkinClient
 from ..export import Exported, OnProgress
 from ..export import sync as sync_files
 from .bulk import AS_USUAL, Care, Job, Resources, carry_out, chosen
-from .options import DEFAULTS, Connection, Whole
+from .options import DEFAULTS, Connection, LocalPath, Whole
 
 Format = Literal["parquet", "duckdb", "sqlite"]
 
@@ -21,7 +21,7 @@ _MOST_DAYS = 36_500
 
 async def sync(
     *resources: Resources,
-    out: Path = Path("export"),
+    out: LocalPath = Path("export"),
     file_format: Annotated[Format | None, Parameter(name="--format")] = None,
     lookback: Whole = 30,
     care: Care = AS_USUAL,
@@ -36,9 +36,9 @@ async def sync(
     Example: devskin sync orders customers --out copy --format duckdb
 
     Args:
-        resources: What to bring up to date: one or more, or all; orders, if not given.
+        resources: What to bring up to date: one or more, or all; by default orders.
         out: The folder of the export.
-        file_format: The files' format; what stands there, or parquet, if not given.
+        file_format: The files' format; by default that of the files there, or else parquet.
         lookback: How many days after its creation an order may still change.
         care: How to read.
         connection: Which store to read, and how.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from attrs import define
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +24,7 @@ from ..records import (
     Revenue,
     ShippingAddress,
 )
-from .render import Column, day, facts, instant, number, table, words
+from .render import Column, counted, day, facts, instant, number, table, words
 
 _STYLES = {
     OrderStatus.PENDING: "yellow",
@@ -37,6 +37,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LONGEST_BAR = 40
 _SHORTEST_BAR = 8
 _LONGEST_PERIOD = 400
+_LENGTHS: Mapping[str, int] = {
+    Period.WEEK: 7,
+    Period.MONTH: 30,
+    Period.QUARTER: 90,
+    Period.YEAR: 365,
+}
 
 
 def _id(number: int | None) -> Text:
@@ -52,33 +58,33 @@ def _status(status: OrderStatus) -> Text:
 
 ORDERS: Sequence[Column[OrderSummary]] = (
     Column("ID", lambda order: Text(str(order.id)), "right"),
-    Column("Number", lambda order: words(order.order_number)),
-    Column("Created (UTC)", lambda order: instant(order.created_at)),
-    Column("Status", lambda order: _status(order.status)),
+    Column("Number", lambda order: words(order.order_number), spare=4),
+    Column("Created (UTC)", lambda order: instant(order.created_at), spare=3),
+    Column("Status", lambda order: _status(order.status), spare=1),
     Column("Total", lambda order: number(order.total), "right"),
-    Column("Customer", lambda order: words(order.customer_name), shrinks=True),
+    Column("Customer", lambda order: words(order.customer_name), shrinks=True, spare=2),
 )
 PRODUCTS: Sequence[Column[Product]] = (
     Column("ID", lambda product: Text(str(product.id)), "right"),
     Column("Name", lambda product: words(product.name), shrinks=True),
     Column("Price", lambda product: number(product.price), "right"),
-    Column("Stock", lambda product: number(product.stock), "right"),
-    Column("Status", lambda product: words(product.status)),
-    Column("Created", lambda product: day(product.created_at)),
+    Column("Stock", lambda product: number(product.stock), "right", spare=1),
+    Column("Status", lambda product: words(product.status), spare=2),
+    Column("Created", lambda product: day(product.created_at), spare=3),
 )
 CUSTOMERS: Sequence[Column[Customer]] = (
     Column("ID", lambda customer: Text(str(customer.id)), "right"),
     Column("Name", lambda customer: words(customer.name), shrinks=True),
-    Column("Orders", lambda customer: number(customer.total_orders), "right"),
+    Column("Orders", lambda customer: number(customer.total_orders), "right", spare=1),
     Column("Spent", lambda customer: number(customer.total_spent), "right"),
-    Column("Since", lambda customer: day(customer.created_at)),
-    Column("Email", lambda customer: words(customer.email), shrinks=True),
+    Column("Since", lambda customer: day(customer.created_at), spare=2),
+    Column("Email", lambda customer: words(customer.email), shrinks=True, spare=3),
 )
 _ITEMS: Sequence[Column[OrderItem]] = (
     Column("Product", lambda item: _id(item.product_id), "right"),
     Column("Name", lambda item: words(item.name), shrinks=True),
     Column("Quantity", lambda item: number(item.quantity), "right"),
-    Column("Price", lambda item: number(item.price), "right"),
+    Column("Price", lambda item: number(item.price), "right", spare=1),
     Column("Sum", lambda item: number(item.quantity * item.price), "right"),
 )
 
@@ -95,7 +101,7 @@ def overview(figures: Overview) -> Table:
     return facts(pairs, justify="right")
 
 
-def order(found: Order) -> Sequence[Table | Text | str]:
+def order(found: Order) -> Sequence[RenderableType]:
     """Show one order: whose it is, its lines, and what they come to."""
     head = (
         ("Order", words(f"{found.order_number} (id {found.id})")),
@@ -142,15 +148,16 @@ class Span:
     total: Decimal = Decimal(0)
 
 
-def revenue(series: Revenue, console: Console) -> Sequence[Table | Text | str]:
+def revenue(series: Revenue, console: Console, today: dt.date) -> Sequence[RenderableType]:
     """Show a revenue series, the newest last, with a bar for each span of days.
 
     Args:
         series: The series.
         console: Where it will be shown; its width makes the bars' length.
+        today: The day in UTC, with which the period ends.
     """
     title, label_of = _SPANS.get(series.period, _DAYS)
-    spans = _spans(series.daily, label_of)
+    spans = _spans(series.daily, label_of, _period(series, today))
     most = max((span.total for span in spans), default=Decimal(0))
     columns = (
         Column[Span](title, lambda span: Text(span.label)),
@@ -163,15 +170,35 @@ def revenue(series: Revenue, console: Console) -> Sequence[Table | Text | str]:
     bars = Column[Span]("", lambda span: _bar(span.total, most, length, console.encoding))
     orders = sum(span.count for span in spans)
     total = "no total" if series.total is None else number(series.total)
-    head = Text(f"{total} in {series.period}, from {orders:,} orders", style="bold")
+    sold = counted(orders, "order")
+    head = Text(f"{total} in {series.period}, from {sold}", style="bold")
     return (head, "", table((*columns, bars), spans)) if spans else (head,)
 
 
-def _spans(daily: Sequence[DailyRevenue], label_of: Callable[[dt.date], str]) -> list[Span]:
-    """Add days up, oldest first; a span in between of which no day was sent is a zero."""
+def _period(series: Revenue, today: dt.date) -> tuple[dt.date, dt.date] | None:
+    """Give the first and the last day of a series that ends today; None where it does not.
+
+    The store's day may be another one than that of UTC.
+    """
+    length = _LENGTHS.get(series.period)
+    if length is None or not series.daily:
+        return None
+    one = dt.timedelta(days=1)
+    first = today - (length - 1) * one
+    if all(first - one <= each.date <= today + one for each in series.daily):
+        return first, today
+    return None
+
+
+def _spans(
+    daily: Sequence[DailyRevenue],
+    label_of: Callable[[dt.date], str],
+    period: tuple[dt.date, dt.date] | None,
+) -> list[Span]:
+    """Add days up, oldest first; a span of which no day was sent is a zero."""
     if not daily:
         return []
-    dates = [each.date for each in daily]
+    dates = [*(each.date for each in daily), *(period or ())]
     first, last = min(dates), max(dates)
     spans: dict[str, Span] = {}
     if (last - first).days > _LONGEST_PERIOD:  # a stray day is no reason for years of zeros

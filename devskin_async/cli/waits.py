@@ -3,32 +3,143 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias
+
+from rich.console import Console
+from rich.text import Text
 
 from ..client import DevSkinClient
+from ..ratelimit import Budget, Event, Lane, Paused, Refused, Retried
+from .drawing import Drawing
+from .render import counted, lasting, printable, show
+
+Show: TypeAlias = Callable[[str], object]
 
 _EVERY = 0.25
+_WORTH_A_LINE = 1.0
 
 
-@asynccontextmanager
-async def telling_waits(store: DevSkinClient, tell: Callable[[str], object]) -> AsyncIterator[None]:
-    """Tell, four times a second, whether requests wait for the rate limit.
+class Waits:
+    """What a command's requests wait for, told on stderr while they wait.
+
+    A terminal shows one line that counts the seconds down. Elsewhere there is a line for what
+    each refusal, pause and retry waits for.
 
     Args:
-        store: Whose requests.
-        tell: Called with a few words, or with an empty string where nothing waits.
+        console: Where to tell it.
+        own_limit: Whether a line also tells of a wait that no refusal has begun.
     """
 
-    async def watch() -> None:
+    def __init__(self, console: Console, *, own_limit: bool = True) -> None:
+        self._console = console
+        self._own_limit = own_limit
+        self._drawing = Drawing(console)
+        self._show: Show = self._draw
+        self._doing = ""
+        self._events: list[Event] = []
+        self._until = 0.0
+        self._reason = ""
+        self._foretold = 0.0  # until when a line has said that the own limit holds
+
+    def heard(self, event: Event) -> None:
+        """Take in what happened to a request; a client's `on_event`."""
+        if isinstance(event, Refused | Paused | Retried):
+            self._events.append(event)
+
+    @asynccontextmanager
+    async def telling(self, store: DevSkinClient) -> AsyncIterator[None]:
+        """Tell, four times a second, what a store's requests wait for."""
+        watching = asyncio.create_task(self._watch(store))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            # What a request that is not sent again was refused with, its error says.
+            self._take_in([each for each in self._events if isinstance(each, Retried)], 0.0)
+            self.clear()
+
+    @contextmanager
+    def shown_by(self, show: Show) -> Iterator[None]:
+        """Let something else show the wait meanwhile: a few words, or an empty string."""
+        self._show = show
+        try:
+            yield
+        finally:
+            self._show = self._draw
+
+    def doing(self, what: str) -> None:
+        """Say what the command does, for the terminal's line."""
+        self._doing = what
+        self._draw("")
+
+    def clear(self) -> None:
+        """Free the terminal's last line, for something that is printed there."""
+        self._drawing.clear()
+
+    async def _watch(self, store: DevSkinClient) -> None:
         while True:
             budget = store.budget
-            held = budget.paused_for > 0 or not budget.available
-            tell("waiting for the rate limit" if budget.waiting and held else "")
+            events, self._events = self._events, []
+            self._take_in(events, budget.paused_for)
+            self._show(self._waiting(budget))
             await asyncio.sleep(_EVERY)
 
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        watching.cancel()
+    def _take_in(self, events: Collection[Event], paused: float) -> None:
+        now = asyncio.get_running_loop().time()
+        for reason, seconds in _reasons(events, paused):
+            if now + seconds > self._until:
+                self._until, self._reason = now + seconds, reason
+            self._line(f"{reason} {lasting(seconds)}.")
+
+    def _waiting(self, budget: Budget) -> str:
+        now = asyncio.get_running_loop().time()
+        if now < self._until:
+            return f"{self._reason} {lasting(self._until - now)}"
+        held = budget.paused_for > 0 or not budget.available
+        if not budget.waiting or not held:
+            return ""
+        seconds = budget.paused_for or budget.forecast(lane=Lane.INTERACTIVE)
+        told = f"waiting for the rate limit: {lasting(seconds)}"
+        if self._own_limit and seconds > _WORTH_A_LINE and now > self._foretold:
+            self._foretold = now + seconds
+            self._line(f"{told[0].upper()}{told[1:]}.")
+        return told
+
+    def _line(self, text: str) -> None:
+        if not self._drawing.is_possible:
+            show(self._console, text)
+
+    def _draw(self, wait: str) -> None:
+        if text := ": ".join(filter(None, (self._doing, wait))):
+            self._drawing.draw(Text(text, no_wrap=True, overflow="ellipsis"))
+        else:
+            self._drawing.clear()
+
+
+def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, float]]:
+    """Say what is waited for, and how long; once for requests that came back alike.
+
+    A refusal, the pause that it begins and the retry that it leads to are one wait.
+    """
+    paused = max((each.seconds for each in events if isinstance(each, Paused)), default=paused)
+    retried = Counter[str]()
+    longest: dict[str, float] = {}
+    for each in events:
+        if isinstance(each, Retried):
+            failed = printable(f"{each.request}: {each.reason}")
+            retried[failed] += 1
+            longest[failed] = max(longest.get(failed, 0.0), each.wait)
+    for failed, count in retried.items():
+        times = f" ({count:,} times)" if count > 1 else ""
+        yield f"{failed}{times}; trying again in", max(longest[failed], paused)
+    if events and not retried:
+        refused = sum(isinstance(each, Refused) for each in events)
+        who = (
+            f"The API refused {counted(refused, 'request')} (429); nothing"
+            if refused
+            else "Nothing"
+        )
+        yield f"{who} is sent for", paused

@@ -6,6 +6,7 @@ from .manifest import Certificate, MadeFile, Manifest, Proof, SliceProof, read_m
 from .plan import Planned, plan
 from .readers import Progress
 from .run import MAX_AGE, Exported, OnProgress, export
+from .sinks import Separator
 from .sync import sync
 from .tables import DetailedOrder, Format, OrderLine, Resource
 from .verify import Verified, verify
@@ -25,6 +26,7 @@ __all__ = [
     "Proof",
     "RecordBatch",
     "Resource",
+    "Separator",
     "SliceProof",
     "Verified",
     "Verify",

@@ -22,7 +22,16 @@ from .files import digest, make_folder, place, write_whole
 from .journal import Journal
 from .manifest import MadeFile
 from .rows import rejected_entry
-from .sinks import SINKS, Merge, MisfitError, Options, Write, count_rows, file_name
+from .sinks import (
+    SINKS,
+    Merge,
+    MisfitError,
+    Options,
+    Separator,
+    Write,
+    count_rows,
+    file_name,
+)
 from .tables import (
     ORDER_ITEMS,
     RECORDS,
@@ -78,6 +87,7 @@ class Layout:
         status: Only orders of this status; a detail may have moved on since its order was listed.
         compress: Compress text with gzip.
         excel: Write csv so that Excel opens it as it is meant.
+        separator: What stands between the cells of csv.
         rejects: Where rejected rows go; None where there can be none.
         base: The folder whose files are merged into; None writes them anew.
         merges: Of which resources which rows of the base are kept.
@@ -89,6 +99,7 @@ class Layout:
     status: str | None = None
     compress: bool = False
     excel: bool = False
+    separator: Separator = ","
     rejects: Path | None = None
     base: Path | None = None
     merges: dict[Resource, Merge] = field(factory=dict)
@@ -124,7 +135,13 @@ def assemble(journal: Journal, layout: Layout, stop: Event) -> Assembled:
         Stopped: `stop` was set.
     """
     folder = journal.work.files()
-    options = Options(folder=folder, base=layout.base, compress=layout.compress, excel=layout.excel)
+    options = Options(
+        folder=folder,
+        base=layout.base,
+        compress=layout.compress,
+        excel=layout.excel,
+        separator=layout.separator,
+    )
     changes = {resource: Changes() for resource in layout.resources}
     with SINKS[layout.format](options) as sink:
         for resource in layout.resources:

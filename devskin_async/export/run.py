@@ -24,7 +24,7 @@ from .manifest import Certificate, Manifest, check_folder, known_before, write_m
 from .readers import Progress, Readers, Wanted
 from .reading import Choice, Session
 from .resume import Terms, resume
-from .sinks import CHECKS, check, require
+from .sinks import CHECKS, Separator, check, require
 from .slice_notes import newest_orders
 from .stage import Stage
 from .tables import Format, Resource
@@ -122,6 +122,7 @@ async def export(
     rejects: Path | str | None = None,
     compress: bool = False,
     excel: bool = False,
+    separator: Separator = ",",
     max_age: dt.timedelta = MAX_AGE,
     fresh: bool = False,
     on_progress: OnProgress | None = None,
@@ -153,6 +154,7 @@ async def export(
             the first of them.
         compress: Compress jsonl and csv with gzip.
         excel: Write csv so that Excel opens it well, and runs nothing that is in it.
+        separator: What stands between the cells of csv, `,` or `;`.
         max_age: How old may be what an earlier session has read.
         fresh: Forget what an earlier session has read.
         on_progress: Called with a `Progress` as it goes on.
@@ -169,7 +171,7 @@ async def export(
     """
     folder = check_folder_name(out)
     aside = None if rejects is None else check_folder_name(rejects, "rejects")
-    check(format, compress, excel)
+    check(format, compress, excel, separator)
     require(format)
     choice, wanted = choose(
         resources,
@@ -188,6 +190,7 @@ async def export(
         status=choice.status,
         compress=compress,
         excel=excel,
+        separator=separator,
         rejects=aside,
     )
     job = Job(choice=choice, wanted=wanted, layout=layout, max_age=max_age, fresh=fresh)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -165,3 +168,108 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65_536)
     except OSError:  # Linux says so when the other side has closed
         return b""
+
+
+class Screen:
+    """What a terminal shows that folds its lines anew where its width changes."""
+
+    def __init__(self, columns: int) -> None:
+        self._columns = columns
+        self._rows: list[tuple[str, bool]] = [("", False)]  # whether the next row continues it
+        self._row = self._column = 0
+
+    @property
+    def lines(self) -> list[str]:
+        return [text.rstrip() for text, _ in self._rows]
+
+    def resize(self, columns: int) -> None:
+        """Fold the lines anew; the cursor stays at the end, where it has to be."""
+        assert self._row == len(self._rows) - 1
+        self._columns = columns
+        whole, self._rows = "".join(t if more else f"{t}\n" for t, more in self._rows), []
+        for line in whole.removesuffix("\n").split("\n"):
+            parts = [line[at : at + columns] for at in range(0, len(line), columns)] or [""]
+            self._rows += [(part, number < len(parts)) for number, part in enumerate(parts, 1)]
+        self._row, self._column = len(self._rows) - 1, len(self._rows[-1][0])
+
+    def write(self, drawn: str) -> None:
+        for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b]", drawn):
+            if part == "\r":
+                self._column = 0
+            elif part == "\n":
+                self._down(more=False)
+            elif up := re.fullmatch(r"\x1b\[(\d+)A", part):
+                self._row = max(0, self._row - int(up[1]))
+            elif part == "\x1b[J":
+                text, _ = self._rows[self._row]
+                self._rows[self._row :] = [(text[: self._column], False)]
+            elif part.endswith("K") or part == "\x1b[2K":
+                self._rows[self._row] = ("", False)
+            elif not part.startswith("\x1b"):
+                self._put(part)
+
+    def _put(self, char: str) -> None:
+        if self._column == self._columns:
+            self._down(more=True)
+            self._column = 0
+        text, more = self._rows[self._row]
+        text = text.ljust(self._column)
+        self._rows[self._row] = (text[: self._column] + char + text[self._column + 1 :], more)
+        self._column += 1
+
+    def _down(self, *, more: bool) -> None:
+        self._rows[self._row] = (self._rows[self._row][0], more)
+        self._row += 1
+        if self._row == len(self._rows):
+            self._rows.append(("", False))
+
+
+@contextmanager
+def resizable(*argv: str, columns: int) -> Iterator[Resizable]:
+    """Run a command in a terminal that may change its width."""
+    main, other = pty.openpty()
+    _set_columns(main, columns)
+    environment = {name: each for name, each in os.environ.items() if name != "COLUMNS"}
+    environment["TERM"] = "xterm-256color"
+    with subprocess.Popen(
+        command(*argv), stdin=other, stdout=other, stderr=other, env=environment
+    ) as process:
+        os.close(other)
+        try:
+            yield Resizable(process, main, Screen(columns))
+        finally:
+            process.send_signal(signal.SIGINT)
+            while _read(main):
+                pass
+            os.close(main)
+
+
+class Resizable(NamedTuple):
+    """A command in a terminal, and what that shows."""
+
+    process: subprocess.Popen[bytes]
+    terminal: int
+    screen: Screen
+
+    def resize(self, columns: int) -> None:
+        """Change the width while the command draws nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+        while select.select([self.terminal], [], [], 0)[0]:
+            self.screen.write(_read(self.terminal).decode())
+        _set_columns(self.terminal, columns)
+        self.screen.resize(columns)
+        self.process.send_signal(signal.SIGCONT)
+
+    def until(self, pattern: str) -> None:
+        """Wait until a line like a pattern is shown, drawn from now on."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            self.screen.write(_read(self.terminal).decode())
+            if any(re.search(pattern, line) for line in self.screen.lines):
+                return
+            assert time.monotonic() < end, self.screen.lines
+
+
+def _set_columns(terminal: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))

@@ -32,6 +32,16 @@ COMMANDS = (
 KEY = "dsk_a-secret"
 
 
+def test_the_help_and_the_readme_list_every_exit_code(devskin: Devskin) -> None:
+    listed = devskin("--help").out.partition("Exit codes:")[2]
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (said,) = [line for line in readme.splitlines() if "The exit code is 0" in line]
+    said = said.partition("The exit code is 0")[2]
+    for code in (1, 2, 3, 129, 130, 141, 143):
+        assert re.search(rf"^ *{code}  ", listed, re.MULTILINE), code
+        assert re.search(rf"\b{code}\b", said), code
+
+
 def test_version_is_the_packages(devskin: Devskin) -> None:
     assert devskin("--version").out == f"devskin {devskin_async.__version__}\n"
 
@@ -44,14 +54,25 @@ def test_every_command_has_a_help_with_an_example(argv: tuple[str, ...], devskin
         assert re.search(rf"^(Example: |  )devskin {' '.join(argv)}", ran.out, re.MULTILINE)
 
 
+@pytest.mark.parametrize("module", ["devskin_async", "devskin_async.cli"])
 def test_the_package_can_be_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["devskin", "--version"])
     with pytest.raises(SystemExit) as info:
-        runpy.run_module("devskin_async.cli", run_name="__main__")
+        runpy.run_module(module, run_name="__main__")
     assert info.value.code == 0
     assert capsys.readouterr().out.startswith("devskin ")
+
+
+@pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
+def test_help_before_a_command_is_the_commands_own(argv: tuple[str, ...], devskin: Devskin) -> None:
+    assert devskin("help", *argv) == devskin(*argv, "--help")
+
+
+@pytest.mark.parametrize("word", ["-V", "version"])
+def test_other_words_for_the_version_are_known(word: str, devskin: Devskin) -> None:
+    assert devskin(word) == devskin("--version")
 
 
 def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
@@ -62,26 +83,53 @@ def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (("invoices",), 'Unknown command "invoices"'),
-        (("orders", "--stat", "paid"), "Unknown option: "),
-        (("orders", "--status", "new"), 'Invalid value "new" for'),
-        (("orders", "--max", "many"), "a whole number is needed, not 'many'"),
-        (("orders", "--date-from", "2026-02-30", "--sandbox"), "date_from must be a day"),
-        (("revenue", "--period", "2d"), 'Invalid value "2d" for'),
-        (("order",), "requires an argument"),
-        (("order", "0", "--sandbox"), "order_id must be a positive integer"),
-        (("export", "invoices"), 'Invalid value "invoices" for'),
+        (("invoices",), 'Unknown command "invoices". The commands are overview, revenue, orders'),
+        (("overviev",), 'Unknown command "overviev". Did you mean "overview"?'),
+        (("orders", "--stat", "paid"), "Unknown option: --stat. Did you mean --status?"),
+        (("orders", "--status", "new"), '--status: "new" is not one of pending, paid, '),
+        (("orders", "--status", "Paid"), 'Did you mean "paid"?'),
+        (("orders", "--max", "many"), '--max: "many" is not a whole number.'),
+        (("orders", "--max", "9" * 5000), "--max: 999999999… is too large a number."),
+        (("orders", "--max"), "--max needs a value."),
+        (("orders", "--json=perhaps"), "--json is a flag, which takes no value."),
+        (("orders", "--json", "--json"), "--json is given more than once."),
+        (("revenue", "--period", "2d"), '--period: "2d" is not one of 7d, 30d, 90d, 1y.'),
+        (("order",), "ID is missing."),
+        (("order", "0", "--sandbox"), 'ID: "0" is not an id; ids are whole numbers from 1 on.'),
+        (("order", "-1", "--sandbox"), 'ID: "-1" is not an id'),
+        (("order", "9" * 19), f'ID: "{"9" * 19}" is not an id'),
+        (("order", "1", "--", "--json"), "--json stands after --, where no option is read."),
+        (("order", "1", "2"), "Unexpected argument: devskin order takes only ID."),
+        (("overview", "all"), "Unexpected argument: devskin overview takes options only."),
+        (("export",), "name what to export: all, orders, products, customers, revenue, overview"),
+        (("export", "invoices"), 'RESOURCE: "invoices" is not one of all, orders, '),
         (("export", "all", "--sandbox", "--max-age=-1"), "--max-age must be a number of hours"),
         (("export", "all", "--sandbox", "--max-age=nan"), "--max-age must be a number of hours"),
         (("export", "all", "--sandbox", "--max-age=inf"), "--max-age must be a number of hours"),
-        (("export", "all", "--sandbox", "--excel"), "excel is for csv, not for jsonl"),
-        (("export", "all", "--sandbox", "--filter-on-server"), "needs a status to filter by"),
-        (("export", "products", "--sandbox", "--details"), "details are for orders"),
-        (("export", "verify"), "requires an argument"),
-        (("export", "verify", "a", "b"), "There are words too many"),
-        (("sync", "--format", "csv"), 'Invalid value "csv" for'),
+        (("export", "all", "--sandbox", "--max-age=x"), '--max-age: "x" is not a number.'),
+        (("export", "all", "--sandbox", "--excel"), "--excel is for --format csv, not for jsonl"),
+        (("export", "all", "--separator", ";"), "--separator is for --format csv, not for jsonl"),
+        (("export", "all", "--separator", "x"), '--separator: "x" is not one of comma, semicolon.'),
+        (
+            ("export", "all", "--compress", "--format", "parquet"),
+            "--compress is for --format jsonl and csv, not for parquet",
+        ),
+        (("export", "all", "--sandbox", "--filter-on-server"), "--filter-on-server needs --status"),
+        (("export", "products", "--details"), "--details is for orders, which this does not"),
+        (("export", "products", "--status", "paid"), "--status is for orders, which"),
+        (("export", "products", "--date-to", "2026-01-31"), "--date-to is for orders, which"),
+        (("export", "verify"), "DIR is missing."),
+        (("export", "verify", "a", "b"), "Unexpected argument: devskin export verify takes only"),
+        (("sync", "--format", "csv"), '--format: "csv" is not one of parquet, duckdb, sqlite.'),
         (("sync", "--lookback", "-1"), "--lookback must be 0 to 36,500 days, not -1"),
-        (("overview", "--timeout", "0", "--api-key", KEY), "timeout must be a positive number"),
+        (("webhooks", "send"), "--to is required."),
+        (("overview", "--timeout", "0"), '--timeout: "0" is not a positive number of seconds.'),
+        (("overview", "--timeout", "nan"), '--timeout: "nan" is not a positive number of seconds.'),
+        (("overview", "--timeout", "soon"), '--timeout: "soon" is not a positive number of'),
+        (("overview", "--api-key", ""), "--api-key must not be empty"),
+        (("overview", "--api-key", "a b"), "the API key has characters that an API key can't have"),
+        (("overview", "--api-key", KEY, "--base-url", "ftp://x"), "--base-url must be an address"),
+        (("overview", "--api-key", KEY, "--base-url", "http://x.test"), "--base-url must be https"),
         (("overview", "--sandbox", "--api-key", KEY), "--sandbox brings its own"),
         (("overview", "--sandbox", "--base-url", "http://localhost"), "--sandbox brings its own"),
     ],
@@ -94,6 +142,15 @@ def test_a_wrong_use_is_one_line_and_exit_code_2(
     assert ran.err.startswith("devskin: ")
     assert told in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+def test_an_address_from_the_environment_is_named_as_that(
+    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVSKIN_BASE_URL", "ftp://x")
+    ran = devskin("overview", "--api-key", KEY)
+    assert ran.code == 1
+    assert ran.err.startswith("devskin: DEVSKIN_BASE_URL must be an address such as ")
 
 
 def test_a_wrong_use_names_the_help_that_would_explain(devskin: Devskin) -> None:
@@ -128,8 +185,10 @@ def test_an_address_where_nobody_listens_is_one_line(devskin: Devskin) -> None:
         pass
     ran = devskin("overview", "--base-url", url, "--api-key", KEY)
     assert ran.code == 1
-    assert "can't connect to 127.0.0.1 port" in ran.err
-    assert len(ran.err.splitlines()) == 1
+    retry, error = ran.err.splitlines()
+    assert "can't connect to 127.0.0.1 port" in retry
+    assert retry.endswith("; trying again in 0 s.")
+    assert error.startswith("devskin: GET /analytics/overview: can't connect to 127.0.0.1 port")
 
 
 def test_an_error_can_not_steer_the_terminal(devskin: Devskin) -> None:
@@ -247,12 +306,13 @@ def test_a_closed_pipe_ends_a_command_without_a_word(
 def test_a_number_that_is_not_whole_is_a_wrong_use(devskin: Devskin, argv: tuple[str, ...]) -> None:
     ran = devskin(*argv)
     assert ran.code == 2
-    assert f"a whole number is needed, not '{argv[-1]}'" in ran.err
+    assert f'"{argv[-1]}" is not a whole number' in ran.err
 
 
 def test_words_too_many_are_not_repeated(devskin: Devskin) -> None:
     ran = devskin("overview", KEY)
-    assert ran == (2, "", "devskin: There are words too many. See devskin overview --help.\n")
+    told = "Unexpected argument: devskin overview takes options only. See devskin overview --help."
+    assert ran == (2, "", f"devskin: {told}\n")
 
 
 def test_streams_that_were_closed_before_are_no_error(
@@ -316,11 +376,11 @@ def test_a_command_runs_in_another_thread_too(devskin: Devskin, box: Sandbox) ->
 
 
 @pytest.mark.usefixtures("no_waiting")
-def test_retries_are_not_logged_to_the_terminal(devskin: Devskin) -> None:
+def test_a_retry_is_told_in_one_line_and_not_logged_to_the_terminal(devskin: Devskin) -> None:
     with in_thread(lambda: answering(b"{}", status=503)) as url:
         ran = devskin("overview", "--base-url", url, "--api-key", KEY)
     assert ran.code == 1
-    assert len(ran.err.splitlines()) == 1
+    assert len(ran.err.splitlines()) == 2
     assert logging.getLogger().handlers
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 
 import pytest
 
+import devskin_async
 from devskin_async.sandbox import Sandbox
 
-from .support import PATIENCE, command, in_terminal, plain, store_options
+from .support import PATIENCE, command, in_terminal, in_thread, plain, store_options, until
 
 
 def test_a_reader_that_has_enough_ends_a_listing_quietly(box: Sandbox) -> None:
@@ -45,7 +47,7 @@ def test_a_terminal_gets_colours_and_tables_that_fit(box: Sandbox) -> None:
     ran = in_terminal("orders", "--max", "150", *store_options(box), columns=70)
     drawn = plain(ran.out)
     assert "\x1b[3" in ran.out
-    assert "Reading orders: 150 of 150" in drawn
+    assert "Reading orders, 150 of 150" in drawn
     rows = [line for line in drawn.splitlines() if "ORD-" in line]
     assert len(rows) == 150
     assert max(map(len, rows)) <= 70
@@ -68,3 +70,32 @@ def test_a_name_that_the_output_can_not_show_is_no_error(box: Sandbox) -> None:
     )
     assert "?" in ran.stdout
     assert len(ran.stdout.splitlines()) == 343
+
+
+@pytest.mark.parametrize(
+    ("number", "told", "code"),
+    [
+        (signal.SIGINT, "interrupted", 130),
+        (signal.SIGTERM, "terminated", 143),
+        (signal.SIGHUP, "hung up", 129),
+    ],
+)
+def test_a_signal_ends_a_process_with_its_exit_code(
+    number: signal.Signals, told: str, code: int
+) -> None:
+    with in_thread(lambda: Sandbox(limiter="none", latency=0.2)) as slow:
+        argv = command("orders", "--json", *store_options(slow))
+        with subprocess.Popen(
+            argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            until(lambda: slow.counts.requests)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (code, f"devskin: {told}\n")
+
+
+def test_the_package_runs_as_a_module() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "devskin_async", "-V"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == f"devskin {devskin_async.__version__}\n"

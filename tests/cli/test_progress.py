@@ -11,11 +11,20 @@ import pytest
 from devskin_async.cli import render
 from devskin_async.sandbox import Sandbox
 
-from .support import PATIENCE, Devskin, command, in_terminal, in_thread, plain, store_options
+from .support import (
+    PATIENCE,
+    Devskin,
+    command,
+    in_terminal,
+    in_thread,
+    plain,
+    resizable,
+    store_options,
+)
 
 # Details are one request an order: it waits after the first hundred.
 LONG = ("export", "orders", "--details")
-WAITING = r"1,\d{3} requests left, about 1\d min \(waiting for the rate limit\)"
+WAITING = r"1,\d{3} requests left, about 1\d min \(waiting for the rate limit: \d+ s\)"
 
 
 def test_a_terminal_gets_bars_and_figures_and_then_the_closing_table(tmp_path: Path) -> None:
@@ -53,6 +62,24 @@ def test_a_narrow_terminal_gets_it_all_within_its_width(box: Sandbox, tmp_path: 
     argv = (*LONG, "--out", str(tmp_path), *store_options(box))
     ran = in_terminal(*argv, columns=44, ended_at=r"of 1,563 details[^@]*requests left")
     assert max(len(line) for line in plain(ran.out).replace("\r", "\n").splitlines()) <= 60
+
+
+@pytest.mark.parametrize("widths", [(100, 45), (100, 61, 40), (60, 100, 50)])
+def test_a_terminal_that_changes_its_width_keeps_no_stale_bars(
+    widths: tuple[int, ...], box: Sandbox, tmp_path: Path
+) -> None:
+    argv = (*LONG, "--out", str(tmp_path), *store_options(box))
+    with resizable(*argv, columns=widths[0]) as shown:
+        shown.until("waiting")
+        for columns in widths[1:]:
+            shown.resize(columns)
+            shown.until("refused")
+            shown.until("refused")
+            lines = shown.screen.lines
+            assert [bool(re.match("orders +[━╸╺]", line)) for line in lines].count(True) == 1
+            assert lines[0].startswith("orders ")
+            assert sum("requests left" in line for line in lines) == 1
+            assert max(map(len, lines)) <= columns
 
 
 @pytest.mark.parametrize("term", ["dumb", "none"])

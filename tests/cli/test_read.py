@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from decimal import Decimal
 
@@ -93,12 +94,12 @@ def test_a_day_that_the_api_leaves_out_is_drawn_as_none_sold(devskin: Devskin) -
 
 @pytest.mark.parametrize(
     ("period", "first", "second"),
-    [(b"90d", "2026-01-26", "2026-02-02"), (b"1y", "2026-01", "2026-02")],
+    [(b"90d", "2015-01-26", "2015-02-02"), (b"1y", "2015-01", "2015-02")],
 )
 def test_revenue_adds_long_periods_up_by_week_or_month(
     period: bytes, first: str, second: str, devskin: Devskin
 ) -> None:
-    days = {"2026-02-03": "20.00", "2026-02-02": "20.00", "2026-01-31": "1.00", "2026-01-30": "4"}
+    days = {"2015-02-03": "20.00", "2015-02-02": "20.00", "2015-01-31": "1.00", "2015-01-30": "4"}
     with in_thread(lambda: answering(revenue_of(period, days))) as url:
         ran = devskin("revenue", "--period", period.decode(), "--base-url", url, "--api-key", "key")
     assert rows_of(ran.out) == [
@@ -111,6 +112,34 @@ def test_a_store_that_sold_nothing_has_no_bars(devskin: Devskin) -> None:
     with in_thread(lambda: answering(revenue_of(b"30d", {}))) as url:
         ran = devskin("revenue", "--base-url", url, "--api-key", "key")
     assert (ran.code, ran.out) == (0, "30.00 in 30d, from 0 orders\n")
+
+
+@pytest.mark.parametrize(
+    ("period", "days", "sold", "spans"),
+    [
+        ("7d", 7, (3, 2), 7),  # days ago
+        ("30d", 30, (12,), 30),
+        ("90d", 90, (40, 20), 14),
+        ("1y", 365, (200,), 13),
+    ],
+)
+def test_a_period_has_its_days_without_orders_at_both_ends_too(
+    period: str, days: int, sold: tuple[int, ...], spans: int, devskin: Devskin
+) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    daily = {str(today - dt.timedelta(days=ago)): "20.00" for ago in sold}
+    with in_thread(lambda: answering(revenue_of(period.encode(), daily))) as url:
+        ran = devskin("revenue", "--period", period, "--base-url", url, "--api-key", "key")
+    rows = rows_of(ran.out)
+    assert len(rows) in (
+        spans - 1,
+        spans,
+    )  # 90 days are in 13 or 14 weeks, a year in 12 or 13 months
+    if period in ("7d", "30d"):
+        first = today - dt.timedelta(days=days - 1)
+        assert [row[0] for row in rows] == [str(first + dt.timedelta(n)) for n in range(days)]
+    assert [row[1] for row in rows if row[1] != "0"] == ["2"] * len(sold)
+    assert rows[0][1:] == rows[-1][1:] == ["0", "0"]
 
 
 def test_a_stray_day_does_not_bring_years_of_zeros(devskin: Devskin) -> None:

@@ -291,7 +291,7 @@ TO = ("webhooks", "send", "--to", "http://localhost:1/")
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (("webhooks", "send"), "--to requires an argument"),
+        (("webhooks", "send"), "--to is required"),
         (("webhooks", "send", "--to", "localhost:8788"), "--to must be a URL such as http://"),
         (("webhooks", "send", "--to", "http://[::1"), "--to must be a URL such as http://"),
         (("webhooks", "send", "--to", "ftp://localhost/"), "--to must be a URL such as http://"),
@@ -307,7 +307,7 @@ TO = ("webhooks", "send", "--to", "http://localhost:1/")
         ((*TO, "--body", "x", "--total", "1"), "--body is the whole of what is sent"),
         ((*TO, "--copies", "0"), "--copies must be 1 to 1,000, not 0"),
         ((*TO, "--timeout", "inf"), "--timeout must be a positive number of seconds, not inf"),
-        (("webhooks", "verify"), "--signature requires an argument"),
+        (("webhooks", "verify"), "--signature is required"),
     ],
 )
 def test_a_wrong_use_is_one_line_and_exit_code_2(

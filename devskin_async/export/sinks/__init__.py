@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..tables import Format, Table
-from .base import Check, Merge, OpenSink, Options, Sink, Write
+from .base import Check, Merge, OpenSink, Options, Separator, Sink, Write
 from .columns import MisfitError
 from .duckdb import check_duckdb, count_duckdb, open_duckdb
 from .extras import require
@@ -26,6 +26,7 @@ __all__ = [
     "MisfitError",
     "OpenSink",
     "Options",
+    "Separator",
     "Sink",
     "Write",
     "check",
@@ -49,7 +50,7 @@ CHECKS: Mapping[Format, Check] = {
 }
 
 
-def check(file_format: Format, compress: bool, excel: bool) -> None:
+def check(file_format: Format, compress: bool, excel: bool, separator: str = ",") -> None:
     """Refuse options that a format does not have.
 
     Raises:
@@ -61,6 +62,10 @@ def check(file_format: Format, compress: bool, excel: bool) -> None:
         raise ValueError(f"compress is for jsonl and csv, not for {file_format}")
     if excel and file_format != "csv":
         raise ValueError(f"excel is for csv, not for {file_format}")
+    if separator not in (",", ";"):
+        raise ValueError(f"separator must be ',' or ';', not {separator!r}")
+    if separator != "," and file_format != "csv":
+        raise ValueError(f"separator is for csv, not for {file_format}")
 
 
 def count_rows(file_format: Format, path: Path, table: Table) -> int:

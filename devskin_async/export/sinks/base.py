@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from attrs import AttrsInstance, field, frozen
 
 from ..tables import Batch, Table
 
 Write: TypeAlias = Callable[[Batch], object]
+Separator: TypeAlias = Literal[",", ";"]
 Check: TypeAlias = Callable[[Table, Sequence[AttrsInstance]], None]
 
 
@@ -65,6 +66,7 @@ class Options:
             there is none.
         compress: Compress text with gzip.
         excel: Write csv so that Excel opens it as it is meant.
+        separator: What stands between the cells of csv.
         rounded: Where amounts that were rounded are counted, by the table's name.
     """
 
@@ -72,6 +74,7 @@ class Options:
     base: Path | None = None
     compress: bool = False
     excel: bool = False
+    separator: Separator = ","
     rounded: Counter[str] = field(factory=Counter)
 
 

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import gzip
 import io
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from attrs import AttrsInstance, frozen
 from ... import convert
 from ...errors import DecodeError
 from ..tables import Batch, Table
-from .base import Merge, Options, Sink, Write
+from .base import Merge, Options, Separator, Sink, Write
 from .columns import PLACES, Column, columns, is_text, misfit
 from .files import closing, file_name, new_file, unreadable
 
@@ -26,7 +27,8 @@ _TextFormat: TypeAlias = Literal["jsonl", "csv"]
 _Put: TypeAlias = Callable[[bytes], object]
 
 _BOM = b"\xef\xbb\xbf"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_SIGNS = frozenset("=+-@")
+_CONTROLS = ("\t", "\r", "\n")
 _BLOCK = 1 << 20
 _LEVEL = 6  # the size of level 9 within a percent or two, at a fraction of its time
 
@@ -50,13 +52,17 @@ def open_csv(options: Options) -> Iterator[Sink]:
 
     Money has the digits that the API sent and no exponent, instants are written as
     `convert.instant` does, and None is an empty cell, as empty text is. With `excel` the file
-    starts with a byte order mark, without which Excel reads it in a code page, and text that
-    Excel would take for a formula (it begins with = + - @, a tab or a carriage return) gets a '
-    in front, which changes such cells: write csv for programs without it. Numbers stay as they
-    are; Excel itself keeps 15 digits of them.
+    starts with a byte order mark, without which Excel reads it in a code page, and text that a
+    spreadsheet could take for a formula gets a ' in front, which changes such cells: write csv
+    for programs without it. Such text begins with = + - @, also with white space before them or
+    in their full-width forms, or with a tab or a line end. Numbers stay as they are; Excel itself
+    keeps 15 digits of them.
+
+    An Excel that takes `;` for the separator takes `,` for the decimal point, so that with both
+    options money has that.
 
     Args:
-        options: Where to write, whether compressed, and whether for Excel.
+        options: Where to write, whether compressed, whether for Excel, and the separator.
 
     Yields:
         A sink that makes one file a table.
@@ -92,7 +98,7 @@ def _jsonl(table: Table, options: Options, put: _Put) -> Write:  # noqa: ARG001
 
 def _csv(table: Table, options: Options, put: _Put) -> Write:
     head = columns(table.record)
-    text = _encoded([[column.name for column in head]])
+    text = _encoded([[column.name for column in head]], options.separator)
     put(_BOM + text if options.excel else text)
     rows = 0
 
@@ -100,7 +106,7 @@ def _csv(table: Table, options: Options, put: _Put) -> Write:
         nonlocal rows
         cells = [_cells(column, batch.records, options) for column in head]
         try:
-            put(_encoded(zip(*cells, strict=True)))
+            put(_encoded(zip(*cells, strict=True), options.separator))
         except UnicodeEncodeError:
             raise _refusal(table, rows, batch.records) from None
         rows += len(batch)
@@ -108,9 +114,9 @@ def _csv(table: Table, options: Options, put: _Put) -> Write:
     return write
 
 
-def _encoded(lines: Iterable[Iterable[object]]) -> bytes:
+def _encoded(lines: Iterable[Iterable[object]], separator: Separator) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(lines)
+    csv.writer(text, delimiter=separator).writerows(lines)
     return text.getvalue().encode()
 
 
@@ -118,7 +124,11 @@ def _cells(column: Column, records: Sequence[AttrsInstance], options: Options) -
     values = column.values(records)
     if column.kind in PLACES:
         # Its own text may have an exponent, which spreadsheets round.
-        return [f"{value:f}" if isinstance(value, Decimal) else value for value in values]
+        point = "," if options.excel and options.separator == ";" else "."
+        return [
+            f"{value:f}".replace(".", point) if isinstance(value, Decimal) else value
+            for value in values
+        ]
     if column.kind == "instant":
         return [value and convert.instant(cast(dt.datetime, value)) for value in values]
     if column.kind == "text" and options.excel:
@@ -127,7 +137,13 @@ def _cells(column: Column, records: Sequence[AttrsInstance], options: Options) -
 
 
 def _guarded(value: str | None) -> str | None:
-    return f"'{value}" if value is not None and value.startswith(_FORMULA) else value
+    return f"'{value}" if value and _may_be_formula(value) else value
+
+
+def _may_be_formula(value: str) -> bool:
+    # What is not seen may stand before a sign: white space, control characters, marks of no width.
+    first = next((c for c in value if c.isprintable() and c != " "), "")
+    return value.startswith(_CONTROLS) or unicodedata.normalize("NFKC", first) in _SIGNS
 
 
 def _refusal(table: Table, first: int, records: Sequence[AttrsInstance]) -> DecodeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import selectors
+import select
 import sys
 import threading
 import warnings
@@ -16,6 +16,8 @@ from weakref import WeakKeyDictionary, finalize
 import aiohttp
 
 if TYPE_CHECKING:
+    from asyncio.trsock import TransportSocket
+
     from aiohttp import ClientRequest, ClientTimeout
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
 connected: ContextVar[bool] = ContextVar("connected", default=True)
 """Whether the request that this task sends has a connection; set by `QuietConnector` alone."""
-
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class QuietConnector(aiohttp.TCPConnector):
@@ -68,10 +68,16 @@ def _is_quiet(protocol: ResponseHandler) -> bool:
     """Say whether nothing has come since the last answer: neither read yet nor in the socket."""
     if protocol.should_close or protocol.transport is None:
         return False
-    # Not epoll, which would be a file of its own; not select, which takes low numbers only.
-    with _Selector() as selector:
-        selector.register(protocol.transport.get_extra_info("socket"), selectors.EVENT_READ)
-        return not selector.select(0)
+    return not _is_readable(protocol.transport.get_extra_info("socket"))
+
+
+def _is_readable(sock: TransportSocket) -> bool:
+    if sys.platform == "win32":
+        return bool(select.select([sock], [], [], 0)[0])
+    # Not select, which elsewhere takes low numbers of files only.
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def close_when_forgotten(owner: object, session: aiohttp.ClientSession) -> None:

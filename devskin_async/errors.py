@@ -87,14 +87,17 @@ class ServerError(APIError):
 class TransportError(DevSkinError):
     """No whole answer came: connection, TLS, timeout, deadline, or a broken body.
 
-    Attributes:
+    Args:
+        message: What was asked, and what went wrong.
         sent: Whether the request may have reached the API; False where no connection was made.
         transient: Whether the same request may succeed when it is sent again; False where the
             server's certificate is not trusted.
     """
 
-    sent: bool = True
-    transient: bool = True
+    def __init__(self, message: str, *, sent: bool = True, transient: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.transient = transient
 
 
 class DecodeError(DevSkinError):

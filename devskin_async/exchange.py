@@ -6,7 +6,10 @@ import asyncio
 import datetime as dt
 import hashlib
 import os
+import re
 import ssl
+from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import aiohttp
@@ -32,6 +35,7 @@ from .redaction import Redactor
 T = TypeVar("T")
 
 _MAX_HEADER = 32 * 1024
+_QUOTE = re.compile(r""":?\s*b?['"]""")
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 
 
@@ -93,24 +97,26 @@ class Exchange:
             ConfigurationError: The caller's session belongs to another event loop.
         """
         connected.set(not self._owns_session)
+        failure: Callable[[], DevSkinError]
         try:
             if (answer := await self._round_trip(call)) is not None:
                 return answer
-            error: DevSkinError = DecodeError(
-                "$", f"a body of at most {MAX_BODY} bytes", "a longer one", str(call)
-            )
+            most = f"a body of at most {MAX_BODY} bytes"
+            failure = partial(DecodeError, "$", most, "a longer one", str(call))
         except TimeoutError:
-            error = TransportError(f"{call}: no answer within {self._timeout:g} s")
-            error.sent = connected.get()
-        except _NotConnectedError as failure:
-            error = TransportError(f"{call}: {self._line(str(failure))}")
-            error.sent, error.transient = False, failure.transient
-        except RuntimeError as failure:
-            error = ConfigurationError(f"the session given to this client: {failure}")
-        except (aiohttp.ClientError, OSError, ValueError) as failure:
-            error = TransportError(f"{call}: {self._line(_reason(failure))}")
+            text = f"{call}: no answer within {self._timeout:g} s"
+            failure = partial(TransportError, text, sent=connected.get())
+        except _NotConnectedError as error:
+            connected.set(False)
+            text = f"{call}: {self._line(str(error))}"
+            failure = partial(TransportError, text, sent=False, transient=error.transient)
+        except RuntimeError as error:
+            whose = "its own session" if self._owns_session else "the session given to this client"
+            failure = partial(ConfigurationError, f"{whose}: {self._line(str(error))}")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            failure = partial(TransportError, f"{call}: {self._line(_reason(error))}")
         # Outside of `except`: aiohttp's errors can hold the request's headers, and so the key.
-        raise error
+        raise failure()
 
     async def _round_trip(self, call: Call[T]) -> Answer | None:
         """Send a call and take its answer; None stands for one that is too long."""
@@ -230,13 +236,18 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed the connection before it answered"
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"the answer is not valid HTTP: {error.message}"
+        return f"the answer is not valid HTTP: {_unquoted(error.message)}"
     if isinstance(error, aiohttp.ClientPayloadError):
         cause = getattr(error.__cause__, "message", None) or str(error)
-        return f"the answer's body is broken: {cause}"
+        return f"the answer's body is broken: {_unquoted(cause)}"
     if isinstance(error, OSError):
         return plain_reason(error) or type(error).__name__
     return str(error) or type(error).__name__
+
+
+def _unquoted(message: str) -> str:
+    """Leave out what aiohttp quotes of the answer: cut off, it can hold a part of the key."""
+    return _QUOTE.split(message, maxsplit=1)[0]
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:

@@ -40,7 +40,6 @@ class Flight(Generic[T]):
         granted_at: When its last attempt got its slot, on the loop's clock.
         queued: Seconds that it waited for the rate limit.
         failures: How many attempts failed; refusals are not among them.
-        refused_at: When it was refused first; None where it was not.
         failure: What the last attempt failed with, or was refused with.
         answer: What came; None where nothing has, or what came was read.
         record: What it was read as.
@@ -57,7 +56,6 @@ class Flight(Generic[T]):
     granted_at: float = 0.0
     queued: float = 0.0
     failures: int = 0
-    refused_at: float | None = None
     failure: DevSkinError | None = None
     answer: Answer | None = None
     record: T | None = None
@@ -116,8 +114,6 @@ class Flight(Generic[T]):
         self.failure = error
         if not isinstance(error, RateLimitedError):
             self.failures += 1
-        elif self.refused_at is None:
-            self.refused_at = asyncio.get_running_loop().time()
         remember(error, self.timing)
 
     def release_hopeless(self, wait: float) -> None:

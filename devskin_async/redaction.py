@@ -24,7 +24,7 @@ class Redactor:
             pattern = rf"(?<![0-9A-Za-z]){written}(?![0-9A-Za-z])"
         else:
             pattern = "|".join([written, api_key.encode().hex(), *_in_base64(api_key.encode())])
-        self._pattern = re.compile(pattern)
+        self._pattern = re.compile(pattern, re.IGNORECASE)
 
     def __call__(self, text: str) -> str:
         """Return the text without the key."""
@@ -34,16 +34,18 @@ class Redactor:
 def _ways_to_write(character: str) -> str:
     """Match a character in every escape that is usual on the web, several of them on top too."""
     code = ord(character)
+    # A bounded number of backslashes: an unbounded one makes a run of them take quadratic time.
+    slashes = r"\\{1,8}"
     ways = [
         re.escape(character),
-        rf"%(?:25)*(?i:{code:02x})",
-        rf"\\+u(?i:{code:04x})",
-        rf"\\+x(?i:{code:02x})",
+        rf"%(?:25)*{code:02x}",
+        rf"{slashes}u(?:{code:04x}|\{{0*{code:x}\}})",
+        rf"{slashes}(?:x{code:02x}|{code:03o})",
         rf"&(?:amp;)*#0*{code};?",
-        rf"&(?:amp;)*#[xX]0*(?i:{code:x});?",
+        rf"&(?:amp;)*#x0*{code:x};?",
     ]
     if not character.isalnum():
-        ways.append(rf"\\+{re.escape(character)}")
+        ways.append(rf"{slashes}{re.escape(character)}")
     if name := codepoint2name.get(code, "apos" if character == "'" else ""):
         ways.append(f"&(?:amp;)*{name};")
     return f"(?:{'|'.join(ways)})"

@@ -7,6 +7,7 @@ import math
 from functools import partial
 from typing import Any, TypeVar
 
+from .connections import connected
 from .errors import APIError, ConfigurationError, DevSkinError, RateLimitedError, TransportError
 from .exchange import Exchange
 from .inflight import Flight, Key, Seat, missed, would_wait
@@ -51,9 +52,7 @@ class Transport:
         """The budget, which belongs to the event loop in which it is first asked for."""
         if self._scheduler is None:
             self._scheduler = shared_scheduler(self.exchange.budget, self._limit)
-            self._scheduler.users.add(self)
-            if self._on_event is not None:
-                self._scheduler.listeners.add(self._on_event)
+            self._scheduler.listeners.add(self, self._on_event)
         return self._scheduler
 
     async def send(self, call: Call[T], queueing: Queueing) -> T:
@@ -89,9 +88,7 @@ class Transport:
             self._check_bounds(call, queueing, flight)
         if flight is not None:
             return Seat(flight, queueing, loop)
-        flight = Flight(
-            call, key, self._flights, partial(self.scheduler.forecast, 1, queueing.lane)
-        )
+        flight = Flight(call, key, self._flights, partial(self.scheduler.rough_wait, queueing.lane))
         return flight.take_off(self._fly(flight, queueing), Seat(flight, queueing, loop))
 
     def read(self, flight: Flight[T], queueing: Queueing) -> T | asyncio.Future[Flight[T]]:
@@ -153,9 +150,7 @@ class Transport:
             await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
         finally:
             if self._scheduler is not None:
-                self._scheduler.users.discard(self)
-                if self._on_event is not None:
-                    self._scheduler.listeners.discard(self._on_event)
+                self._scheduler.listeners.remove(self)
             await self.exchange.aclose()
 
     def _usable_loop(self) -> asyncio.AbstractEventLoop:
@@ -175,7 +170,9 @@ class Transport:
         """Refuse at once what would wait too long; what is on the wire waits no more."""
         now, deadline = asyncio.get_running_loop().time(), queueing.deadline
         if flight is None or flight.awaits_slot:
-            wait = self.scheduler.forecast(1, queueing.lane)
+            # A call in the queue is nearer than a new one would be; but a pause is for all.
+            scheduler, joins = self.scheduler, flight is not None
+            wait = scheduler.pause() if joins else scheduler.forecast(1, queueing.lane)
             if (bound := queueing.bound_below(wait, now)) is not None:
                 raise would_wait(call, wait, bound, flight)
         if deadline is not None and deadline.at <= now:
@@ -195,12 +192,23 @@ class Transport:
                     wait = self._wait_before_retry(flight, error)
                     if wait is None:
                         raise
-                    self._tell_retried(flight, error, wait)
                     flight.release_hopeless(_asked(error))
+                    if not wait:
+                        flight.wait_again()
+                    self._tell_retried(flight, error, wait)
         except Exception as error:  # noqa: BLE001 - its callers raise it
             flight.crash(error)
+            if isinstance(error, RateLimitedError) and self._is_hopeless(flight):
+                self._give_up_the_refused()
         else:
             flight.land(answer)
+
+    def _give_up_the_refused(self) -> None:
+        """Tell all calls that were refused and wait that the key stayed refused for a window."""
+        for flight in tuple(self._flights.values()):
+            if flight.awaits_slot and isinstance(flight.failure, RateLimitedError):
+                flight.crash(self._final(flight.failure))
+                flight.task.cancel()
 
     async def _attempt(self, flight: Flight[T], queueing: Queueing) -> Answer:
         call = flight.call
@@ -208,8 +216,8 @@ class Transport:
             flight.go(slot.granted_at, slot.queued)
             try:
                 answer = await self.exchange.send(call)
-            except TransportError as error:
-                if not error.sent:
+            except BaseException:
+                if not connected.get():
                     slot.cancel()
                 raise
             slot.answered(told(answer))
@@ -217,7 +225,9 @@ class Transport:
             result = self.exchange.read(call, answer)
             if isinstance(result, DevSkinError):
                 del answer  # it may repeat the key, and this frame is part of the error
-                raise self._final(flight, result)
+                if isinstance(result, RateLimitedError) and self._is_hopeless(flight):
+                    result = self._final(result)
+                raise result
         return answer
 
     def _wait_before_retry(self, flight: Flight[T], error: DevSkinError) -> float | None:
@@ -228,7 +238,7 @@ class Transport:
         if not may_retry(error) or self._retry.attempts == 1:
             return None
         if isinstance(error, RateLimitedError):
-            return None if self._waited_long_enough(flight) else 0.0
+            return None if self._is_hopeless(flight) else 0.0
         most = self._retry.attempts
         if isinstance(error, EchoError):
             # Left over on a connection, it does not come again; an API that has changed does.
@@ -238,15 +248,12 @@ class Transport:
         # "At once" (0, or a date that has passed) still leaves the growing wait of our own.
         return _asked(error) or self._retry.wait(flight.failures)
 
-    def _waited_long_enough(self, flight: Flight[T]) -> bool:
-        """Say whether a call was refused again a whole window after it was first refused."""
-        refused_at = flight.refused_at
-        return refused_at is not None and flight.granted_at >= refused_at + self._limit.per
+    def _is_hopeless(self, flight: Flight[T]) -> bool:
+        """Say whether nothing of the key was accepted for a whole window before a refusal."""
+        return self.scheduler.was_refused_for_a_window(flight.granted_at)
 
-    def _final(self, flight: Flight[T], error: DevSkinError) -> DevSkinError:
+    def _final(self, error: RateLimitedError) -> RateLimitedError:
         """Say of a refusal that outlasted the patience what it means and when to come back."""
-        if not isinstance(error, RateLimitedError) or not self._waited_long_enough(flight):
-            return error
         wait = error.retry_after or self.scheduler.budget().paused_for
         return RateLimitedError(
             error.status,
@@ -262,9 +269,10 @@ class Transport:
             request=str(flight.call),
             attempt=flight.sent,
             reason=str(error).removeprefix(f"{flight.call}: "),
-            wait=max(wait, flight.limit_wait()),
+            wait=max(wait, self.scheduler.pause()),
         )
-        self.scheduler.tell_retried(event, refused=isinstance(error, RateLimitedError))
+        now, refused = asyncio.get_running_loop().time(), isinstance(error, RateLimitedError)
+        self.scheduler.listeners.tell_retried(event, now, refused=refused)
 
 
 def _asked(error: DevSkinError) -> float:

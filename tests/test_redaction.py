@@ -58,6 +58,10 @@ ESCAPES: dict[str, Callable[[str], str]] = {
     "base64 after a name": lambda text: base64.b64encode(b"u:" + text.encode()).decode(),
     "base64 in a sentence": lambda text: base64.b64encode(b"key " + text.encode() + b" .").decode(),
     "hexadecimal": lambda text: text.encode().hex(),
+    "hexadecimal, capitals": lambda text: text.encode().hex().upper(),
+    "capitals": str.upper,
+    "octal": lambda text: "".join(f"\\{ord(character):03o}" for character in text),
+    "braces": lambda text: "".join(f"\\u{{{ord(character):x}}}" for character in text),
 }
 
 
@@ -118,6 +122,13 @@ def test_any_key_in_any_escape_is_taken_out(
         if "base64" not in name:
             assert ESCAPES[name](key) not in told
     assert REDACTED in told
+
+
+@pytest.mark.parametrize("run", ["\\", "%25", "&amp;", "&#0", "\\u", "&", "%"])
+def test_no_run_of_escapes_takes_long(run: str) -> None:
+    # Where time were quadratic, this would take hours.
+    text = run * 1_000_000
+    assert Redactor(KEY)(text) == text
 
 
 @given(text=st.text(max_size=200))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+import math
+from collections.abc import Callable
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
@@ -103,26 +105,48 @@ Event: TypeAlias = Queued | Granted | Refused | Paused | Adapted | Retried
 OnEvent: TypeAlias = Callable[[Event], object]
 
 
-def is_heard(listeners: Collection[OnEvent]) -> bool:
-    """Say whether anybody listens to every single request; most often nobody does."""
-    return bool(listeners) or log.isEnabledFor(logging.DEBUG)
+class Listeners:
+    """The users of a budget, and the functions of theirs that are called with what happens.
 
-
-def tell(event: Event, listeners: Iterable[OnEvent], *, warn: bool = True) -> None:
-    """Log an event, and hand it to whoever listens.
-
-    Args:
-        event: What happened.
-        listeners: Called with it. What one raises is logged and goes no further.
-        warn: Whether a `Retried` is a warning; nothing else is.
+    A user that is gone, closed or not, is no listener any more.
     """
-    level = logging.DEBUG if isinstance(event, Queued | Granted) else logging.INFO
-    if warn and isinstance(event, Retried):
-        level = logging.WARNING
-    if log.isEnabledFor(level):
-        log.log(level, "%s", event)
-    for listener in tuple(listeners):
-        try:
-            listener(event)
-        except Exception:
-            log.exception("on_event failed on %s", event)
+
+    def __init__(self) -> None:
+        self._of: WeakKeyDictionary[object, OnEvent | None] = WeakKeyDictionary()
+        self._warned_until = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def add(self, user: object, on_event: OnEvent | None) -> None:
+        """Take up a user; one without a function counts as a user all the same."""
+        self._of[user] = on_event
+
+    def remove(self, user: object) -> None:
+        """Forget a user."""
+        self._of.pop(user, None)
+
+    @property
+    def hear_everything(self) -> bool:
+        """Whether anybody listens to every single request; most often nobody does."""
+        return log.isEnabledFor(logging.DEBUG) or any(self._of.values())
+
+    def tell(self, event: Event, level: int | None = None) -> None:
+        """Log an event, and call whoever listens. What one raises is logged and goes no further."""
+        if level is None:
+            level = logging.DEBUG if isinstance(event, Queued | Granted) else logging.INFO
+        if log.isEnabledFor(level):
+            log.log(level, "%s", event)
+        for on_event in tuple(self._of.values()):
+            try:
+                if on_event is not None:
+                    on_event(event)
+            except Exception:
+                log.exception("on_event failed on %s", event)
+
+    def tell_retried(self, event: Retried, now: float, *, refused: bool) -> None:
+        """Tell of a call that will be sent again; a burst of refusals is one warning in the log."""
+        warn = not refused or now >= self._warned_until
+        self.tell(event, logging.WARNING if warn else logging.INFO)
+        if refused:
+            self._warned_until = max(self._warned_until, now + event.wait)

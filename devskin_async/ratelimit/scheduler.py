@@ -11,30 +11,19 @@ import asyncio
 import math
 from collections.abc import Awaitable
 from itertools import chain, repeat
-from weakref import WeakSet
 
 from .bucket import Bucket
-from .events import (
-    Adapted,
-    Event,
-    Granted,
-    OnEvent,
-    Paused,
-    Queued,
-    Refused,
-    Retried,
-    is_heard,
-    tell,
-)
+from .events import Adapted, Granted, Listeners, Paused, Queued, Refused
 from .fairness import FairQueue, Job
 from .forecast import Outlook, forecast
 from .policy import Budget, Lane, RateLimit
 from .quota import QuotaLeft, Told
-from .shaping import Shaper
+from .shaping import Patience, Shaper
 from .slot import Slot, SlotJob, Turn
 from .store import MemoryStore, SlotStore
 
 _SMOOTHING = 0.2
+_ROUGHLY = 0.1
 
 
 class Scheduler:
@@ -46,14 +35,12 @@ class Scheduler:
 
     Attributes:
         limit: The budget that is kept.
-        listeners: Called with what happens.
-        users: Who sends requests by it, for as long as they are not closed.
+        listeners: Who sends requests by it, and is told what happens.
     """
 
     def __init__(self, limit: RateLimit, *, store: SlotStore | None = None) -> None:
         self.limit = limit
-        self.listeners: set[OnEvent] = set()
-        self.users: WeakSet[object] = WeakSet()
+        self.listeners: Listeners = Listeners()
         self._store: SlotStore = MemoryStore(limit) if store is None else store
         # A store that must be awaited is asked by the dispatcher alone: a caller that is cancelled
         # meanwhile must not take a slot along, nor several go as one probe.
@@ -70,7 +57,8 @@ class Scheduler:
         self._probe_out = False
         self._round_trip = 0.0
         self._sent = 0
-        self._warned_until = -math.inf
+        self._patience = Patience(limit.per)
+        self._rough_waits: dict[Lane, tuple[float, float]] = {}
         self.refused: int = 0  # requests answered with 429
 
     def slot(self, lane: Lane = Lane.INTERACTIVE, job: SlotJob | None = None) -> Slot:
@@ -105,8 +93,12 @@ class Scheduler:
             now = loop.time()
         self._sent += 1
         slot.granted_at, slot.queued = now, now - asked
-        if is_heard(self.listeners):
-            self.tell(Granted(lane=lane, queued=slot.queued))
+        if self.listeners.hear_everything:
+            try:
+                self.listeners.tell(Granted(lane=lane, queued=slot.queued))
+            except BaseException:  # nobody else would give the slot back
+                await self._settle(self.release(slot))
+                raise
         return slot
 
     def release(self, slot: Slot) -> Awaitable[None] | None:
@@ -138,15 +130,19 @@ class Scheduler:
             self._quota.told(now, told.remaining, told.reset_after, self._in_flight - 1)
         if told.refused:
             self.refused += 1
-            self.tell(Refused(lane=slot.lane, retry_after=told.retry_after))
+            self.listeners.tell(Refused(lane=slot.lane, retry_after=told.retry_after))
             pause = self._shaper.refused(now, slot.granted_at)
             # "At once" is no answer to a refusal.
             if seconds := told.retry_after or pause:
                 self._pause(seconds)
+            self._patience.refused(now, self._store.paused_for())
         else:
+            self._patience.accepted()
             self._shaper.accepted(now, slot.granted_at)
         if self._shaper.shape != before:
-            self.tell(Adapted(burst=self._shaper.shape.burst, rate=self._shaper.shape.rate))
+            self.listeners.tell(
+                Adapted(burst=self._shaper.shape.burst, rate=self._shaper.shape.rate)
+            )
         self._changed.set()
 
     def forecast(self, requests: int, lane: Lane) -> float:
@@ -155,7 +151,7 @@ class Scheduler:
         contested = self._is_contested(lane)
         ahead = self._queues[lane].ahead_of_new_job(requests)
         before = self._waiting[Lane.INTERACTIVE] if lane is Lane.BULK else 0
-        opens = now + max(self._store.paused_for(), self._quota.wait(now))
+        opens = now + self.pause()
         return forecast(
             Outlook(
                 window=self._store.snapshot(),
@@ -172,15 +168,40 @@ class Scheduler:
             ),
         )
 
+    def rough_wait(self, lane: Lane) -> float:
+        """Predict how long one more request would wait, by a forecast of the last 0.1 s.
+
+        A forecast goes through all that wait, and many may ask at once: their bounds end, or they
+        are refused together.
+        """
+        now = asyncio.get_running_loop().time()
+        at, wait = self._rough_waits.get(lane, (-math.inf, 0.0))
+        if now - at > _ROUGHLY:
+            at, wait = now, self.forecast(1, lane)
+            self._rough_waits[lane] = at, wait
+        return max(0.0, wait - (now - at))
+
+    def pause(self) -> float:
+        """Say for how many seconds nothing at all may go."""
+        now = asyncio.get_running_loop().time()
+        return max(self._store.paused_for(), self._quota.wait(now))
+
+    def was_refused_for_a_window(self, granted_at: float) -> bool:
+        """Say whether nothing was accepted for a whole window before a slot was granted.
+
+        Args:
+            granted_at: When it was, on the loop's clock.
+        """
+        return self._patience.is_over(granted_at)
+
     def is_forgettable(self) -> bool:
         """Say whether nobody uses it, and a new one would be in the same state."""
         now = asyncio.get_running_loop().time()
         return (
-            not self.users
+            not self.listeners
             and not self._anybody_waits()
             and self._store.snapshot().available(now) == self.limit.requests
-            and self._store.paused_for() == 0
-            and self._quota.wait(now) == 0
+            and self.pause() == 0
             and self._shaper.is_usual
         )
 
@@ -204,8 +225,8 @@ class Scheduler:
         turn: Turn = loop.create_future()
         self._queues[lane].push(job, turn)
         self._waiting[lane] += 1
-        if is_heard(self.listeners):
-            self.tell(Queued(lane=lane, waiting=sum(self._waiting.values())))
+        if self.listeners.hear_everything:
+            self.listeners.tell(Queued(lane=lane, waiting=sum(self._waiting.values())))
         self._changed.set()
         if self._dispatcher is None or self._dispatcher.done():
             self._dispatcher = loop.create_task(self._dispatch(loop))
@@ -288,7 +309,8 @@ class Scheduler:
         if (pause := self._store.refused(seconds)) is not None:
             self._later(pause)
         if seconds > before:
-            self.tell(Paused(seconds=seconds))
+            self._rough_waits.clear()
+            self.listeners.tell(Paused(seconds=seconds))
 
     async def _settle(self, work: Awaitable[None] | None) -> None:
         """Wait for what a store does, though the caller be cancelled, and look at it anew."""
@@ -306,14 +328,3 @@ class Scheduler:
     def _done(self, task: asyncio.Future[None]) -> None:
         self._under_way.discard(task)
         self._changed.set()
-
-    def tell(self, event: Event) -> None:
-        """Log an event, and hand it to whoever listens."""
-        tell(event, self.listeners)
-
-    def tell_retried(self, event: Retried, *, refused: bool) -> None:
-        """Tell of a call that will be sent again; a burst of refusals is one warning in the log."""
-        now = asyncio.get_running_loop().time()
-        tell(event, self.listeners, warn=not refused or now >= self._warned_until)
-        if refused:
-            self._warned_until = max(self._warned_until, now + event.wait)

@@ -134,3 +134,33 @@ class Shaper:
             self.shape = Shape(2 * self.shape.burst, self.shape.rate)
         else:
             self.shape = self._usual
+
+
+class Patience:
+    """How long refusals are waited out: while the key was accepted within the last window.
+
+    It belongs to the key, not to a call: one that is merely behind others of its own is no sign
+    that somebody else uses the key up.
+
+    Args:
+        per: The window in seconds.
+    """
+
+    def __init__(self, per: float) -> None:
+        self._per = per
+        self.accepted()
+
+    def accepted(self) -> None:
+        """Note that a request was answered, and not with 429."""
+        self._since = math.inf
+        self._until = -math.inf
+
+    def refused(self, now: float, pause: float) -> None:
+        """Note that a request was answered with 429, which pauses for so many seconds."""
+        if now > self._until + 2 * self._per:  # the first one, or the last was long ago
+            self._since = now
+        self._until = now + pause
+
+    def is_over(self, granted_at: float) -> bool:
+        """Say whether nothing was accepted for a whole window before a slot was granted."""
+        return granted_at >= self._since + self._per

@@ -292,7 +292,7 @@ def rounded(event: Event) -> Event:
 async def test_what_happens_is_told_in_order() -> None:
     scheduler = Scheduler(RateLimit(1, 60, reserve=0))
     told: list[Event] = []
-    scheduler.listeners.add(told.append)
+    scheduler.listeners.add(scheduler, told.append)
     async with scheduler.slot() as slot:
         waiting = asyncio.create_task(answered(scheduler, []))
         await asyncio.sleep(1)
@@ -318,7 +318,7 @@ async def test_a_listener_that_fails_is_logged_and_stops_nothing(
         told.append(event)
         raise KeyError("listener")
 
-    scheduler.listeners.add(fail)
+    scheduler.listeners.add(scheduler, fail)
     await gather(scheduler, 2)
     assert len(told) == 2
     assert "on_event failed on Granted(" in caplog.text

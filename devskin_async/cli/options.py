@@ -93,7 +93,9 @@ def _local(_: object, tokens: Sequence[Token]) -> Path:
         raise ValueError("files are written to a folder, not to stdout; for one called -, give ./-")
     if found := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         raise ValueError(f"{found[0]} is not supported; give a path on this machine")
-    return Path(text)
+    path = Path(text)
+    # `Path` makes `-` of `./-`, which the library takes for stdout.
+    return path.absolute() if path == Path("-") else path
 
 
 # cyclopts itself rounds 5.7 to 6, and takes 0x10 and 1_0.

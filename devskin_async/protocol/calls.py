@@ -254,8 +254,7 @@ def positive(name: str, value: object) -> int:
 def _loads_page(pages: Loader[Envelope[Page[T]]], asked: int, body: bytes) -> Envelope[Page[T]]:
     envelope = pages.loads(body)
     page = envelope.data
-    is_last = page_count(page.total, page.limit) <= page.page or len(page.items) < page.limit
-    if page.page < asked and is_last:
+    if page_count(page.total, page.limit) <= page.page < asked:
         # Some servers answer with the last page when they are asked for one past it.
         empty = Page[T](items=(), total=page.total, page=asked, limit=page.limit)
         return Envelope(envelope.success, empty)

@@ -39,20 +39,22 @@ class PageNumbers:
     _taken: int = field(default=0, init=False)  # pages that had rows
     _size: int = field(default=0, init=False)
     _latest_rows: int = field(default=0, init=False)
-    _latest_start: tuple[object, int] | None = field(default=None, init=False)
+    # The first row and the total of page 1 and of the latest page, by their numbers.
+    _starts: dict[int, tuple[object, int]] = field(factory=dict, init=False)
     _totals: tuple[int, ...] = field(default=(), init=False)  # the smallest and the largest told
-    _repeated: int | None = field(default=None, init=False)  # the page that came twice
+    _repeated: int | None = field(default=None, init=False)  # the page that came again
     _uneven: str | None = field(default=None, init=False)
 
     def take(self, page: Page[T]) -> tuple[T, ...]:
         """Take the next page.
 
         Returns:
-            Its rows, as far as they are wanted; none of a page that is the one before it again.
+            Its rows, as far as they are wanted; none of a page that is page 1 or the one before it
+            again.
         """
         start = (page.items[0], page.total) if page.items else None
-        if start is not None and start == self._latest_start:
-            self._repeated = self._taken
+        if start is not None and start in self._starts.values():
+            self._repeated = next(n for n, known in self._starts.items() if known == start)
         # Past the end a server may know no page, and then no total was told.
         elif page.items or page.total or not self._taken:
             self._observe_total(page.total)
@@ -60,7 +62,7 @@ class PageNumbers:
             self.last, self.over = self._taken, True
             return ()
         self._observe_size(len(page.items))
-        self._latest_start = start
+        self._starts = {1: self._starts.get(1, start), self._taken: start}
         given = self.rows
         self.rows += len(page.items)
         self.last = self._taken + self._pages_left(page.total)
@@ -89,7 +91,7 @@ class PageNumbers:
             request: What was read, such as `GET /orders`.
         """
         if self._repeated is not None:
-            expected = f"other rows on page {self._repeated + 1} than on page {self._repeated}"
+            expected = f"other rows on page {self._taken + 1} than on page {self._repeated}"
             return _error(expected, "the same", request)
         least, most = self._totals
         if not self._fits_totals():

@@ -420,8 +420,13 @@ async def test_in_the_background_a_handler_is_bound_where_that_is_asked_for() ->
 @virtual_time
 async def test_a_handler_may_take_for_ever_where_that_is_asked_for() -> None:
     receiver = make_receiver(handler_timeout=float("inf"))
-    receiver.on("*")(lambda event: asyncio.sleep(7200))
+
+    @receiver.on("*")
+    async def take_long(event: WebhookEvent) -> None:
+        await asyncio.sleep(7200)
+
     assert (await send(receiver, EXAMPLE)).status == 200
+    assert asyncio.get_running_loop().time() >= 7200
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])

@@ -12,7 +12,7 @@ from devskin_async import DevSkinClient, RateLimit, Retry
 from devskin_async.sandbox import Sandbox
 
 # A noisy machine is no failure.
-settings.register_profile("patient", deadline=None)
+settings.register_profile("patient", deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 

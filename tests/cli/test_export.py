@@ -163,7 +163,8 @@ def test_rejected_rows_and_unknown_fields_are_told(devskin: Devskin, tmp_path: P
 
 
 def test_refusals_get_a_column_where_there_were_any(devskin: Devskin, tmp_path: Path) -> None:
-    with in_thread(lambda: Sandbox(orders=9, limit=1, per=0.2, limiter="sliding-log")) as box:
+    with in_thread(lambda: Sandbox(orders=9, limiter="none")) as box:
+        box.fail_next("429")
         ran = devskin("export", "all", "--out", str(tmp_path), *store_options(box))
     assert ran.code == 0
     head = next(line for line in ran.err.splitlines() if line.startswith("resource"))

@@ -108,7 +108,7 @@ async def test_one_day_with_a_wrong_total_is_named_and_the_others_are_proven(
 
 
 @each_cap
-@pytest.mark.parametrize("count", [20, 50, 60, 250, 1500])
+@pytest.mark.parametrize("count", [20, 50, 60, 250, 700])
 async def test_pages_of_the_servers_own_size_are_read_to_the_end_and_proven(
     cap: int, echoes: bool, count: int, tmp_path: Path
 ) -> None:

@@ -44,7 +44,7 @@ class Journal(JournalQueries):
     def __init__(self, out: Path, *, fresh: bool = False) -> None:
         self.folder: Path = out / FOLDER
         self._ends: dict[str, int] = {}
-        self.work = WorkFolder(self.folder)
+        self.work: WorkFolder = WorkFolder(self.folder)
         try:
             connection = open_database(self.folder, fresh=fresh)
         except BaseException:

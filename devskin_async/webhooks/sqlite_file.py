@@ -37,7 +37,7 @@ class SQLiteFile:
     """
 
     def __init__(self, path: Path, schema: str) -> None:
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         self._path = path
         self._schema = schema
         self._thread = ThreadPoolExecutor(1, "devskin-seen")

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ async def forking() -> AsyncIterator[Forks]:
 
 
 def _main() -> None:
-
+    for name in ("devskin_async.export", "tests.conftest"):
+        import_module(name)
     print(READY, flush=True)  # noqa: T201
     for line in sys.stdin:
         order = json.loads(line)

@@ -199,7 +199,7 @@ def kill(pid: int) -> None:
 async def test_killed_at_any_moment_an_export_ends_up_the_same(tmp_path: Path) -> None:
     rng = random.Random(4)
     out = tmp_path / "out"
-    async with selling(orders=700, products=130, customers=150) as (box, _):  # noqa: SIM117
+    async with selling(orders=1500, products=230, customers=150) as (box, _):  # noqa: SIM117
         async with forking() as forks:
             order = {"base_url": box.base_url, "key": box.api_key, "resources": ALL}
             loop = asyncio.get_running_loop()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 connected: ContextVar[bool] = ContextVar("connected", default=True)
-"""Whether the request that this task sends has a connection; set by `QuietConnector` alone."""
+"""Whether the request that this task sends has a connection; reset by `Exchange.send`."""
 
 
 class QuietConnector(aiohttp.TCPConnector):

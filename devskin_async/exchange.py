@@ -114,7 +114,8 @@ class Exchange:
             whose = "its own session" if self._owns_session else "the session given to this client"
             failure = partial(ConfigurationError, f"{whose}: {self._line(str(error))}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = partial(TransportError, f"{call}: {self._line(_reason(error))}")
+            text = f"{call}: {self._line(_reason(error))}"
+            failure = partial(TransportError, text, sent=connected.get())
         # Outside of `except`: aiohttp's errors can hold the request's headers, and so the key.
         raise failure()
 

@@ -20,8 +20,8 @@ class Retry:
     That is: connection errors, timeouts, broken bodies, responses to another request, and the
     statuses 408, 425 and 5xx except 501 and 505. The wait after n failures is
     `wait_initial` * 2**(n - 1) and a random part of up to `wait_jitter`, at most `wait_max`; a
-    `Retry-After` takes precedence. A refusal (429) is no failure: the call waits for the rate
-    limit again, and fails when it is still refused a whole window after it was first refused.
+    `Retry-After` takes precedence. A 429 is not a failure: the call waits for the rate limit
+    again. It fails once no request of this key has been accepted for a whole window.
 
     Args:
         attempts: How often one call may fail before its error is raised; 1 switches all retries

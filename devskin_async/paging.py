@@ -57,11 +57,11 @@ class Rows(Generic[T]):
     """
 
     def __init__(self, start: Callable[[], Reading[T]], what: str = "rows") -> None:
-        self._start = start
+        self._read: Callable[[], AsyncIterator[T]] = lambda: _each(start)
         self._what = what
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return _each(self._start)
+        return self._read()
 
     def __await__(self) -> Generator[object, None, list[T]]:
         return self._collect().__await__()
@@ -97,11 +97,9 @@ class Listing(Rows[T]):
         limit: int | None = None,
     ) -> None:
         self._pages = start
-        self._what = what
         self._limit = limit
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return _rows(self._pages, self._limit)
+        self._read = lambda: _rows(start, limit)
+        self._what = what
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Read the list page by page, in order."""

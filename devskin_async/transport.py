@@ -183,6 +183,7 @@ class Transport:
             while True:
                 if wait is not None:
                     await asyncio.sleep(wait)
+                if flight.failure is not None and not flight.awaits_slot:
                     flight.wait_again()
                 try:
                     answer = await self._attempt(flight, queueing)

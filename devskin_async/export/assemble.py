@@ -285,12 +285,14 @@ def _detailed(lines: Sequence[bytes], details: Sequence[bytes | None]) -> Batch:
 def _of_status(
     lines: Sequence[bytes], details: Sequence[bytes | None], status: str | None
 ) -> tuple[list[bytes], list[bytes | None]]:
-    """Leave out the orders whose detail has another status."""
+    """Leave out the orders whose detail has another status; None leaves out none."""
+    if status is None:
+        return list(lines), list(details)
     orders = iter(convert.loads_rows([each for each in details if each is not None], Order))
     pairs = [
         (line, detail)
         for line, detail in zip(lines, details, strict=True)
-        if detail is None or next(orders).status == status or status is None
+        if detail is None or next(orders).status == status
     ]
     return [line for line, _ in pairs], [detail for _, detail in pairs]
 

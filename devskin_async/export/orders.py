@@ -55,7 +55,6 @@ class Orders:
         self._status: str | None = None if choice.filter_on_server else choice.status
         self._known = known
         self._found = Survey(total=0, first=0)
-        self._inclusive: bool | None = None
         self._settled = _LONG_AGO
         self._planner: Planner | None = None
         self._under_way: dict[Slice, float] = {}
@@ -65,8 +64,12 @@ class Orders:
         self._most_rows = 0  # on one page
         self._trust = Trust()
         self._whole: Passes | None = None
-        self.total: int = 0
         self.rows: int = 0
+
+    @property
+    def total(self) -> int:
+        """The store's orders, as the survey found them."""
+        return self._found.total
 
     @property
     def requests_left(self) -> int:
@@ -100,7 +103,7 @@ class Orders:
 
     async def _begin(self, survey: Survey) -> None:
         stage = self._session.stage
-        self._found, self._inclusive, self.total = survey, survey.inclusive, survey.total
+        self._found = survey
         notes = await stage.run(slice_notes, stage.journal)
         self.rows = sum(note.total for note in notes)
         if not survey.trusted:
@@ -232,7 +235,7 @@ class Orders:
             "orders",
             f"{SCOPE}@{found.first if self._planner is not None else 'whole'}",
             lambda number: orders_call(
-                found, number, self._server_status, inclusive=self._inclusive
+                found, number, self._server_status, inclusive=self._found.inclusive
             ),
             # To a day that is over none can come: one pass that counts right shows it whole.
             once=self._session.choice.once or (closed and self._server_status is None),
@@ -304,7 +307,7 @@ class Orders:
             return [page async for page in answers]
 
     async def _ask(self, found: Slice, number: int) -> RowPage:
-        call = orders_call(found, number, self._server_status, inclusive=self._inclusive)
+        call = orders_call(found, number, self._server_status, inclusive=self._found.inclusive)
         page = await self._session.ask("orders", call)
         self._answers += 1
         self._most_rows = max(self._most_rows, len(page.rows))

@@ -128,7 +128,8 @@ class SQLiteSeen:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        # It may wait for a lock.
+        await asyncio.to_thread(self.close)
 
     async def _end(self, turn: str, note: Work[None]) -> None:
         renewal = self._renewals.pop(turn, None)

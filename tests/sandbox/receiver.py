@@ -15,9 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from devskin_async.sandbox import Sandbox, WebhookSending
-
-PATIENCE = 20.0
-"""After so many seconds a test that waits in vain fails."""
+from tests.sandbox.support import PATIENCE
 
 AT_ONCE = WebhookSending(first_wait=0)
 """Nobody waits between two attempts."""

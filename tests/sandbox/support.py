@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date
@@ -17,6 +18,9 @@ from devskin_async.sandbox import Sandbox
 
 TODAY = date(2026, 2, 13)
 """The day of the reference's examples."""
+
+PATIENCE = 20.0
+"""After so many seconds a test that waits in vain fails."""
 
 Body = dict[str, Any]
 
@@ -93,7 +97,9 @@ async def calling(box: Sandbox) -> AsyncIterator[Api]:
 
 async def until(true: Callable[[], object]) -> None:
     """Wait for what a server does by itself."""
-    while not true():  # noqa: ASYNC110 - a server has no event for it
+    end = time.monotonic() + PATIENCE
+    while not true():  # a server has no event for it
+        assert time.monotonic() < end, "waited in vain"
         await asyncio.sleep(0.001)
 
 

@@ -45,7 +45,7 @@ from devskin_async.testing import virtual_time
 
 from . import samples
 from .conftest import AT_ONCE, UNLIMITED
-from .support import open_sessions
+from .support import open_sessions, until
 
 KEY = "dsk_secret_key"
 API = "https://api-marketplace.devskin.com/api/v1"
@@ -660,15 +660,13 @@ async def test_when_all_who_share_a_request_give_up_a_new_read_is_a_new_request(
 async def test_the_last_to_give_up_cancels_the_request(store: DevSkinClient, box: Sandbox) -> None:
     box.fail_next("slow", "slow")
     callers = [asyncio.create_task(store.orders.get(1)) for _ in range(2)]
-    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
-        await asyncio.sleep(0)
+    await until(lambda: store.budget.in_flight)
     callers[0].cancel()
     await asyncio.wait([callers[0]])
     assert store.budget.in_flight == 1
     callers[1].cancel()
     await asyncio.wait(callers)
-    while store.budget.in_flight:  # noqa: ASYNC110  # the request ends in its own task
-        await asyncio.sleep(0)
+    await until(lambda: not store.budget.in_flight)
     assert store.budget.in_flight == 0
 
 
@@ -681,8 +679,7 @@ async def test_a_listing_that_is_left_early_cancels_its_requests() -> None:
         async for row in store.orders.list():
             if row.id == 950:
                 break
-        while store.budget.in_flight:  # noqa: ASYNC110  # the generator is closed by the loop
-            await asyncio.sleep(0)
+        await until(lambda: not store.budget.in_flight)
         assert box.counts.requests <= 6
 
 
@@ -731,8 +728,7 @@ async def test_a_loop_that_cancels_all_its_tasks_leaves_no_caller_waiting(
     box.fail_next("slow")
     before = asyncio.all_tasks()
     call = asyncio.create_task(store.analytics.overview())
-    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
-        await asyncio.sleep(0)
+    await until(lambda: store.budget.in_flight)
     for task in asyncio.all_tasks() - before - {call}:
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -742,8 +738,7 @@ async def test_a_loop_that_cancels_all_its_tasks_leaves_no_caller_waiting(
 async def test_closing_tells_the_calls_under_way(box: Sandbox, store: DevSkinClient) -> None:
     box.fail_next("slow")
     call = asyncio.create_task(store.analytics.overview())
-    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
-        await asyncio.sleep(0)
+    await until(lambda: store.budget.in_flight)
     await store.aclose()
     with pytest.raises(ConfigurationError, match="the client was closed meanwhile"):
         await call
@@ -804,8 +799,7 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
     box.fail_next("slow")
     others = open_sessions()
     call = asyncio.create_task(store.analytics.overview())
-    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
-        await asyncio.sleep(0)
+    await until(lambda: store.budget.in_flight)
     (session,) = open_sessions() - others
     closing = asyncio.create_task(store.aclose())
     await asyncio.sleep(0)

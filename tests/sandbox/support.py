@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from decimal import Decimal
@@ -18,9 +16,6 @@ from devskin_async.sandbox import Sandbox
 
 TODAY = date(2026, 2, 13)
 """The day of the reference's examples."""
-
-PATIENCE = 20.0
-"""After so many seconds a test that waits in vain fails."""
 
 Body = dict[str, Any]
 
@@ -93,14 +88,6 @@ async def calling(box: Sandbox) -> AsyncIterator[Api]:
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector) as session:
         yield Api(box, session)
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Wait for what a server does by itself."""
-    end = time.monotonic() + PATIENCE
-    while not true():  # a server has no event for it
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.001)
 
 
 async def place_order(box: Sandbox, created_at: str, **columns: int | str) -> int:

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from devskin_async.sandbox import Faults, Sandbox, connections
-from tests.sandbox.support import Api, calling, until
+from tests.sandbox.support import Api, calling
+from tests.support import until
 
 
 def quirky(*quirks: str, faults: Faults | None = None) -> Sandbox:

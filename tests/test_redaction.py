@@ -6,6 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 from urllib.parse import quote
@@ -15,11 +16,13 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+import devskin_async
 from devskin_async import APIError, DevSkinClient, DevSkinError
 from devskin_async.redaction import Redactor
 
 from .test_transport import answering, serving, whole_text
 
+PACKAGE = Path(devskin_async.__file__).parent
 KEY = "sk/live+A<b>&'c'=9~\"x\\y"
 REDACTED = "[the API key]"
 
@@ -76,7 +79,7 @@ def frames_of(error: BaseException | None) -> Iterator[FrameType]:
 
 def held_by(frame: FrameType) -> str:
     """What a tool that reports errors would show of a frame's variables in this package."""
-    if "devskin_async" not in frame.f_code.co_filename or "tests" in frame.f_code.co_filename:
+    if not Path(frame.f_code.co_filename).is_relative_to(PACKAGE):
         return ""
     return "".join(f"{name}={value!r} " for name, value in frame.f_locals.items())
 
@@ -121,7 +124,7 @@ def test_any_key_in_any_escape_is_taken_out(
     for name in names:
         if "base64" not in name:
             assert ESCAPES[name](key) not in told
-    assert REDACTED in told
+    assert told.count(REDACTED) >= len(names)
 
 
 @pytest.mark.parametrize("run", ["\\", "%25", "&amp;", "&#0", "\\u", "&", "%"])

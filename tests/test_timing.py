@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 
 import pytest
+from aioresponses import aioresponses
 
 from devskin_async import DevSkinClient, NotFoundError, RateLimit, Retried, Timing, timing
 from devskin_async import timing as timing_of
+from devskin_async.client import DEFAULT_BASE_URL
 from devskin_async.sandbox import Sandbox
+from devskin_async.testing import virtual_time
 from devskin_async.timing import _timings, remember
 
+from . import samples
 from .conftest import AT_ONCE
 
 
@@ -23,14 +26,17 @@ async def test_a_result_says_how_often_it_was_sent(box: Sandbox, store: DevSkinC
     assert taken.attempts == 3
 
 
-async def test_a_result_says_how_long_it_queued(box: Sandbox) -> None:
-    limit = RateLimit(1, 0.2)
-    async with DevSkinClient(box.api_key, base_url=box.base_url, rate_limit=limit) as store:
-        first, second = await asyncio.gather(store.orders.page(1), store.orders.page(2))
-    at_once, later = timing(first), timing(second)
+@virtual_time
+async def test_a_result_says_how_long_it_queued() -> None:
+    with aioresponses() as mocked:
+        mocked.get(f"{DEFAULT_BASE_URL}/analytics/overview", body=samples.OVERVIEW, repeat=True)
+        async with DevSkinClient("dsk_secret_key", rate_limit=RateLimit(1, 60)) as store:
+            overviews = [await store.analytics.overview() for _ in range(2)]
+    at_once, later = map(timing, overviews)
     assert at_once is not None
     assert later is not None
-    assert at_once.queued < 0.2 <= later.queued
+    assert at_once.queued == pytest.approx(0, abs=0.01)
+    assert later.queued == pytest.approx(60, abs=0.01)
 
 
 async def test_an_error_says_it_too(store: DevSkinClient) -> None:

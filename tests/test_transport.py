@@ -45,6 +45,7 @@ from devskin_async.testing import virtual_time
 
 from . import samples
 from .conftest import AT_ONCE, UNLIMITED
+from .support import open_sessions, until
 
 KEY = "dsk_secret_key"
 API = "https://api-marketplace.devskin.com/api/v1"
@@ -337,20 +338,26 @@ async def test_a_deadline_that_the_queue_can_not_keep_fails_at_once() -> None:
             assert store.budget.sent == 1
 
 
+async def refused_after_a_second(*_: object, **__: object) -> CallbackResult:
+    await asyncio.sleep(1)
+    return CallbackResult(status=429, headers={"Retry-After": "100"})
+
+
 @virtual_time
 async def test_a_deadline_covers_a_queue_that_turned_out_longer_than_predicted() -> None:
     with aioresponses() as mocked:
-        mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
-        async with DevSkinClient(KEY, rate_limit=RateLimit(1, 4)) as store:
-            await store.analytics.overview()
+        mocked.get(f"{API}/revenue?period=30d", callback=refused_after_a_second)
+        async with DevSkinClient(KEY, rate_limit=RateLimit(1, 4), retry=Retry(attempts=1)) as store:
             start = now()
+            first = asyncio.create_task(store.revenue())
+            await asyncio.sleep(0)
             late = asyncio.create_task(store.with_options(deadline=5).analytics.overview())
-            await asyncio.sleep(1)
-            store.reader.transport.scheduler._pause(100)
+            with pytest.raises(RateLimitedError):
+                await first
             with pytest.raises(BudgetExceededError, match="deadline of 5 s passed while") as caught:
                 await late
             assert str(caught.value).endswith("waited for the rate limit; nothing was sent")
-            assert 96 <= caught.value.retry_after <= 100
+            assert 96 <= caught.value.retry_after <= 101
             assert now() - start == pytest.approx(5, abs=0.01)
             assert store.budget.sent == 1
 
@@ -653,15 +660,13 @@ async def test_when_all_who_share_a_request_give_up_a_new_read_is_a_new_request(
 async def test_the_last_to_give_up_cancels_the_request(store: DevSkinClient, box: Sandbox) -> None:
     box.fail_next("slow", "slow")
     callers = [asyncio.create_task(store.orders.get(1)) for _ in range(2)]
-    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
-        await asyncio.sleep(0)
+    await until(lambda: store.budget.in_flight)
     callers[0].cancel()
     await asyncio.wait([callers[0]])
     assert store.budget.in_flight == 1
     callers[1].cancel()
     await asyncio.wait(callers)
-    while store.budget.in_flight:  # noqa: ASYNC110  # the request ends in its own task
-        await asyncio.sleep(0)
+    await until(lambda: not store.budget.in_flight)
     assert store.budget.in_flight == 0
 
 
@@ -674,8 +679,7 @@ async def test_a_listing_that_is_left_early_cancels_its_requests() -> None:
         async for row in store.orders.list():
             if row.id == 950:
                 break
-        while store.budget.in_flight:  # noqa: ASYNC110  # the generator is closed by the loop
-            await asyncio.sleep(0)
+        await until(lambda: not store.budget.in_flight)
         assert box.counts.requests <= 6
 
 
@@ -724,8 +728,7 @@ async def test_a_loop_that_cancels_all_its_tasks_leaves_no_caller_waiting(
     box.fail_next("slow")
     before = asyncio.all_tasks()
     call = asyncio.create_task(store.analytics.overview())
-    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
-        await asyncio.sleep(0)
+    await until(lambda: store.budget.in_flight)
     for task in asyncio.all_tasks() - before - {call}:
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -735,8 +738,7 @@ async def test_a_loop_that_cancels_all_its_tasks_leaves_no_caller_waiting(
 async def test_closing_tells_the_calls_under_way(box: Sandbox, store: DevSkinClient) -> None:
     box.fail_next("slow")
     call = asyncio.create_task(store.analytics.overview())
-    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
-        await asyncio.sleep(0)
+    await until(lambda: store.budget.in_flight)
     await store.aclose()
     with pytest.raises(ConfigurationError, match="the client was closed meanwhile"):
         await call
@@ -795,15 +797,14 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
     box: Sandbox, store: DevSkinClient
 ) -> None:
     box.fail_next("slow")
+    others = open_sessions()
     call = asyncio.create_task(store.analytics.overview())
-    while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event to wait for
-        await asyncio.sleep(0)
+    await until(lambda: store.budget.in_flight)
+    (session,) = open_sessions() - others
     closing = asyncio.create_task(store.aclose())
     await asyncio.sleep(0)
     closing.cancel()
     await asyncio.gather(closing, call, return_exceptions=True)
-    session = store.reader.transport.exchange._session
-    assert session is not None
     assert session.closed
 
 
@@ -817,15 +818,15 @@ async def test_a_deadline_that_has_passed_sends_nothing(store: DevSkinClient) ->
 async def test_a_client_that_is_left_open_says_what_to_do(box: Sandbox) -> None:
     told: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, told_: told.append(told_["message"]))
+    others = open_sessions()
     store = DevSkinClient(box.api_key, base_url=box.base_url)
     await store.analytics.overview()
-    session = store.reader.transport.exchange._session
+    (session,) = open_sessions() - others
     clients = [store]
     del store
     with pytest.warns(ResourceWarning, match="a DevSkinClient was not closed: use `async with`"):
         clients.clear()
     assert told == []
-    assert session is not None
     assert session.closed
 
 

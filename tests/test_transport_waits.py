@@ -31,6 +31,7 @@ from devskin_async.testing import virtual_time
 
 from . import samples
 from .conftest import AT_ONCE
+from .support import until
 
 KEY = "dsk_secret_key"
 API = "https://api-marketplace.devskin.com/api/v1"
@@ -437,13 +438,11 @@ async def test_a_call_that_ends_while_it_connects_takes_no_slot(end: str) -> Non
                     await store.with_options(deadline=0.05).orders.get(number)
             else:
                 call = asyncio.create_task(store.orders.get(number))
-                while not store.budget.in_flight:  # noqa: ASYNC110  # there is no event for it
-                    await asyncio.sleep(0)
+                await until(lambda: store.budget.in_flight)
                 await asyncio.sleep(0)
                 call.cancel()
                 await asyncio.wait([call])
-            while store.budget.in_flight:  # noqa: ASYNC110  # the request ends in its own task
-                await asyncio.sleep(0)
+            await until(lambda: not store.budget.in_flight)
         assert store.budget.available == 3
 
 

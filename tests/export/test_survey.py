@@ -32,8 +32,6 @@ from devskin_async.export.survey import (
 from devskin_async.export.units import Unit
 from devskin_async.records import OrderSummary
 from devskin_async.sandbox import DateTo, ListOrder, Sandbox
-from devskin_async.sandbox.parameters import OrdersQuery
-from devskin_async.sandbox.queries import StoreReader
 
 from .support import Before, ids_of, order, session_of
 
@@ -354,16 +352,10 @@ async def test_orders_of_a_status_are_read_whoever_filters(box: Sandbox, tmp_pat
 
 @pytest.mark.parametrize("exact", [False, True])
 async def test_a_last_day_that_is_taken_for_its_first_moment_is_no_whole_day(
-    exact: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exact: bool, tmp_path: Path
 ) -> None:
-    filters = StoreReader._filters
-
-    def at_midnight(self: StoreReader, query: OrdersQuery) -> tuple[str, tuple[int | str, ...]]:
-        where, arguments = filters(self, query)
-        return where.replace("created_at < ?", "created_at <= ?"), arguments
-
-    monkeypatch.setattr(StoreReader, "_filters", at_midnight)
-    box = Sandbox(orders=ORDERS, limiter="none", date_to="exclusive")
+    # All of the last day but its first millisecond is left out.
+    box = Sandbox(orders=ORDERS, limiter="none", quirks=("day-cut=86399.999",))
     async with box, session_of(box, tmp_path) as session:
         if exact:
             box.connection.execute(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,9 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from devskin_async.sandbox import Sandbox, WebhookSending
-
-PATIENCE = 20.0
-"""After so many seconds a test that waits in vain fails."""
+from tests.support import PATIENCE
 
 AT_ONCE = WebhookSending(first_wait=0)
 """Nobody waits between two attempts."""
@@ -122,3 +122,9 @@ async def receiving() -> AsyncIterator[Receiver]:
 def small_store(webhooks: WebhookSending = AT_ONCE, **options: Any) -> Sandbox:
     """A store without orders, where what happens is what the test does."""
     return Sandbox(orders=0, products=3, customers=3, webhooks=webhooks, **options)
+
+
+def verify_webhook_signature(body: bytes, signature: str, secret: str) -> bool:
+    """The reference's own function."""
+    expected = "sha256=" + hmac.new(secret.encode("utf-8"), body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected, signature)

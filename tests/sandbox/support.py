@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from decimal import Decimal
@@ -89,12 +88,6 @@ async def calling(box: Sandbox) -> AsyncIterator[Api]:
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector) as session:
         yield Api(box, session)
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Wait for what a server does by itself."""
-    while not true():  # noqa: ASYNC110 - a server has no event for it
-        await asyncio.sleep(0.001)
 
 
 async def place_order(box: Sandbox, created_at: str, **columns: int | str) -> int:

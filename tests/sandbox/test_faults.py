@@ -10,7 +10,8 @@ import pytest
 
 from devskin_async.sandbox import FaultKind, Faults, Sandbox, SandboxError
 from tests.sandbox.conftest import Clock
-from tests.sandbox.support import Api, calling, until
+from tests.sandbox.support import Api, calling
+from tests.support import until
 
 
 async def test_a_500_comes_in_the_envelope(api: Api) -> None:

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from devskin_async.sandbox import Faults, Sandbox, connections
-from tests.sandbox.support import Api, calling, until
+from tests.sandbox.support import Api, calling
+from tests.support import until
 
 
 def quirky(*quirks: str, faults: Faults | None = None) -> Sandbox:
@@ -62,11 +63,19 @@ async def test_after_the_408_a_connection_stays_open_and_is_never_answered() -> 
 
 
 async def test_a_connection_in_use_gets_no_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.3)
-    box = quirky("idle-408", faults=Faults(script=("ok", "slow"), slow=0.4))
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 3600)
+    box = quirky("idle-408", faults=Faults(script=("ok", "slow"), slow=7200))
+    loop = asyncio.get_running_loop()
+    time, passed = loop.time, 0
+    monkeypatch.setattr(loop, "time", lambda: time() + passed)
     async with box, calling(box) as api, connected(box) as (reader, writer):
-        for _ in range(2):
-            assert b" 200 OK\r\n" in await ask(api, reader, writer)
+        assert b" 200 OK\r\n" in await ask(api, reader, writer)
+        asked = asyncio.create_task(ask(api, reader, writer))
+        await until(lambda: box.counts.requests == 2)
+        for passed in (3700, 7300):  # noqa: B007 - what the loop's clock adds
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert b" 200 OK\r\n" in await asked
 
 
 @pytest.mark.parametrize("quirk", ["double-answer", "double-answer=0"])

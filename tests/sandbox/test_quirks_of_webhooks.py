@@ -8,8 +8,7 @@ from decimal import Decimal
 import pytest
 
 from devskin_async.sandbox import Sandbox
-from tests.sandbox.receiver import Receiver, receiving, small_store
-from tests.sandbox.test_webhooks import verify_webhook_signature
+from tests.sandbox.receiver import Receiver, receiving, small_store, verify_webhook_signature
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from devskin_async.sandbox import Sandbox, SandboxError, SeenRequest
-from tests.sandbox.support import Api, calling, until
+from tests.sandbox.support import Api, calling
+from tests.support import until
 
 
 async def test_it_tells_where_it_is_and_what_key_it_takes() -> None:

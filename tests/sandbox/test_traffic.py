@@ -27,7 +27,8 @@ from devskin_async.sandbox import (
 )
 from devskin_async.sandbox.traffic import play
 from devskin_async.testing import VirtualTimeLoop, virtual_time
-from tests.sandbox.support import TODAY, calling, until
+from tests.sandbox.support import TODAY, calling
+from tests.support import until
 
 NOON = int(datetime(2026, 2, 13, 12, tzinfo=UTC).timestamp() * 1000)
 BUSY = Traffic(inserts=2.0, changes=6.0, removals=0.5)

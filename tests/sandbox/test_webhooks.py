@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -20,7 +18,13 @@ from devskin_async.sandbox import (
     endpoints,
     open_database,
 )
-from tests.sandbox.receiver import AT_ONCE, Receiver, receiving, small_store
+from tests.sandbox.receiver import (
+    AT_ONCE,
+    Receiver,
+    receiving,
+    small_store,
+    verify_webhook_signature,
+)
 from tests.sandbox.support import calling
 
 STATUSES = ["pending", "paid", "shipped", "completed", "cancelled"]
@@ -60,12 +64,6 @@ async def test_an_event_has_the_references_body_with_exact_money_and_the_moment_
     assert order["total"].as_tuple().exponent == -2
     assert seen.headers["Content-Type"] == "application/json"
     assert seen.headers["User-Agent"] == "devskin-sandbox-webhooks"
-
-
-def verify_webhook_signature(body: bytes, signature: str, secret: str) -> bool:
-    """The reference's own function."""
-    expected = "sha256=" + hmac.new(secret.encode("utf-8"), body, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(expected, signature)
 
 
 async def test_the_references_function_verifies_the_signature(

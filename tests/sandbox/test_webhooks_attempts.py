@@ -28,7 +28,7 @@ from devskin_async.sandbox import (
 )
 from devskin_async.sandbox.posting import Poster
 from tests.sandbox.receiver import AT_ONCE, Receiver, Seen, receiving, small_store
-from tests.sandbox.support import until
+from tests.support import until
 
 LATER = WebhookSending(first_wait=300)
 """After one failure a test is over before the next attempt."""

@@ -375,10 +375,11 @@ async def test_who_was_taken_over_says_so_and_leaves_the_next_ones_turn_alone(
     other = Other(other_process, path)
     async with SQLiteSeen(path, lease=dt.timedelta(seconds=0.05)) as seen:
         assert await seen.begin("t", "a") == "new"
-        while other("begin", "t", "b") == "busy":  # this blocks the loop that would renew it
-            pass
-        while not caplog.records:  # noqa: ASYNC110 - until it is to be renewed
-            await asyncio.sleep(0.001)
+        # This blocks the loop that would renew it.
+        assert "new" in (other("begin", "t", "b") for _ in range(10_000))
+        async with asyncio.timeout(PATIENCE):
+            while not caplog.records:  # noqa: ASYNC110 - until it is to be renewed
+                await asyncio.sleep(0.001)
         assert "t was handled for longer than its lease" in caplog.text
         await seen.give_up("t")
         assert await seen.begin("t", "c") == "busy"
@@ -603,16 +604,34 @@ def test_loops_in_several_threads_may_share_it(seen: SQLiteSeen) -> None:
 def test_threads_that_come_first_at_the_same_moment_open_the_file_once(
     seen: SQLiteSeen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meeting = threading.Barrier(2)
+    second = threading.Event()
     opened: list[sqlite_seen._Opened] = []
 
+    class Lock:
+        """Notes that somebody had to wait for it."""
+
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+        def __enter__(self) -> None:
+            if not self.lock.acquire(blocking=False):
+                second.set()
+                self.lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self.lock.release()
+
     class Slow(sqlite_seen._Opened):
+        """The first takes until the second thread opens too, or waits."""
+
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             opened.append(self)
-            with contextlib.suppress(threading.BrokenBarrierError):
-                meeting.wait(0.2)
+            if len(opened) == 2:
+                second.set()
+            assert second.wait(PATIENCE)
 
+    monkeypatch.setattr(seen, "_opening", Lock())
     monkeypatch.setattr(sqlite_seen, "_Opened", Slow)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda key: asyncio.run(seen.begin(key, key)), "ab"))

@@ -137,9 +137,5 @@ def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, fl
         yield f"{failed}{times}; trying again in", max(longest[failed], paused)
     if events and not retried:
         refused = sum(isinstance(each, Refused) for each in events)
-        who = (
-            f"The API refused {counted(refused, 'request')} (429); nothing"
-            if refused
-            else "Nothing"
-        )
-        yield f"{who} is sent for", paused
+        who = f"The API refused {counted(refused, 'request')} (429); pausing"
+        yield f"{who if refused else 'Pausing'} for", paused

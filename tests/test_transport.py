@@ -504,7 +504,9 @@ async def test_a_redirect_is_not_followed() -> None:
         return web.Response(status=302, headers={"Location": "/elsewhere"})
 
     async with serving(answer) as store:
-        with pytest.raises(APIError, match="302 redirects to /elsewhere, not followed"):
+        with pytest.raises(
+            APIError, match="302 redirects to /elsewhere; redirects are not followed"
+        ):
             await store.analytics.overview()
     assert seen == ["/api/v1/analytics/overview"]
 

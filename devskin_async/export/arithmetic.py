@@ -81,7 +81,9 @@ def _wrong_slices(certificate: Certificate) -> Iterator[str]:
         return
     closed = sum(each.total for each in new if _is_until(each, until))
     if closed != told or certificate.duplicates:
-        yield f"the API reported a total of {told:,} up to {until}, but its days hold {closed:,} rows"
+        yield (
+            f"the API reported a total of {told:,} up to {until}, but its days hold {closed:,} rows"
+        )
 
 
 def _is_until(each: SliceProof, day: dt.date) -> bool:

@@ -49,7 +49,9 @@ def check_folder_name(folder: Path | str, name: str = "out") -> Path:
     if _ADDRESS.match(text):
         raise ValueError(f"{name} must be a folder on this machine, not {text!r}")
     if text == "~" or text.startswith("~/"):
-        raise ValueError(f"'~' is not expanded in {name}, {text!r}: use Path(...).expanduser()")
+        raise ValueError(
+            f"{name} must be a folder, and '~' is not expanded in {text!r}: use Path(...).expanduser()"
+        )
     if "\0" in text:
         raise ValueError(f"{name} must be a folder, not {text!r}")
     return Path(folder)

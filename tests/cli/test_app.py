@@ -98,7 +98,7 @@ def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
         (("order", "0", "--sandbox"), 'ID: "0" is not an id; ids are positive whole numbers.'),
         (("order", "-1", "--sandbox"), 'ID: "-1" is not an id'),
         (("order", "9" * 19), f'ID: "{"9" * 19}" is not an id'),
-        (("order", "1", "--", "--json"), "--json stands after --, where no option is read."),
+        (("order", "1", "--", "--json"), "--json comes after --, so it is not read as an option."),
         (("order", "1", "2"), "Unexpected argument: devskin order takes only ID."),
         (("overview", "all"), "Unexpected argument: devskin overview takes options only."),
         (("export",), "name what to export: all, orders, products, customers, revenue, overview"),

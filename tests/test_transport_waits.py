@@ -100,9 +100,7 @@ async def test_max_wait_ends_a_wait_that_turned_out_longer_than_predicted() -> N
             revenue = asyncio.create_task(store.revenue())
             waiting = asyncio.create_task(store.with_options(max_wait=3).analytics.overview())
             start = now()
-            with pytest.raises(
-                BudgetExceededError, match="for its whole max_wait of 3 s; nothing was"
-            ):
+            with pytest.raises(BudgetExceededError, match="its whole max_wait of 3 s; nothing was"):
                 await waiting
             assert now() - start == pytest.approx(3, abs=0.01)
             revenue.cancel()

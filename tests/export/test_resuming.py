@@ -186,7 +186,7 @@ async def test_a_damaged_journal_is_told_and_fresh_helps(tmp_path: Path) -> None
         await interrupted(box, store, tmp_path)
         for path in (tmp_path / FOLDER).glob("journal*"):
             path.write_bytes(b"no database at all" * 400)
-        with pytest.raises(ConfigurationError, match="--fresh"):
+        with pytest.raises(ConfigurationError, match="pass fresh=True"):
             await export(store, ALL, tmp_path)
         await export(store, ALL, tmp_path, fresh=True)
         assert exported_ids(tmp_path / "orders.jsonl") == ids_in(box, "orders")

@@ -50,7 +50,8 @@ def check_folder_name(folder: Path | str, name: str = "out") -> Path:
         raise ValueError(f"{name} must be a folder on this machine, not {text!r}")
     if text == "~" or text.startswith("~/"):
         raise ValueError(
-            f"{name} must be a folder, and '~' is not expanded in {text!r}: use Path(...).expanduser()"
+            f"{name} must be a folder, and '~' is not expanded in {text!r}:"
+            " use Path(...).expanduser()"
         )
     if "\0" in text:
         raise ValueError(f"{name} must be a folder, not {text!r}")

@@ -91,7 +91,7 @@ def read(body: bytes, cls: type[T]) -> T:
         raise DecodeError(path, "a value", "nothing")
     if isinstance(cause, _UNREADABLE):
         raise not_json(cause)
-    raise DecodeError(path, "what the reference describes", str(cause))
+    raise DecodeError(path, "a value as in the API reference", str(cause))
 
 
 def plain(body: bytes) -> object:

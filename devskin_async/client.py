@@ -48,7 +48,7 @@ class DevSkinClient:
         concurrency: How many requests of one listing, or of one `get_many`, are in flight or
             held at the most.
         timeout: Seconds for one attempt on the wire.
-        retry: How a request that failed in passing is sent again.
+        retry: How a request that failed transiently is sent again.
         session: An aiohttp session of the caller's, used and left open; None makes one. Its
             middlewares are not run: one that sends again would do so outside the budget.
         on_event: Called with what happens to requests, such as `Refused`; it must not wait.
@@ -174,7 +174,7 @@ class DevSkinClient:
     def __repr__(self) -> str:
         # One whose `__init__` failed has no reader, and shows up in tracebacks.
         reader: Reader | None = self.__dict__.get("reader")
-        store = reader.transport.exchange.base_url if reader else "that is not set up"
+        store = reader.transport.exchange.base_url if reader else "(not initialized)"
         return f"<{type(self).__name__} {store}>"
 
     def __reduce__(self) -> NoReturn:

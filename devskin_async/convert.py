@@ -100,7 +100,8 @@ def parse(body: bytes) -> object:
     """Read a JSON body as plain values, numbers with a fraction as `Decimal`.
 
     Returns:
-        A number that is too large for `int` is a `Decimal`, and for that, its text.
+        Plain values. An integer of more than 4,000 digits becomes a `Decimal`; a number too large
+        for `Decimal` becomes its text.
 
     Raises:
         TransportError: The body can't be read as JSON.

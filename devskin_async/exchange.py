@@ -86,7 +86,9 @@ class Exchange:
             ConfigurationError: The caller's session is closed.
         """
         if self._session is not None and self._session.closed:
-            raise ConfigurationError("the session given to this client is closed: give an open one")
+            raise ConfigurationError(
+                "the session passed to this client is closed; pass an open one"
+            )
 
     async def send(self, call: Call[T]) -> Answer:
         """Send a call once and take its answer.
@@ -101,7 +103,7 @@ class Exchange:
         try:
             if (answer := await self._round_trip(call)) is not None:
                 return answer
-            most = f"a body of at most {MAX_BODY} bytes"
+            most = f"a body of at most {MAX_BODY // 1024**2} MiB"
             failure = partial(DecodeError, "$", most, "a longer one", str(call))
         except TimeoutError:
             text = f"{call}: no answer within {self._timeout:g} s"
@@ -111,7 +113,7 @@ class Exchange:
             text = f"{call}: {self._line(str(error))}"
             failure = partial(TransportError, text, sent=False, transient=error.transient)
         except RuntimeError as error:
-            whose = "its own session" if self._owns_session else "the session given to this client"
+            whose = "its own session" if self._owns_session else "the session passed to this client"
             failure = partial(ConfigurationError, f"{whose}: {self._line(str(error))}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             text = f"{call}: {self._line(_reason(error))}"

@@ -226,7 +226,7 @@ class Seat(asyncio.Future[Flight[T]]):
         self.fail(missed(self.flight, deadline))
 
     def _stop_waiting(self, seconds: float) -> None:
-        text = f"has waited for the rate limit for its max_wait of {seconds:g} s"
+        text = f"waited for the rate limit for its whole max_wait of {seconds:g} s"
         self.fail(_limited(self.flight.call, text, self.flight.limit_wait(), self.flight))
 
     def _stop_timers(self) -> None:
@@ -259,13 +259,11 @@ def missed(flight: Flight[T], deadline: Deadline) -> DevSkinError:
     if now < deadline.at:
         if now + wait > deadline.at:
             return would_wait(call, wait, seconds, flight)
-        return TransportError(
-            f"{call}: can't be tried again within the {seconds}: {flight.failure}"
-        )
+        return TransportError(f"{call}: can't be retried before the {seconds}: {flight.failure}")
     if flight.awaits_slot and wait > 0:
         text = f"the {seconds} passed while it waited for the rate limit"
         return _limited(call, text, wait, flight)
-    so_far = f" (attempt {flight.sent}; before: {flight.failure})" if flight.failure else ""
+    so_far = f" (attempt {flight.sent}; last attempt: {flight.failure})" if flight.failure else ""
     return TransportError(f"{call}: no answer within the {seconds}{so_far}")
 
 
@@ -273,5 +271,5 @@ def _limited(
     call: Call[T], text: str, wait: float, flight: Flight[T] | None
 ) -> BudgetExceededError:
     failure = None if flight is None else flight.failure
-    so_far = "nothing was sent" if failure is None else f"before: {failure}"
+    so_far = "nothing was sent" if failure is None else f"last attempt: {failure}"
     return BudgetExceededError(f"{call}: {text}; {so_far}", wait)

@@ -15,7 +15,7 @@ _DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 
 @frozen
 class Retry:
-    """How a request that failed in passing is sent again.
+    """How a request that failed transiently is sent again.
 
     That is: connection errors, timeouts, broken bodies, responses to another request, and the
     statuses 408, 425 and 5xx except 501 and 505. The wait after n failures is

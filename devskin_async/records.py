@@ -3,10 +3,9 @@
 Money is `Decimal` with the digits the API sent, instants are timezone-aware, days are `date`. A
 record checks its money also where msgspec builds it, which runs no attrs validators.
 A field the reference shows and an answer leaves out, or sends as null, is None where the type
-says so; a field the reference does not know is ignored. Required is what tells a row from others
-and what it is there for: ids and days, an order's number, status and total, the price of a
-product, what of an item costs how much, and when something was created. All else, sums and counts
-above all, may be NULL in a database.
+says so; a field the reference does not know is ignored. Required are the fields that
+identify a row and carry its purpose: ids and days; an order's number, status and total; a
+product's price; an item's quantity and price; creation times. Anything else may be NULL.
 """
 
 from __future__ import annotations
@@ -236,4 +235,4 @@ class Overview:
     def __attrs_post_init__(self) -> None:
         check_money(self.total_revenue, self.monthly_revenue)
         if attrs.astuple(self) == (None,) * len(attrs.fields(Overview)):
-            raise ValueError("no figure at all")  # so it is a body of another shape
+            raise ValueError("no figures")  # so it is a body of another shape

@@ -14,8 +14,8 @@ class Redactor:
     """Finds one API key as it is, and escaped as URLs, JSON, HTML and base64 have it.
 
     Args:
-        api_key: The key. One of fewer than 8 characters is part of many a word: it is found as a
-            whole word only.
+        api_key: The key. A key shorter than 8 characters is matched only as a whole word, because
+            it may occur inside ordinary words.
     """
 
     def __init__(self, api_key: str) -> None:

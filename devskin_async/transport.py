@@ -78,8 +78,8 @@ class Transport:
         """Send a call without waiting for its answer; see `send`, which raises the same.
 
         Returns:
-            The call with its answer, for `read`. To cancel it gives the call up; who shares it
-            keeps theirs.
+            The call with its answer, for `read`. Cancelling the future gives up this caller only;
+            callers that share the request are unaffected.
         """
         loop = self._usable_loop()
         key = (call.path, call.query_string, call.reads, queueing.lane)
@@ -103,7 +103,7 @@ class Transport:
             future as `start` gives it.
 
         Raises:
-            APIError: The answer says that it is none.
+            APIError: The API answered with an error.
             DecodeError: The answer is not what the reference describes.
             TransportError: It can't be read as JSON, and the call was sent as often as it may be.
         """
@@ -145,7 +145,11 @@ class Transport:
         flights = tuple(self._flights.values())
         for flight in flights:
             flight.task.cancel()
-            flight.crash(ConfigurationError(f"{flight.call}: the client was closed meanwhile"))
+            flight.crash(
+                ConfigurationError(
+                    f"{flight.call}: the client was closed before the response arrived"
+                )
+            )
         try:
             await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
         finally:
@@ -258,8 +262,8 @@ class Transport:
         wait = error.retry_after or self.scheduler.budget().paused_for
         return RateLimitedError(
             error.status,
-            f"{error.message}; refused for more than {self._limit.per:g} s: another program uses "
-            f"the requests of this API key; try again in {math.ceil(wait)} s",
+            f"{error.message}; rate-limited for more than {self._limit.per:g} s, probably because "
+            f"another program uses this API key; retry in {math.ceil(wait)} s",
             error.method,
             error.path,
             wait,

@@ -429,8 +429,8 @@ class Failing(DevSkinClient):
 
 
 def test_a_client_that_is_not_set_up_has_a_repr() -> None:
-    assert repr(object.__new__(DevSkinClient)) == "<DevSkinClient that is not set up>"
-    assert Failing().shown == "<Failing that is not set up>"
+    assert repr(object.__new__(DevSkinClient)) == "<DevSkinClient (not initialized)>"
+    assert Failing().shown == "<Failing (not initialized)>"
 
 
 @pytest.mark.parametrize("instance", [False, True])

@@ -210,7 +210,9 @@ async def test_a_deadline_that_a_pause_outlasts_ends_a_broken_call_at_once() -> 
             while not store.budget.paused_for:  # noqa: ASYNC110  # there is no event to wait for
                 await asyncio.sleep(0.01)
             queueing = store.with_options(deadline=5).reader.queueing()
-            with pytest.raises(BudgetExceededError, match="over the deadline of 5 s; before: GET"):
+            with pytest.raises(
+                BudgetExceededError, match="over the deadline of 5 s; last attempt: GET"
+            ):
                 store.reader.transport.read(held, queueing)
             refused.cancel()
 

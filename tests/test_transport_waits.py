@@ -71,7 +71,9 @@ async def test_max_wait_bounds_the_wait_after_a_refusal_too(headers: dict[str, s
             assert now() < 0.1
     assert caught.value.retry_after == pytest.approx(8 if headers else 2, abs=0.1)
     assert str(caught.value).startswith("GET /analytics/overview: would wait ")
-    assert "over the max_wait of 0.5 s; before: GET /analytics/overview: 429" in str(caught.value)
+    assert "over the max_wait of 0.5 s; last attempt: GET /analytics/overview: 429" in str(
+        caught.value
+    )
 
 
 @virtual_time
@@ -99,7 +101,7 @@ async def test_max_wait_ends_a_wait_that_turned_out_longer_than_predicted() -> N
             revenue = asyncio.create_task(store.revenue())
             waiting = asyncio.create_task(store.with_options(max_wait=3).analytics.overview())
             start = now()
-            with pytest.raises(BudgetExceededError, match="for its max_wait of 3 s; nothing was"):
+            with pytest.raises(BudgetExceededError, match="its whole max_wait of 3 s; nothing was"):
                 await waiting
             assert now() - start == pytest.approx(3, abs=0.01)
             revenue.cancel()
@@ -170,8 +172,8 @@ async def test_who_is_refused_for_longer_than_a_window_hears_why_and_when_to_com
     assert error.retry_after == pytest.approx(pause, abs=0.01)
     assert pause > 0
     assert str(error) == (
-        "GET /analytics/overview: 429 Too Many Requests; an empty body; refused for more than "
-        f"{per:g} s: another program uses the requests of this API key; try again in "
+        "GET /analytics/overview: 429 Too Many Requests; an empty body; rate-limited for more "
+        f"than {per:g} s, probably because another program uses this API key; retry in "
         f"{math.ceil(pause)} s"
     )
 
@@ -293,7 +295,7 @@ async def test_a_deadline_that_ends_on_the_wire_or_in_a_backoff_is_a_transport_e
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, status=503, headers={"Retry-After": "30"}, repeat=True)
         async with DevSkinClient(KEY) as store:
-            with pytest.raises(TransportError, match="can't be tried again within the deadline"):
+            with pytest.raises(TransportError, match="can't be retried before the deadline"):
                 await store.with_options(deadline=5).analytics.overview()
 
 

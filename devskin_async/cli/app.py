@@ -42,10 +42,10 @@ Exit codes:
   0    done
   1    failed; one line says what
   2    wrong usage; one line says what is expected
-  3    done, but an export is not proven to be complete
+  3    done, but the data may be incomplete, or rows were set aside
   129  ended by SIGHUP, as when the terminal was closed
   130  ended by Ctrl-C
-  141  whatever read the output has stopped reading
+  141  the program reading the output stopped reading
   143  ended by SIGTERM
 """
 

@@ -14,6 +14,7 @@ from cyclopts import Group, Parameter
 from ..client import DevSkinClient
 from ..errors import APIError, DecodeError, DevSkinError, TransportError
 from ..export import Exported, OnProgress, Resource, Verify
+from ..export.database import START_OVER
 from ..export.details import SET_ASIDE
 from ..export.journal import FOLDER, Journal
 from .failures import UNPROVEN, Hint, Terminated
@@ -126,8 +127,13 @@ def _hint(error: BaseException, job: Job) -> Hint | None:
         row = error.path.startswith(_ROWS)
         if row and job.rejects is None:
             return Hint("--rejects DIR of devskin export sets such rows aside.")
-    if SET_ASIDE in getattr(error, "__notes__", ()):
-        return Hint("--rejects DIR sets such an order aside: what the list shows of it is written.")
+    notes = getattr(error, "__notes__", ())
+    if START_OVER in notes:
+        return Hint("Use --fresh to start over.")
+    if SET_ASIDE in notes:
+        return Hint(
+            "Use --rejects DIR to set such an order aside; the list's row is written instead."
+        )
     # A sandbox's store is gone with it, and the next has another address.
     lasts = job.care.max_age and not job.connection.sandbox
     if not lasts or not isinstance(error, _PASSING) or not _is_kept(job.out):

@@ -44,7 +44,7 @@ class Draft:
         total: Its total, sent with just these digits, such as 199.90.
         status: Its status; what follows on "order." in the event, if not given.
         store_id: The id of the store.
-        data: The event's data as JSON, for events that do not tell of an order; else {}.
+        data: The event's data as JSON, for events that are not order events; else {}.
         body: A file to send byte by byte in place of an event; - is stdin.
     """
 
@@ -141,7 +141,7 @@ def _data(draft: Draft, event: str, year: int) -> object:
         return _json(draft.data)
     if not event.startswith(_ORDER):
         if given:
-            raise ValueError(f"{event} does not tell of an order: give what it tells by --data")
+            raise ValueError(f"{event} is not an order event; give its data with --data")
         return {}
     total = draft.total or "199.90"
     if not _MONEY.fullmatch(total):

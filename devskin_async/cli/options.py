@@ -43,7 +43,7 @@ def _whole(_: object, tokens: Sequence[Token]) -> int:
 def _id(hint: object, tokens: Sequence[Token]) -> int:
     number = _whole(hint, tokens)
     if not 0 < number <= MAX_INTEGER:
-        raise ValueError(f'"{number}" is not an id; ids are whole numbers from 1 on')
+        raise ValueError(f'"{number}" is not an id; ids are positive whole numbers')
     return number
 
 
@@ -65,30 +65,32 @@ def _day(_: object, tokens: Sequence[Token]) -> dt.date:
         try:
             return dt.date.fromisoformat(text)
         except ValueError:
-            raise ValueError(f"there is no {text}; {_nearest(text)}") from None
+            raise ValueError(f"{text} is not a date; {_nearest(text)}") from None
     if found := re.match(r"(\d{4}-\d{2}-\d{2})[T ]?\d", text, re.ASCII):
-        raise ValueError(f'"{text}" has a time, and a whole day in UTC is needed: {found[1]}')
+        raise ValueError(f'expected a date without a time, such as {found[1]}, not "{text}"')
     if re.fullmatch(r"\d+([-/.]\d+){2}|\d{8}", text, re.ASCII):
         raise ValueError(f'"{text}" is not written as YYYY-MM-DD, for example 2026-01-31')
-    raise ValueError(f'"{text}" is not a day; one in UTC is needed, for example 2026-01-31')
+    raise ValueError(f'"{text}" is not a date; expected one in UTC, such as 2026-01-31')
 
 
 def _nearest(text: str) -> str:
-    """Say of a day that does not exist where its month or its year ends."""
-    year, month, _ = map(int, text.split("-"))
+    """Say of a day that does not exist where its month or its year begins or ends."""
+    year, month, day = map(int, text.split("-"))
     if year < dt.MINYEAR:
         return "a year is needed such as 2026"
     if not 1 <= month <= _MONTHS:
         return f"months are 01 to 12, for example {year:04}-12-31"
     _, last = calendar.monthrange(year, month)
-    return f"that month is from {year:04}-{month:02}-01 to {year:04}-{month:02}-{last}"
+    if not day:
+        return f"that month begins on {year:04}-{month:02}-01"
+    return f"that month ends on {year:04}-{month:02}-{last}"
 
 
 def _local(_: object, tokens: Sequence[Token]) -> Path:
     """Read a path on this machine; what means another place must not become a folder here."""
     text = tokens[0].value
     if not text.strip():
-        raise ValueError("the path is empty; for this folder itself, give a dot")
+        raise ValueError('the path is empty; give "." for the current folder')
     if text == "-":
         raise ValueError("files are written to a folder, not to stdout; for one called -, give ./-")
     if found := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):

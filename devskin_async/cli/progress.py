@@ -106,7 +106,7 @@ class Screen:
         used = budget.limit - budget.available
         return (
             Text(f"{doing}{f' ({wait})' if wait else ''}"),
-            Text(f"budget {used:,} of {budget.limit:,} in use, {budget.refused or 'none'} refused"),
+            Text(f"budget {used:,} of {budget.limit:,} in use, {budget.refused:,} refused"),
         )
 
     def __enter__(self) -> Self:

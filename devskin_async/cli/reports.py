@@ -85,12 +85,12 @@ def closing(done: Exported, *, rejects: Path | None, sandbox: bool) -> Iterator[
     yield (
         f"{counted(len({each.path for each in written}), 'file')} in {printable(str(done.out))}: "
         f"{counted(sum(each.rows for each in written), 'row')}, {_completeness(done)}, "
-        f"{counted(done.requests, 'request')}, {f'{done.refused:,}' if done.refused else 'none'} "
-        f"refused, {done.seconds:.1f} s."
+        f"{counted(done.requests, 'request')}, {done.refused:,} refused, "
+        f"{done.seconds:.1f} s."
     )
     yield from _unproven(done.unproven)
     if done.resumed:
-        yield "It went on where an earlier run had ended; requests above include the earlier ones."
+        yield "Resumed an earlier run; the requests above include its requests."
     for name, certificate in done.certificates.items():
         yield from _remarks(name, certificate, rejects)
     if sandbox:
@@ -156,7 +156,7 @@ def checked(found: Verified, folder: Path) -> Iterator[Part]:
 def wrong(found: Verified) -> str:
     """Say in one line that files are not as the manifest has them."""
     if all(each.startswith(MANIFEST) for each in found.problems):
-        return "devskin: the manifest contradicts itself: it proves nothing"
+        return "devskin: the manifest contradicts itself and proves nothing"
     of = counted(len(found.manifest.files), "file")
     is_or_are = "is" if len(found.problems) == 1 else "are"
     return f"devskin: {len(found.problems):,} of {of} {is_or_are} not as the manifest says"
@@ -179,24 +179,24 @@ def _written(done: Exported) -> Iterator[_Written]:
 
 def _remarks(name: str, certificate: Certificate, rejects: Path | None) -> Iterator[str]:
     if certificate.since is not None:
-        yield f"{name}: read anew from {certificate.since} on; what is older is as it was."
+        yield f"{name}: read again from {certificate.since} on; older rows are unchanged."
     if certificate.duplicates:
         count = counted(certificate.duplicates, "row")
-        yield f"{name}: {count} came again, and stand in the file once."
+        yield f"{name}: {count} came again; the file has each row once."
     if certificate.rejected:
         count = counted(certificate.rejected, "row")
         where = "" if rejects is None else f": {rejects / f'{name}.rejected.jsonl'}"
         yield printable(f"{name}: {count} set aside{where}")
     if certificate.replaced:
-        count = counted(certificate.replaced, "character")
-        yield f"{name}: {count} cut in half, written as U+FFFD."
+        count = counted(certificate.replaced, "unpaired surrogate")
+        yield f"{name}: {count}, written as U+FFFD."
     if certificate.rounded:
         count = counted(certificate.rounded, "amount")
-        yield f"{name}: {count} with float noise, written rounded."
+        yield f"{name}: {count} with float noise, rounded in the file."
     yield from (printable(f"{name}: {remark}.") for remark in certificate.remarks)
     if certificate.gone:
         count = counted(certificate.gone, "order")
-        yield f"{name}: {count} had gone before the detail was read, and have the list's row."
+        yield f"{name}: {count} gone before the detail was read; the list's row is used."
     if certificate.unknown:
         yield f"{name}: not in the API's reference: {_frequent(certificate.unknown)}"
 
@@ -209,7 +209,7 @@ def _frequent(unknown: Mapping[str, int]) -> str:
 def _unproven(parts: Sequence[str]) -> Iterator[str]:
     if parts:
         yield printable(f"Not proven to be complete: {_some(parts, len(parts))}.")
-        yield "What was read is in the files all the same."
+        yield "The files still contain everything that was read."
 
 
 def _some(parts: Iterable[str], count: int) -> str:

@@ -80,7 +80,7 @@ def _unknown_option(typed: str, arguments: Iterable[Argument]) -> str:
     typed, _, _ = typed.partition("=")
     known = [name for each in arguments if each.parse for name in each.names]
     if typed in known:
-        return f"{typed} stands after --, where no option is read."
+        return f"{typed} comes after --, so it is not read as an option."
     meant = _meant(typed, known)
     return f"Unknown option: {typed}.{f' Did you mean {meant}?' if meant else ''}"
 
@@ -120,7 +120,7 @@ def _wrong_value(error: CoercionError, name: str, value: str) -> str:
         meant = "".join(f' Did you mean "{each}"?' for each in _alike(value, choices))
         return f'{name}: "{value}" is not one of {", ".join(choices)}.{meant}'
     if kind is bool:
-        return f"{name} is a flag, which takes no value."
+        return f"{name} is a flag and takes no value."
     return f'{name}: "{value}" is not a number.' if kind is float else str(error)
 
 

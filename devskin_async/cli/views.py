@@ -169,9 +169,9 @@ def revenue(series: Revenue, console: Console, today: dt.date) -> Sequence[Rende
     length = max(_SHORTEST_BAR, min(_LONGEST_BAR, room))
     bars = Column[Span]("", lambda span: _bar(span.total, most, length, console.encoding))
     orders = sum(span.count for span in spans)
-    total = "no total" if series.total is None else number(series.total)
     sold = counted(orders, "order")
-    head = Text(f"{total} in {series.period}, from {sold}", style="bold")
+    total = "Total unknown for" if series.total is None else f"{number(series.total)} in"
+    head = Text(f"{total} {series.period}, from {sold}", style="bold")
     return (head, "", table((*columns, bars), spans)) if spans else (head,)
 
 

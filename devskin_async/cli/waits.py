@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +19,7 @@ from .render import counted, lasting, printable, show
 
 Show: TypeAlias = Callable[[str], object]
 
+_ID = re.compile(r"/\d+")
 _EVERY = 0.25
 _WORTH_A_LINE = 1.0
 
@@ -127,19 +129,19 @@ def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, fl
     paused = max((each.seconds for each in events if isinstance(each, Paused)), default=paused)
     retried = Counter[str]()
     longest: dict[str, float] = {}
+    texts: dict[str, str] = {}
     for each in events:
         if isinstance(each, Retried):
-            failed = printable(f"{each.request}: {each.reason}")
-            retried[failed] += 1
-            longest[failed] = max(longest.get(failed, 0.0), each.wait)
-    for failed, count in retried.items():
+            # Details of orders, each by its own request, are refused alike.
+            alike = f"{_ID.sub('/…', each.request)}: {each.reason}"
+            retried[alike] += 1
+            texts[alike] = f"{each.request}: {each.reason}" if retried[alike] == 1 else alike
+            longest[alike] = max(longest.get(alike, 0.0), each.wait)
+    for alike, count in retried.items():
         times = f" ({count:,} times)" if count > 1 else ""
-        yield f"{failed}{times}; trying again in", max(longest[failed], paused)
+        wait = max(longest[alike], paused)
+        yield f"{printable(texts[alike])}{times}; trying again in", wait
     if events and not retried:
         refused = sum(isinstance(each, Refused) for each in events)
-        who = (
-            f"The API refused {counted(refused, 'request')} (429); nothing"
-            if refused
-            else "Nothing"
-        )
-        yield f"{who} is sent for", paused
+        who = f"The API refused {counted(refused, 'request')} (429); pausing"
+        yield f"{who if refused else 'Pausing'} for", paused

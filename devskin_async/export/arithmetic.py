@@ -28,8 +28,8 @@ def contradictions(certificate: Certificate) -> Iterator[str]:
         return
     if certificate.cached:
         yield (
-            f"{certificate.cached:,} of the answers came out of a cache, which proves nothing of"
-            " the store"
+            "responses that came from a cache, and prove nothing about the store:"
+            f" {certificate.cached:,}"
         )
     yield from _wrong_total(certificate)
     if certificate.slices:
@@ -47,7 +47,8 @@ def wrong_rows(certificate: Certificate) -> Iterator[str]:
     elif certificate.status is not None:
         least = 0  # our side leaves others out, and a detail may have another status than the list
     if not least <= rows <= most:
-        yield f"the files have {rows:,} rows, where {most:,} were read"
+        read = most if rows > most else least
+        yield f"the files have {rows:,} rows, but {read:,} were read"
 
 
 def _wrong_total(certificate: Certificate) -> Iterator[str]:
@@ -60,8 +61,8 @@ def _wrong_total(certificate: Certificate) -> Iterator[str]:
         least = 0  # a sync only asks afterwards
     if not least <= read <= most:
         told = f"{after:,}" if before in (None, after) else f"{before:,} and later {after:,}"
-        what = "days have" if len(certificate.slices) > 1 else "pages have"
-        yield f"the API told a total of {told}, and its {what} {read:,}"
+        what = "days hold" if len(certificate.slices) > 1 else "pages hold"
+        yield f"the API reported a total of {told}, but its {what} {read:,} rows"
 
 
 def _wrong_slices(certificate: Certificate) -> Iterator[str]:
@@ -70,17 +71,19 @@ def _wrong_slices(certificate: Certificate) -> Iterator[str]:
         yield "a slice is not proven"
     for earlier, later in pairwise(slices):
         if earlier.last is None or later.first != earlier.last + _DAY:
-            yield f"the days from {earlier.last or 'the beginning'} on are not all in the slices"
+            yield f"the slices leave out or repeat days after {earlier.last or 'the beginning'}"
     new = [each for each in slices if since is None or (each.first or dt.date.min) >= since]
     total = sum(each.total for each in new)
     if total - certificate.duplicates != certificate.distinct_ids:
-        yield f"the slices have {total:,} rows, where {certificate.distinct_ids:,} were read"
+        yield f"the slices have {total:,} rows, but {certificate.distinct_ids:,} were read"
     until, told = certificate.closed_until, certificate.closed_total
     if until is None or told is None:
         return
     closed = sum(each.total for each in new if _is_until(each, until))
     if closed != told or certificate.duplicates:
-        yield f"the API told a total of {told:,} up to {until}, and its days have {closed:,}"
+        yield (
+            f"the API reported a total of {told:,} up to {until}, but its days hold {closed:,} rows"
+        )
 
 
 def _is_until(each: SliceProof, day: dt.date) -> bool:

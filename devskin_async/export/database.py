@@ -32,6 +32,9 @@ CREATE TABLE repeated (unit INTEGER NOT NULL, id, PRIMARY KEY (unit, id)) WITHOU
 CREATE TABLE rejected (unit INTEGER NOT NULL, id, entry BLOB NOT NULL);
 """
 
+START_OVER = "pass fresh=True to start over"
+"""What helps where an unfinished export can't be used, as a note of the error."""
+
 
 def open_database(folder: Path, *, fresh: bool) -> sqlite3.Connection:
     """Open a journal's database, or make it; the lock is held until it is closed.
@@ -63,9 +66,9 @@ def open_database(folder: Path, *, fresh: bool) -> sqlite3.Connection:
             with naming(path):
                 raise
         if not fresh:
-            raise ConfigurationError(
-                f"{path} can't be used ({error}): --fresh begins anew"
-            ) from None
+            unusable = ConfigurationError(f"{path} can't be used ({error})")
+            unusable.add_note(START_OVER)
+            raise unusable from None
     with naming(path):
         for end in ("", "-wal", "-shm", "-journal"):
             Path(f"{path}{end}").unlink(missing_ok=True)

@@ -28,7 +28,7 @@ from .units import Unit
 
 SCOPE = "details"
 GONE = b'"gone"'
-SET_ASIDE = "rejects sets such an order aside: what the list shows of it is written"
+SET_ASIDE = "pass rejects= to keep the list's row for such an order"
 
 # What is wrong with more than one order.
 _OF_MORE = (AuthenticationError, BudgetExceededError, ConfigurationError, RateLimitedError)

@@ -43,13 +43,16 @@ def check_folder_name(folder: Path | str, name: str = "out") -> Path:
     """
     text = os.fspath(folder)
     if not text:
-        raise ValueError(f"{name} must name a folder, and is empty")
+        raise ValueError(f"{name} must not be empty")
     if text == "-":
         raise ValueError(f"{name} must be a folder, not '-': an export is several files")
     if _ADDRESS.match(text):
         raise ValueError(f"{name} must be a folder on this machine, not {text!r}")
     if text == "~" or text.startswith("~/"):
-        raise ValueError(f"{name} must be a folder, and nothing has expanded the ~ of {text!r}")
+        raise ValueError(
+            f"{name} must be a folder, and '~' is not expanded in {text!r}:"
+            " use Path(...).expanduser()"
+        )
     if "\0" in text:
         raise ValueError(f"{name} must be a folder, not {text!r}")
     return Path(folder)
@@ -168,7 +171,7 @@ def check_plain(path: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
             kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-            raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+            raise OSError(errno.EINVAL, f"{kind}, not a regular file")
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -85,8 +85,8 @@ class Certificate:
         since: The first day that was read anew by a sync; None where all were.
         gone: Orders whose detail was not there any more; None where details were not asked for.
         slices: The slices of days, where there were any.
-        closed_until: The last of the days that were asked for once more as one range, since the
-            store did not stand still; None where they were not.
+        closed_until: Last day of the closed range whose total was requested again because the store
+            changed meanwhile; None if it was not.
         closed_total: The total that the API told of that range.
         cached: Answers that a cache had kept, and which prove nothing.
         remarks: What is wrong with what the API told, a sentence each.

@@ -86,7 +86,7 @@ class _Pass:
     def requests(self) -> int:
         """How many requests it takes, as the first page told."""
         first = self.pages.get(1)
-        # Whether a list ends with a page that is full shows only the next one.
+        # Only the next page shows whether a full page was the last.
         full = first is not None and first.rows > 0 and first.total % first.limit == 0
         return self.last + full
 
@@ -203,8 +203,8 @@ class Passes:
         """Say why nothing is proven."""
         total, distinct = last.pages[1].total, await self._distinct(last)
         if last.held and distinct != total:
-            return f"the API told a total of {total:,}, and its pages have {distinct:,}"
-        return f"it changed in each of {passes} readings"
+            return f"the API reported a total of {total:,}, but its pages hold {distinct:,} rows"
+        return f"the list changed during each of {passes} passes"
 
     @property
     def requests_left(self) -> int:

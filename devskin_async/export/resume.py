@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 from ..errors import ConfigurationError
 from ..protocol import MAX_LIMIT, Call, calls
 from ..records import Page
+from .database import START_OVER
 from .identity import StoreMark, mark
 from .journal import Journal
 from .reading import Session, now
@@ -108,10 +109,12 @@ async def _check_same_store(session: Session) -> None:
         page = await session.ask(resource, call)
         if not ids.isdisjoint({row.id for row in page.rows}):
             return
-    raise ConfigurationError(
+    error = ConfigurationError(
         f"the unfinished export in {journal.folder} was read with another API key, and this key's"
-        " store does not look the same: --fresh begins anew"
+        " store does not look the same"
     )
+    error.add_note(START_OVER)
+    raise error
 
 
 def _sample(

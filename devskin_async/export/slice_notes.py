@@ -106,7 +106,7 @@ def certify_orders(journal: Journal, tally: Tally) -> Certificate:
 
 def _remarks(known: Survey, notes: Sequence[SliceNote]) -> Iterator[str]:
     if not known.trusted:
-        yield "the API's totals contradict its own pages, so that the list was read as a whole"
+        yield "the API's totals contradict its own pages, so the list was read as a whole"
     doubtful = [note for note in notes if note.remarks]
     for note in doubtful[:_SAMPLE]:
         for remark in note.remarks:

@@ -35,8 +35,7 @@ class Survey:
             where nobody had to know.
         counted: Orders whose revenue counts, by day.
         page: How many rows a page has.
-        trusted: Whether totals can be relied on: twice their own pages have contradicted those
-            that can not.
+        trusted: False once two surveys in a row found pages that contradict the total.
         asked: Whether the API was asked for all this; a sync knows it from before.
     """
 

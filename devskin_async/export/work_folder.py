@@ -86,7 +86,7 @@ class WorkFolder:
             if self._descriptor is not None:
                 found.append(os.fstat(self._descriptor))
         if not all(os.path.samestat(self._found, each) for each in found):
-            raise ConfigurationError(f"{self.path} was replaced while an export worked in it")
+            raise ConfigurationError(f"{self.path} was replaced while an export was using it")
 
     def open(self, name: str, flags: int) -> int:
         """Open a file of the folder, as `open_private` does."""
@@ -178,7 +178,7 @@ def open_private(path: Path | str, flags: int, folder: int | None = None) -> int
     descriptor = os.open(path, flags, PRIVATE, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a file")  # noqa: TRY301 - it is closed below
+            raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - it is closed below
         with suppress(OSError, AttributeError):  # some file systems have no permissions
             os.fchmod(descriptor, PRIVATE)
     except BaseException:
@@ -190,8 +190,8 @@ def open_private(path: Path | str, flags: int, folder: int | None = None) -> int
 def _check_ours(path: Path, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise ConfigurationError(
-            f"{path} is a link, and an export removes what it has made there: remove the link,"
-            " or give another folder"
+            f"{path} is a symbolic link; an export deletes its own files there. Remove the link"
+            " or choose another folder"
         )
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

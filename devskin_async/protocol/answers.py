@@ -180,7 +180,10 @@ def _error(call: Call[T], answer: Answer) -> APIError:
     cls = APIError if status < HTTPStatus.INTERNAL_SERVER_ERROR else ServerError
     location = answer.headers.get("Location")
     if location and status < HTTPStatus.BAD_REQUEST:
-        message = f"redirects to {one_line(location)}, not followed: the API key would travel along"
+        message = (
+            f"redirects to {one_line(location)}; redirects are not followed,"
+            " because the API key would be sent along"
+        )
     else:
         message = _reason_of(answer.body) or _summary(answer)
     wait = retry_after(answer.headers, answer.at)

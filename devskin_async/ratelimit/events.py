@@ -80,7 +80,7 @@ class Adapted:
 
 @frozen(kw_only=True)
 class Retried:
-    """A request that failed in passing will be sent again.
+    """A request that failed transiently will be sent again.
 
     Args:
         request: Which one, such as `GET /orders`.
@@ -108,7 +108,7 @@ OnEvent: TypeAlias = Callable[[Event], object]
 class Listeners:
     """The users of a budget, and the functions of theirs that are called with what happens.
 
-    A user that is gone, closed or not, is no listener any more.
+    A user that was garbage-collected is no longer notified.
     """
 
     def __init__(self) -> None:

@@ -60,7 +60,7 @@ class Writer:
     def error(
         self, status: int, message: str, headers: dict[str, str] | None = None, key: str = ""
     ) -> web.Response:
-        """Write an answer that gives none.
+        """Write an error response.
 
         Args:
             status: Its status.
@@ -99,7 +99,7 @@ class Writer:
         return BYTE_ORDER_MARK + body if Quirk.BOM in self.quirks else body
 
     def document(self, document: object) -> web.Response:
-        """Write an answer that is no envelope, and has no quirks of text.
+        """Write JSON without envelope or text quirks.
 
         Args:
             document: What it has.
@@ -112,7 +112,7 @@ class Writer:
     def plain(
         self, status: int, text: str, content_type: str, headers: dict[str, str] | None = None
     ) -> web.Response:
-        """Write what is not of the API itself but of a proxy before it.
+        """Write a response as a proxy in front of the API would.
 
         Args:
             status: Its status.

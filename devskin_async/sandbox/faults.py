@@ -21,7 +21,7 @@ ScriptItem = Literal[FaultKind, "ok"]
 
 KINDS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
 COMMON: Final[tuple[FaultKind, ...]] = ("500", "502-html", "reset", "truncated", "slow")
-"""What a share of requests fails by where nothing else is said."""
+"""The default kinds of fault."""
 
 BAD_GATEWAY_PAGE: Final = (
     "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
@@ -37,7 +37,7 @@ MESSAGES: Final[dict[FaultKind, str]] = {
     "500": "Internal server error",
     "503": "Service unavailable",
 }
-"""Of the faults that the API itself tells of: why, under the status that names the fault."""
+"""Error messages of faults the API itself answers with."""
 
 PAGES: Final[dict[FaultKind, tuple[int, str, str]]] = {
     "502-html": (502, BAD_GATEWAY_PAGE, "text/html"),
@@ -47,7 +47,7 @@ PAGES: Final[dict[FaultKind, tuple[int, str, str]]] = {
         if kind.startswith(("52", "53"))
     },
 }
-"""Of the faults that a proxy or a CDN before it tells of: status, body and content type."""
+"""Responses of a proxy or CDN: status, body, content type."""
 
 BROKEN: Final[dict[FaultKind, bytes]] = {
     "closed": b"",
@@ -55,7 +55,7 @@ BROKEN: Final[dict[FaultKind, bytes]] = {
     "bad-length": b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}",
     "bad-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n{}\r\n",
 }
-"""What comes before the end of the connection, in place of an answer."""
+"""Bytes sent instead of a response, before the connection closes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -202,4 +202,4 @@ async def delay(seconds: float) -> None:
 
 def _check(given: tuple[str, ...], known: tuple[str, ...]) -> None:
     if unknown := [kind for kind in given if kind not in known]:
-        raise SandboxError(f"there is no fault {unknown[0]!r}")
+        raise SandboxError(f"unknown fault {unknown[0]!r}")

@@ -114,7 +114,7 @@ class Quirk(StrEnum):
         "Instants end in +00 in place of Z, or have a second 60 in place of 59.",
         choice("short-offset", "leap-second"),
     )
-    HALF_QUANTITY = ("half-quantity", "Every third order's lines have half a piece more: 1.5.")
+    HALF_QUANTITY = ("half-quantity", "Every third order's quantities are fractional, such as 1.5.")
 
     # Text on the wire
     BOM = ("bom", "A byte order mark comes before the JSON.")
@@ -142,7 +142,7 @@ class Quirk(StrEnum):
     )
     FAILING_ORDER = (
         "failing-order",
-        "The details of the order ID always fail: with STATUS, or else with 500.",
+        "Reading order ID always fails, with STATUS (default 500).",
         Argument("ID[:STATUS]", "an id, and a status from 400 to 599", read_failing_order),
     )
     AGE = (
@@ -182,13 +182,13 @@ class Quirk(StrEnum):
         "idle-408",
         (
             "A connection idle for 20 ms gets an HTTP/1.0 408 that nobody asked for, and is closed"
-            " SECONDS later (0.5)."
+            " SECONDS later (default 0.5)."
         ),
         number("SECONDS", 0, 3600, 0.5),
     )
     DOUBLE_ANSWER = (
         "double-answer",
-        "The first answer on each connection comes again SECONDS later (0.03).",
+        "The first answer on each connection comes again SECONDS later (default 0.03).",
         number("SECONDS", 0, 3600, 0.03),
     )
 
@@ -256,16 +256,14 @@ def _known(name: str) -> Quirk:
         return quirk
     close = get_close_matches(name, list(Quirk), 1)
     meant = f"did you mean {close[0]}? " if close else ""
-    raise SandboxError(
-        f"there is no quirk {name!r}: {meant}`devskin sandbox quirks` lists all of them"
-    )
+    raise SandboxError(f"unknown quirk {name!r}: {meant}`devskin sandbox quirks` lists all of them")
 
 
 def _read(quirk: Quirk, text: str | None) -> Value:
     argument = quirk.argument
     if argument is None:
         if text is not None:
-            raise SandboxError(f"the quirk {quirk} takes no value, such as {text!r}")
+            raise SandboxError(f"the quirk {quirk} takes no value, but was given {text!r}")
         return None
     if text is None:
         if argument.default is None:
@@ -275,5 +273,5 @@ def _read(quirk: Quirk, text: str | None) -> Value:
         return argument.read(text)
     except ValueError:
         raise SandboxError(
-            f"{text!r} can't be the value of {quirk.usage}: it must be {argument.rule}"
+            f"invalid value {text!r} for {quirk.usage}: must be {argument.rule}"
         ) from None

@@ -66,7 +66,7 @@ class WebhookEvent:
         """
         if isinstance(self.data, OrderEvent):
             return self.data
-        raise TypeError(f"{self.event} does not tell of an order{_missing_in(self)}")
+        raise TypeError(f"{self.event} carries no {_missing_in(self)}")
 
     @property
     def order_id(self) -> int | None:
@@ -129,7 +129,7 @@ def parse(body: bytes) -> WebhookEvent:
         plain = convert.parse(body)
     except TransportError as error:
         reason = str(error).removeprefix(f"{convert.NOT_JSON}: ")
-        raise MalformedEventError("$", "JSON", f"what can't be read as that: {reason}") from None
+        raise MalformedEventError("$", "JSON", f"an unreadable body ({reason})") from None
     if not isinstance(plain, dict):
         raise MalformedEventError("$", "an object", convert.describe(plain))
     name = plain.get("event")
@@ -188,12 +188,12 @@ def _id(value: object) -> int | None:
 
 
 def _missing_in(event: WebhookEvent) -> str:
-    """Say why an `order.*` event is none of a whole order, without its values."""
+    """Name what an event does not carry that a whole order needs, without its values."""
     try:
         if event.event.startswith(_ORDER):
             convert.loads(event.raw, _OrderData)
     except TransportError:
-        return ""
+        return "order"
     except DecodeError as error:
-        return f" as a whole ({error.path}: expected {error.expected}): see its data"
-    return ""
+        return f"complete order ({error.path}: expected {error.expected}); see `data`"
+    return "order"

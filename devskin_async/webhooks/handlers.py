@@ -46,7 +46,7 @@ class Handlers:
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Let what is meant to end a program, a thread or a task end no more than this block.
+    """Turn exceptions that would end the program, the thread or the task into RuntimeError.
 
     Raises:
         RuntimeError: In place of a `SystemExit`, a `KeyboardInterrupt`, a `BaseExceptionGroup`, or
@@ -77,7 +77,7 @@ def _current_task() -> asyncio.Task[object] | None:
 
 
 def _as_failure(error: BaseException) -> RuntimeError:
-    return RuntimeError(f"a handler raised {type(error).__name__}")
+    return RuntimeError(f"{type(error).__name__} was raised while handling an event")
 
 
 def _fits(pattern: str, name: str) -> bool:

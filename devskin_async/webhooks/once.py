@@ -127,7 +127,7 @@ class Once:
             with contained():
                 await self._seen.give_up(turn)
         except Exception:  # noqa: BLE001 - the error that led here is the one to be told
-            _log.exception("a turn could not be given up")
+            _log.exception("could not release the lock after a failed handler")
 
 
 def turn_of(event: WebhookEvent, key: str | None) -> str:

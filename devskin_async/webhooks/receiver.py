@@ -53,8 +53,8 @@ class WebhookReceiver:
         workers: How many acknowledged events are handled at once.
         handler_timeout: Seconds that an event waits for its turn, and then for its handlers; the
             sender is told 503 or 500 after that. An async handler is cancelled; one in a thread
-            goes on, and the order's other events wait for it. None, the default, is 60 s, or any
-            time with `background`; so is `math.inf`.
+            goes on, and the order's other events wait for it. None means 60 s, or no limit
+            with `background`; `math.inf` means no limit.
         max_body: The largest body that is read, in bytes.
         clock: Gives the seconds since 1970.
 
@@ -180,7 +180,7 @@ class WebhookReceiver:
             _log.info("refused: %s", error)
             return INVALID_SIGNATURE
         except MalformedEventError as error:
-            # What came instead is the body's, and belongs into no log.
+            # What came instead is the body's, and must not be logged.
             reason = f"{error.path}: expected {error.expected}"
         except StaleEventError as error:
             reason = str(error)
@@ -203,7 +203,10 @@ class WebhookReceiver:
         return await self._once.hand(event, None, call=not note_only)
 
     async def aclose(self) -> None:
-        """Handle what was acknowledged; a receiver with a backlog answers 503 from then on."""
+        """Handle the acknowledged events and wait for handlers that still run in threads.
+
+        A receiver with a backlog answers 503 from then on.
+        """
         if self._backlog is not None:
             await self._backlog.aclose()
         await self._once.aclose()

@@ -63,8 +63,8 @@ class Seen(Protocol):
     """Remembers what was handled, so that nothing is handled twice.
 
     A turn is what can't be handled by two at the same moment: an order, or an event of something
-    else. Whoever begins one ends it with `finish` or `give_up`. A receiver begins none twice, so
-    that `busy` tells of another receiver, in this process or another.
+    else. Whoever begins one ends it with `finish` or `give_up`. A receiver never begins the
+    same turn twice, so `busy` means another receiver has it, in this process or another.
     """
 
     async def begin(self, turn: str, key: str | None) -> Begun:

@@ -86,14 +86,14 @@ def _as_key(secret: Secret) -> bytes:
         bare = bare.strip(_ZERO_WIDTH)
     if secret and bare != secret:
         raise ConfigurationError(
-            "the webhook secret begins or ends with white space, such as a line end that was"
-            " pasted with it: give it without, or no signature would be valid"
+            "the webhook secret begins or ends with white space, such as a pasted newline;"
+            " remove it, or no signature will match"
         )
     try:
         return secret if isinstance(secret, bytes) else secret.encode()
     except UnicodeEncodeError:  # its text has the secret
         pass
-    raise ConfigurationError("a webhook secret is no Unicode text: give it as bytes")
+    raise ConfigurationError("a webhook secret can't be encoded as UTF-8; pass it as bytes")
 
 
 def verify_keys(body: bytes, signature: str | bytes | None, keys: tuple[bytes, ...]) -> int:
@@ -103,12 +103,14 @@ def verify_keys(body: bytes, signature: str | bytes | None, keys: tuple[bytes, .
     if signature is None:
         raise InvalidSignatureError(f"the request has no header {HEADER}")
     if not isinstance(signature, str | bytes):
-        raise InvalidSignatureError(f"the header {HEADER} is no text")
+        raise InvalidSignatureError(f"the header {HEADER} is not text")
     # Latin-1 has a character for each byte, so that no header can fail to be read.
     text = signature.decode("latin-1") if isinstance(signature, bytes) else signature
     match = _SIGNATURE.fullmatch(text)
     if match is None:
-        raise InvalidSignatureError(f"the header {HEADER} is not sha256= and 64 hexadecimal digits")
+        raise InvalidSignatureError(
+            f"the header {HEADER} must be 'sha256=' and 64 hexadecimal digits"
+        )
     given = bytes.fromhex(match[1])
     fits = [hmac.compare_digest(hmac.digest(key, body, "sha256"), given) for key in keys]
     if True not in fits:

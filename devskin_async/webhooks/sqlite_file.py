@@ -1,4 +1,4 @@
-"""A SQLite file that a process asks in a thread, and does not wait long for."""
+"""A SQLite file used from one thread, with bounded waits for locks."""
 
 from __future__ import annotations
 

@@ -204,7 +204,10 @@ class _Opened(SQLiteFile):
         sql = "UPDATE leases SET until = ? WHERE turn = ? AND holder = ?"
         if not self._write(lambda connection: connection.execute(sql, values).rowcount, until):
             self._held.discard(turn)
-            _log.warning("%s was handled for longer than its lease, and taken over", turn)
+            _log.warning(
+                "the lease on %s expired while its handler ran, and another process took it over",
+                turn,
+            )
 
     def read(self, work: Work[T], until: float) -> T:
         """Look something up; here nobody waits for who is writing."""
@@ -217,7 +220,11 @@ class _Opened(SQLiteFile):
             self.submit(lambda: self._catch_up(until)).result()
         except LockedError:
             count = len(self._unwritten)
-            _log.error("the file stayed locked, and misses how the last events ended: %d", count)
+            _log.error(
+                "the file stayed locked; results that were not saved: %d;"
+                " their events may be handled again",
+                count,
+            )
         finally:
             super().close()
 

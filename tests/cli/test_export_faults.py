@@ -24,7 +24,7 @@ def test_a_filter_that_leaves_orders_out_ends_with_exit_code_3_and_a_line(
     assert ran.code == 3
     assert ", not all proven complete, " in ran.err
     assert "Not proven to be complete: orders." in ran.err
-    assert "orders: the API told a total of 1,500, and its days have 1,4" in ran.err
+    assert "orders: the API reported a total of 1,500, but its days hold 1,4" in ran.err
     assert devskin("export", "verify", str(tmp_path)).code == 3
 
 
@@ -34,7 +34,7 @@ def test_a_wrong_total_is_told_in_a_line(devskin: Devskin, tmp_path: Path) -> No
         ran = devskin("export", "orders", "--out", str(tmp_path), "--base-url", url, *KEY)
     assert ran.code == 3
     assert "orders: the API's totals contradict its own pages" in ran.err
-    assert "the API told a total of 20,000, and its pages have 150." in ran.err
+    assert "the API reported a total of 20,000, but its pages hold 150 rows." in ran.err
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -48,7 +48,7 @@ def test_an_order_that_always_fails_is_set_aside_and_named_in_the_closing_line(
     *retries, error, hint = ended.err.splitlines()
     assert all("GET /orders/7: 500 It broke; trying again" in line for line in retries)
     assert (ended.code, error) == (1, "devskin: GET /orders/7: 500 It broke")
-    assert hint.startswith("--rejects DIR sets such an order aside")
+    assert hint.startswith("Use --rejects DIR to set such an order aside")
     assert ran.code == 3
     assert ", all others proven complete, set aside: 1 of orders, " in ran.err
     path = tmp_path / "bad" / "orders.rejected.jsonl"
@@ -66,7 +66,7 @@ def test_a_link_in_the_place_of_the_work_folder_is_one_line(
     (tmp_path / ".devskin-export").symlink_to(tmp_path / "precious")
     ran = devskin("export", "products", "--sandbox", "--out", str(tmp_path))
     assert (ran.code, len(ran.err.splitlines())) == (1, 1)
-    assert "/.devskin-export is a link" in ran.err
+    assert "/.devskin-export is a symbolic link" in ran.err
     assert (tmp_path / "precious" / "thesis.txt").exists()
 
 
@@ -92,15 +92,15 @@ def test_verify_names_a_pipe_and_a_manifest_that_contradicts_itself(
     path.write_text(json.dumps(plain))
     ran = devskin("export", "verify", str(tmp_path))
     assert ran.code == 1
-    assert "products: the API told a total of 88, and its pages have 87" in ran.out
-    assert ran.err == "devskin: the manifest contradicts itself: it proves nothing\n"
+    assert "products: the API reported a total of 88, but its pages hold 87 rows" in ran.out
+    assert ran.err == "devskin: the manifest contradicts itself and proves nothing\n"
     (tmp_path / "products.jsonl").unlink()
     os.mkfifo(tmp_path / "products.jsonl")
     ran = devskin("export", "verify", str(tmp_path))
     assert ran.code == 1
-    assert "it is a named pipe, not a file" in ran.out
+    assert "a named pipe, not a regular file" in ran.out
     path.unlink()
     os.mkfifo(path)
     ran = devskin("export", "verify", str(tmp_path))
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == f"devskin: {path}: it is a named pipe, not a file\n"
+    assert ran.err == f"devskin: {path}: a named pipe, not a regular file\n"

@@ -14,7 +14,7 @@ from devskin_async.sandbox import Faults, Sandbox
 from .support import PATIENCE, Devskin, command, in_thread, store_options, until
 
 GOES_ON = "What was read is kept: the same command goes on from there.\n"
-RESUMED = "It went on where an earlier run had ended; "
+RESUMED = "Resumed an earlier run; "
 JOURNAL = ".devskin-export"
 # Whoever asks for more than the survey's four answers and ten slices has kept some of them.
 ENOUGH = 16

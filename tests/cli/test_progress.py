@@ -32,7 +32,7 @@ def test_a_terminal_gets_bars_and_figures_and_then_the_closing_table(tmp_path: P
     drawn = plain(ran.out)
     assert ran.code == 0
     assert "━" in drawn
-    assert "of 100 in use, none refused" in drawn
+    assert "of 100 in use, 0 refused" in drawn
     assert "resource    rows  proof" in drawn
     assert "5 files in " in drawn
 
@@ -51,7 +51,7 @@ def test_a_wait_for_the_rate_limit_is_told_with_the_time_left(box: Sandbox, tmp_
     ran = in_terminal(*argv, ended_at=WAITING)
     drawn = plain(ran.out)
     assert ran.code == 130
-    assert "budget 100 of 100 in use, none refused" in drawn
+    assert "budget 100 of 100 in use, 0 refused" in drawn
     assert drawn.splitlines()[-2:] == [
         "devskin: interrupted",
         "What was read is kept: the same command goes on from there.",

@@ -187,7 +187,7 @@ def test_revenue_without_sums_is_shown_all_the_same(devskin: Devskin) -> None:
     with in_thread(lambda: answering(body)) as url:
         ran = devskin("revenue", "--period", "7d", "--base-url", url, "--api-key", "key")
     assert ran.code == 0
-    assert ran.out.splitlines()[0] == "no total in 7d, from 0 orders"
+    assert ran.out.splitlines()[0] == "Total unknown for 7d, from 0 orders"
     assert rows_of(ran.out) == [["2026-02-13", "0", "0"]]
 
 

@@ -161,7 +161,7 @@ def test_the_command_has_the_sandboxs_own_words(name: str) -> None:
             "--quirk",
             "pagecap=50",
             (
-                "there is no quirk 'pagecap': did you mean page-cap?"
+                "unknown quirk 'pagecap': did you mean page-cap?"
                 " `devskin sandbox quirks` lists all of them"
             ),
         ),
@@ -169,7 +169,7 @@ def test_the_command_has_the_sandboxs_own_words(name: str) -> None:
         (
             "--quirk",
             "past-end=500",
-            "'500' can't be the value of past-end=404|400|last: it must be one of 404, 400, last",
+            "invalid value '500' for past-end=404|400|last: must be one of 404, 400, last",
         ),
     ],
 )

@@ -36,7 +36,7 @@ def test_a_later_sync_reads_only_what_may_have_changed(devskin: Devskin, tmp_pat
         ran = devskin("sync", "orders", *options, "--lookback", "3")
         second = box.counts.requests - first
     assert ran.code == 0
-    assert "orders: read anew from " in ran.err
+    assert "orders: read again from " in ran.err
     assert second < first
     assert ids_in(tmp_path) == before
 
@@ -64,4 +64,4 @@ def test_fresh_writes_everything_anew(devskin: Devskin, box: Sandbox, tmp_path: 
     assert devskin("sync", *options).code == 0
     ran = devskin("sync", *options, "--fresh")
     assert ran.code == 0
-    assert "read anew from" not in ran.err
+    assert "read again from" not in ran.err

@@ -110,21 +110,21 @@ def test_the_value_of_an_unknown_option_is_not_repeated(devskin: Devskin) -> Non
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("2026-02-30", "there is no 2026-02-30; that month is from 2026-02-01 to 2026-02-28."),
-        ("2024-02-30", "there is no 2024-02-30; that month is from 2024-02-01 to 2024-02-29."),
-        ("2026-04-00", "there is no 2026-04-00; that month is from 2026-04-01 to 2026-04-30."),
-        ("2026-13-01", "there is no 2026-13-01; months are 01 to 12, for example 2026-12-31."),
-        ("0000-01-01", "there is no 0000-01-01; a year is needed such as 2026."),
-        ("yesterday", '"yesterday" is not a day; one in UTC is needed, for example 2026-01-31.'),
-        ("", '"" is not a day; one in UTC is needed, for example 2026-01-31.'),
-        ("7d", '"7d" is not a day; one in UTC is needed, for example 2026-01-31.'),
+        ("2026-02-30", "2026-02-30 is not a date; that month ends on 2026-02-28."),
+        ("2024-02-30", "2024-02-30 is not a date; that month ends on 2024-02-29."),
+        ("2026-04-00", "2026-04-00 is not a date; that month begins on 2026-04-01."),
+        ("2026-13-01", "2026-13-01 is not a date; months are 01 to 12, for example 2026-12-31."),
+        ("0000-01-01", "0000-01-01 is not a date; a year is needed such as 2026."),
+        ("yesterday", '"yesterday" is not a date; expected one in UTC, such as 2026-01-31.'),
+        ("", '"" is not a date; expected one in UTC, such as 2026-01-31.'),
+        ("7d", '"7d" is not a date; expected one in UTC, such as 2026-01-31.'),
         (
             "2026-02-03T10:00",
-            '"2026-02-03T10:00" has a time, and a whole day in UTC is needed: 2026-02-03.',
+            'expected a date without a time, such as 2026-02-03, not "2026-02-03T10:00".',
         ),
         (
             "2026-02-03 10:00:00Z",
-            '"2026-02-03 10:00:00Z" has a time, and a whole day in UTC is needed: 2026-02-03.',
+            'expected a date without a time, such as 2026-02-03, not "2026-02-03 10:00:00Z".',
         ),
         ("2026-2-3", '"2026-2-3" is not written as YYYY-MM-DD, for example 2026-01-31.'),
         ("03/02/2026", '"03/02/2026" is not written as YYYY-MM-DD, for example 2026-01-31.'),
@@ -161,8 +161,8 @@ PLACES = {
     "gs://bucket/x": "gs:// is not supported; give a path on this machine.",
     "file:///tmp/x": "file:// is not supported; give a path on this machine.",
     "-": "files are written to a folder, not to stdout; for one called -, give ./-.",
-    "": "the path is empty; for this folder itself, give a dot.",
-    "  ": "the path is empty; for this folder itself, give a dot.",
+    "": 'the path is empty; give "." for the current folder.',
+    "  ": 'the path is empty; give "." for the current folder.',
 }
 
 

@@ -177,8 +177,8 @@ def test_a_whole_window_of_refusals_is_the_work_of_another_program(devskin: Devs
         ran = devskin("orders", "--max", "3", "--base-url", url, "--api-key", "dsk_x")
     assert (ran.code, ran.out) == (1, "")
     assert re.fullmatch(
-        r"devskin: GET /orders: 429 Not now; refused for more than 2 s: another program uses the "
-        r"requests of this API key; try again in \d+ s",
+        r"devskin: GET /orders: 429 Not now; rate-limited for more than 2 s, probably because "
+        r"another program uses this API key; retry in \d+ s",
         ran.err.splitlines()[-1],
     )
 
@@ -208,11 +208,21 @@ EVENTS: dict[str, tuple[list[Event], list[str]]] = {
         ],
         ["GET /a: 500 (2 times); trying again in 3 s.", "GET /b: 500; trying again in 2 s."],
     ),
+    "orders by their ids": (
+        [
+            *(Retried(request=f"GET /orders/{n}", attempt=1, reason="429", wait=2) for n in (5, 6)),
+            Retried(request="GET /orders/7", attempt=1, reason="500", wait=2),
+        ],
+        [
+            "GET /orders/…: 429 (2 times); trying again in 2 s.",
+            "GET /orders/7: 500; trying again in 2 s.",
+        ],
+    ),
     "refusals alone": (
         [*[Refused(lane=Lane.BULK, retry_after=7)] * 2, Paused(seconds=7)],
-        ["The API refused 2 requests (429); nothing is sent for 7 s."],
+        ["The API refused 2 requests (429); pausing for 7 s."],
     ),
-    "a pause alone": ([Paused(seconds=7)], ["Nothing is sent for 7 s."]),
+    "a pause alone": ([Paused(seconds=7)], ["Pausing for 7 s."]),
     "a reason that would steer the terminal": (
         [Retried(request="GET /a", attempt=1, reason="500 \x1b[2J\nx\u202e", wait=1)],
         ["GET /a: 500 [2J x; trying again in 1 s."],

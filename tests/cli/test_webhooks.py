@@ -301,7 +301,7 @@ TO = ("webhooks", "send", "--to", "http://localhost:1/")
         ((*TO, "--total", "NaN"), "--total must be a number such as 199.90, not 'NaN'"),
         ((*TO, "--order-id", "0"), "--order-id must be greater than 0, not 0"),
         ((*TO, "--store-id", "-1"), "--store-id must be greater than 0, not -1"),
-        ((*TO, "--event", "a.b", "--total", "1"), "a.b does not tell of an order: give what it"),
+        ((*TO, "--event", "a.b", "--total", "1"), "a.b is not an order event; give its data"),
         ((*TO, "--data", "{}", "--total", "1"), "--data is the whole of the data"),
         ((*TO, "--data", "{"), "--data is not JSON: "),
         ((*TO, "--body", "x", "--total", "1"), "--body is the whole of what is sent"),
@@ -514,7 +514,7 @@ def test_what_is_no_signature_is_one_line(
 ) -> None:
     typed(monkeypatch, BODY)
     ran = devskin("webhooks", "verify", "--signature", signature)
-    told = f"devskin: the header {HEADER} is not sha256= and 64 hexadecimal digits\n"
+    told = f"devskin: the header {HEADER} must be 'sha256=' and 64 hexadecimal digits\n"
     assert ran == (1, "", told)
 
 

@@ -380,8 +380,9 @@ def test_what_is_no_journal_of_this_version_is_refused_until_it_may_go(
     with Journal(tmp_path) as journal:
         journal.keep([unit("orders", 1, 1)])
     spoil(tmp_path / FOLDER / "journal.sqlite")
-    with pytest.raises(ConfigurationError, match="--fresh begins anew"):
+    with pytest.raises(ConfigurationError, match="can't be used") as caught:
         Journal(tmp_path)
+    assert caught.value.__notes__ == ["pass fresh=True to start over"]
     with Journal(tmp_path, fresh=True) as journal:
         assert journal.scopes() == []
 

@@ -188,7 +188,7 @@ async def test_what_came_out_of_a_cache_proves_nothing(resource: Resource, tmp_p
         done = await export(store, [resource], tmp_path)
         proofs = {batch.proof async for batch in rows(store, resource)}
     assert done.unproven == (resource,)
-    assert any("came out of a cache" in each for each in done.certificates[resource].remarks)
+    assert any("came from a cache" in each for each in done.certificates[resource].remarks)
     assert proofs <= {"unproven"}
     assert verify(tmp_path).problems == ()
 

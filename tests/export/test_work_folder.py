@@ -78,7 +78,7 @@ async def test_a_link_in_the_place_of_the_work_folder_is_refused(
     targets = {"a folder": precious, "a file": precious / "thesis.txt"}
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / WORK).symlink_to(targets.get(to, tmp_path / "nothing"))
-    with pytest.raises(ConfigurationError, match="is a link"):
+    with pytest.raises(ConfigurationError, match="is a symbolic link"):
         await export(store, ["orders"], tmp_path / "out", fresh=fresh)
     assert everything(precious) == before
     assert names(tmp_path / "out") == {WORK}

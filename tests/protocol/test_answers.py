@@ -259,7 +259,8 @@ def test_a_redirect_is_an_error_that_says_why_it_is_not_followed() -> None:
     with pytest.raises(errors.APIError) as caught:
         read(calls.overview(), answer(302, "", Location="https://elsewhere.test/"))
     assert caught.value.message == (
-        "redirects to https://elsewhere.test/, not followed: the API key would travel along"
+        "redirects to https://elsewhere.test/; redirects are not followed,"
+        " because the API key would be sent along"
     )
 
 

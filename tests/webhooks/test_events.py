@@ -90,7 +90,7 @@ def test_unknown_data_may_be_any_json(text: str, data: object) -> None:
 
 
 def test_an_event_of_something_else_has_no_order() -> None:
-    with pytest.raises(TypeError, match=r"product\.updated does not tell of an order"):
+    with pytest.raises(TypeError, match=r"product\.updated carries no order"):
         _ = parse(other_body()).order
 
 
@@ -221,9 +221,7 @@ def test_what_tells_of_no_whole_order_has_plain_data_and_says_what_is_missing(
 ) -> None:
     event = parse(body)
     assert event.data == json.loads(body, parse_float=Decimal).get("data")
-    with pytest.raises(
-        TypeError, match=rf"does not tell of an order as a whole \({re.escape(place)}: "
-    ):
+    with pytest.raises(TypeError, match=rf"carries no complete order \({re.escape(place)}: "):
         _ = event.order
 
 

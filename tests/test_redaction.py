@@ -20,7 +20,7 @@ import devskin_async
 from devskin_async import APIError, DevSkinClient, DevSkinError
 from devskin_async.redaction import Redactor
 
-from .test_transport import answering, serving, whole_text
+from .serving import answering, serving, whole_text
 
 PACKAGE = Path(devskin_async.__file__).parent
 KEY = "sk/live+A<b>&'c'=9~\"x\\y"

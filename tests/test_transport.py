@@ -7,10 +7,7 @@ import datetime as dt
 import gzip
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from email.utils import format_datetime
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -44,52 +41,16 @@ from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
 
 from . import samples
-from .conftest import AT_ONCE, UNLIMITED
+from .conftest import AT_ONCE
+from .serving import KEY, answering, serving, whole_text
 from .support import open_sessions, until
 
-KEY = "dsk_secret_key"
 API = "https://api-marketplace.devskin.com/api/v1"
 OVERVIEW = f"{API}/analytics/overview"
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def now() -> float:
     return asyncio.get_running_loop().time()
-
-
-@asynccontextmanager
-async def serving(
-    handler: Handler, api_key: str = KEY, **options: object
-) -> AsyncIterator[DevSkinClient]:
-    """A client of a server that answers everything with `handler`."""
-    server = web.Server(handler)  # type: ignore[arg-type]  # it gives requests of the base class
-    runner = web.ServerRunner(server)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    settings: dict[str, Any] = {"rate_limit": UNLIMITED, "retry": AT_ONCE} | options
-    url = f"http://{host}:{port}/api/v1"
-    try:
-        async with DevSkinClient(api_key, base_url=url, **settings) as store:
-            yield store
-    finally:
-        await runner.cleanup()
-
-
-def answering(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Handler:
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=status, body=body, headers=headers)
-
-    return answer
-
-
-def whole_text(error: BaseException | None) -> str:
-    """All that an error and those it came from can tell."""
-    if error is None:
-        return ""
-    told = f"{error!s} {error!r} {vars(error)!r} {error.args!r}"
-    return told + whole_text(error.__cause__) + whole_text(error.__context__)
 
 
 @pytest.mark.parametrize("fault", ["500", "502-html", "reset", "truncated"])

@@ -15,7 +15,7 @@ from devskin_async import BadRequestError, DevSkinClient, RateLimit, Retried, Tr
 
 from . import samples
 from .conftest import AT_ONCE, UNLIMITED
-from .test_transport import answering, serving, whole_text
+from .serving import answering, serving, whole_text
 
 KEY = "dsk_secret_key"
 FINE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

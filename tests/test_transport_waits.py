@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gc
 import logging
 import math
 import re
 from collections.abc import Callable
+from email.utils import format_datetime
 
 import pytest
 from aioresponses import CallbackResult, aioresponses
@@ -142,6 +144,28 @@ async def test_a_server_error_is_no_wait_for_the_rate_limit(max_wait: float | No
         async with DevSkinClient(KEY) as store:
             await store.with_options(max_wait=max_wait).analytics.overview()
             assert now() == pytest.approx(30, abs=0.01)
+
+
+@pytest.mark.parametrize("behind", [dt.timedelta(hours=1), dt.timedelta(hours=-1)])
+@pytest.mark.parametrize("header", ["Retry-After", "X-RateLimit-Reset"])
+@virtual_time
+async def test_a_pause_is_by_the_servers_clock_where_this_machines_is_wrong(
+    behind: dt.timedelta, header: str
+) -> None:
+    there = dt.datetime.now(dt.UTC).replace(microsecond=0) + behind
+    until = there + dt.timedelta(seconds=5)
+    reset = format_datetime(until, usegmt=True) if header == "Retry-After" else until.timestamp()
+    headers = {
+        "Date": format_datetime(there, usegmt=True),
+        "X-RateLimit-Remaining": "0",
+        header: f"{reset:.0f}" if isinstance(reset, float) else reset,
+    }
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, status=429, headers=headers)
+        mocked.get(OVERVIEW, body=samples.OVERVIEW)
+        async with DevSkinClient(KEY) as store:
+            await store.analytics.overview()
+    assert now() == pytest.approx(5, abs=1)
 
 
 @pytest.mark.parametrize("attempts", [2, 4, 6])

@@ -506,3 +506,14 @@ async def test_dates_may_be_dates_or_text(store: DevSkinClient) -> None:
     assert await store.orders.page(date_to=today) == await store.orders.page(
         date_to=today.isoformat()
     )
+
+
+@pytest.mark.parametrize("past_end", ["404", "400", "last"])
+async def test_a_page_past_the_end_is_empty_however_the_store_says_so(past_end: str) -> None:
+    async with (
+        Sandbox(orders=250, limiter="none", quirks={f"past-end={past_end}"}) as box,
+        DevSkinClient(box.api_key, base_url=box.base_url) as store,
+    ):
+        page = await store.orders.page(99)
+        assert (page.items, page.page) == ((), 99)
+        assert len(await store.orders.list()) == 250

@@ -44,14 +44,14 @@ def read_list(read: Callable[[Q], JsonObject], query: Q, quirks: Quirks) -> Json
     """
     told_cap, silent_cap = quirks.whole(Quirk.PAGE_CAP), quirks.whole(Quirk.SILENT_PAGE_CAP)
     limit = min(query.limit, told_cap or query.limit, silent_cap or query.limit)
-    data = read(attrs.evolve(query, limit=limit))
+    page, data = query.page, read(attrs.evolve(query, limit=limit))
     if not data["items"] and query.page > 1 and Quirk.PAST_END in quirks:
-        last = max(1, -(-cast("int", data["total"]) // limit))
+        page = max(1, -(-cast("int", data["total"]) // limit))
         data = _past_end(
-            quirks.word(Quirk.PAST_END), read, attrs.evolve(query, page=last, limit=limit)
+            quirks.word(Quirk.PAST_END), read, attrs.evolve(query, page=page, limit=limit)
         )
     told = query.limit if silent_cap else limit
-    return data | {"total": _total(data, read, query, quirks), "page": query.page, "limit": told}
+    return data | {"total": _total(data, read, query, quirks), "page": page, "limit": told}
 
 
 def _past_end(word: str, read: Callable[[Q], JsonObject], last: Q) -> JsonObject:

@@ -43,9 +43,9 @@ LISTS: list[tuple[str, str, Look, object]] = [
     ("silent-page-cap=50", "/orders?limit=100", frame, (50, 250, 1, 100)),
     ("silent-page-cap=50", "/orders?limit=100&page=5", frame, (50, 250, 5, 100)),
     ("silent-page-cap=50", "/orders?limit=100&page=6", frame, (0, 250, 6, 100)),
-    ("past-end=last", "/orders?limit=100&page=4", frame, (50, 250, 4, 100)),
+    ("past-end=last", "/orders?limit=100&page=4", frame, (50, 250, 3, 100)),
     ("past-end=last", "/orders?limit=100&page=3", frame, (50, 250, 3, 100)),
-    ("past-end=last", "/orders?limit=9&page=2&date_from=2030-01-01", frame, (0, 0, 2, 9)),
+    ("past-end=last", "/orders?limit=9&page=2&date_from=2030-01-01", frame, (0, 0, 1, 9)),
     ("total=1000000000", "/orders?limit=100", frame, (100, 1_000_000_000, 1, 100)),
     ("total=+19750", "/orders?limit=100", frame, (100, 20_000, 1, 100)),
     ("total=+1", "/customers?page=2", frame, (0, 10, 2, 20)),
@@ -73,10 +73,11 @@ async def test_the_pages_of_a_capped_list_are_the_whole_list() -> None:
         assert [item["id"] for page in pages for item in page] == whole
 
 
-async def test_the_last_page_comes_again_under_the_number_that_was_asked_for() -> None:
+async def test_the_last_page_comes_again_under_its_own_number() -> None:
     async with quirky("past-end=last") as box, calling(box) as api:
         last, after = await api.data("/orders?page=13"), await api.data("/orders?page=99")
-        assert after == last | {"page": 99}
+        assert after == last
+        assert after["page"] == 13
 
 
 @pytest.mark.parametrize("status", [400, 404])

@@ -1,7 +1,7 @@
-"""What refusals teach, decided from the time alone.
+"""What refusals teach: a pure value, and what it becomes.
 
 A 429 pauses everything. If it came though requests of ours were accepted lately, the server is
-stricter than the window, or somebody else uses the key: then the token bucket beneath the window
+stricter than the window, or somebody else uses the key: then a token bucket beneath the window
 is made small and a little slower than the limit, and if that is refused again, as slow as what
 was accepted in the last `per` seconds. Both recover slowly, more slowly after each lesson.
 
@@ -12,8 +12,10 @@ pause one request goes alone, until it is answered.
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from .policy import RateLimit
 
@@ -24,7 +26,7 @@ _STEP = 1.02
 
 
 class Shape(NamedTuple):
-    """How the token bucket shapes the flow.
+    """The token bucket that shapes the flow.
 
     Args:
         burst: Its size in requests.
@@ -35,108 +37,115 @@ class Shape(NamedTuple):
     rate: float
 
 
-class Shaper:
-    """Learns the shape from what the server accepts and refuses.
+def usual_shape(limit: RateLimit) -> Shape:
+    """Return the shape of a limit that nothing was learned about."""
+    return Shape(limit.burst, limit.requests / limit.per)
+
+
+def cautious_shape(limit: RateLimit) -> Shape:
+    """Return the shape after the first lesson: a tenth of the window at once, a little slower."""
+    burst = max(1, min(limit.burst, limit.requests // 10))
+    return Shape(burst, limit.requests / limit.per * _MARGIN)
+
+
+class Shaping(msgspec.Struct, array_like=True, frozen=True):
+    """What was learned, as all that share a budget know it.
 
     Args:
-        limit: The budget; its burst and rate are the shape to begin with and to return to.
-
-    Attributes:
-        shape: The shape that the bucket should have; another object, though equal, is a bucket
-            that begins empty.
+        version: How often it has changed, as counted by the budget that keeps it.
+        burst: The bucket's size in requests.
+        rate: The bucket's refill in requests a second; 0 where nothing that was learned is in
+            force, and each limit's own shape holds.
         probing: Whether one request goes alone, until it is answered.
+        lesson_at: When the last lesson was.
+        pause: The last pause where the server did not say, in seconds.
+        accepted_since_lesson: Whether a request granted since then was accepted.
+        changed_at: When the shape last changed.
+        recovery: How many windows each step of the recovery takes.
     """
 
-    def __init__(self, limit: RateLimit) -> None:
-        self._per = limit.per
-        self._usual = Shape(limit.burst, limit.requests / limit.per)
-        self._cautious = Shape(
-            max(1, min(limit.burst, limit.requests // 10)), self._usual.rate * _MARGIN
-        )
-        self.shape: Shape = self._usual
-        self.probing: bool = False
-        self._accepted: deque[float] = deque()
-        self._lesson_at = -math.inf
-        self._pause = 0.0
-        self._accepted_since_lesson = False
-        self._changed_at = -math.inf
-        self._recovery = _RECOVERY
+    version: int = 0
+    burst: int = 0
+    rate: float = 0.0
+    probing: bool = False
+    lesson_at: float = -math.inf
+    pause: float = 0.0
+    accepted_since_lesson: bool = True
+    changed_at: float = -math.inf
+    recovery: int = _RECOVERY
 
     @property
-    def is_usual(self) -> bool:
-        """Whether nothing that it learned is in force."""
-        return self.shape is self._usual and not self.probing
+    def shape(self) -> Shape | None:
+        """The learned shape; None where none is in force."""
+        return Shape(self.burst, self.rate) if self.rate else None
 
-    def accepted(self, now: float, granted_at: float) -> None:
-        """Note that a request was answered, and not with 429.
+    def accepted(self, limit: RateLimit, now: float, granted_at: float) -> Shaping:
+        """Return what it becomes when a request is answered, and not with 429.
 
         Args:
+            limit: The limit to return to in the end.
             now: The present, in seconds.
             granted_at: When the request got its slot.
         """
-        accepted, long_ago = self._accepted, now - 2 * self._per
-        accepted.append(now)
-        while accepted[0] <= long_ago:
-            accepted.popleft()
-        if granted_at >= self._lesson_at:
-            if self.probing and self.shape is not self._usual:
-                self.shape = self.shape._replace()
-            self.probing = False
-            self._pause = 0.0
-            self._accepted_since_lesson = True
-        if self.shape is not self._usual:
-            self._recover(now)
+        after = self
+        if granted_at >= self.lesson_at and (
+            self.probing or self.pause or not self.accepted_since_lesson
+        ):
+            after = replace(self, probing=False, pause=0.0, accepted_since_lesson=True)
+        if self.rate and now >= self.changed_at + self.recovery * limit.per:
+            after = after._recovered(limit, now)
+        return after
 
-    def refused(self, now: float, granted_at: float) -> float | None:
-        """Note that a request was answered with 429.
+    def refused(
+        self, limit: RateLimit, now: float, granted_at: float, accepted: tuple[int, float]
+    ) -> Shaping:
+        """Return what it becomes when a request is answered with 429.
+
+        One more refusal of the same burst is no lesson, and changes nothing.
 
         Args:
+            limit: The limit that was kept.
             now: The present, in seconds.
             granted_at: When the request got its slot.
+            accepted: How many requests were accepted in the last `per` seconds, and when the last.
 
         Returns:
-            Seconds to pause where the server does not say: longer each time that it did not
-            help. None where this was one more refusal of the same burst, and no lesson.
+            The lesson; its `pause` is how many seconds to pause where the server does not say:
+            longer each time that it did not help.
         """
-        if granted_at <= self._lesson_at:
-            return None
-        self._pause = min(max(2 * self._pause, self._per * _FIRST_PAUSE), self._per)
-        first = self._lesson_at == -math.inf
-        if self._accepted_lately(now) and (first or self._accepted_since_lesson):
-            self._tighten(now)
-        self._lesson_at = now
-        self._accepted_since_lesson = False
-        self.probing = True
-        return self._pause
+        if granted_at <= self.lesson_at:
+            return self
+        after = self
+        count, accepted_at = accepted
+        if accepted_at > now - 2 * limit.per and self.accepted_since_lesson:
+            after = self._tightened(limit, now, count)
+        return replace(
+            after,
+            lesson_at=now,
+            pause=min(max(2 * self.pause, limit.per * _FIRST_PAUSE), limit.per),
+            accepted_since_lesson=False,
+            probing=True,
+        )
 
-    def _accepted_lately(self, now: float) -> bool:
-        return bool(self._accepted) and self._accepted[-1] > now - 2 * self._per
+    def _tightened(self, limit: RateLimit, now: float, accepted: int) -> Shaping:
+        cautious = cautious_shape(limit)
+        if not self.rate or self.burst > cautious.burst or self.rate > cautious.rate:
+            return replace(self, burst=cautious.burst, rate=cautious.rate, changed_at=now)
+        measured = max(1, accepted) / limit.per * _MARGIN
+        rate = min(self.rate * _MARGIN, max(measured, self.rate / 2))
+        return replace(self, rate=rate, recovery=2 * self.recovery, changed_at=now)
 
-    def _tighten(self, now: float) -> None:
-        if self.shape.burst > self._cautious.burst or self.shape.rate > self._cautious.rate:
-            self.shape = self._cautious
-        else:
-            accepted = sum(at > now - self._per for at in self._accepted)
-            measured = max(1, accepted) / self._per * _MARGIN
-            rate = min(self.shape.rate * _MARGIN, max(measured, self.shape.rate / 2))
-            self.shape = Shape(self.shape.burst, rate)
-            self._recovery *= 2
-        self._changed_at = now
-
-    def _recover(self, now: float) -> None:
-        if now < self._changed_at + self._recovery * self._per:
-            return
-        self._changed_at = now
-        if self.shape.rate < self._cautious.rate:
-            rate = min(self.shape.rate * _STEP, self._cautious.rate)
-            self.shape = Shape(self.shape.burst, rate)
-        elif 2 * self.shape.burst < self._usual.burst:
-            self.shape = Shape(2 * self.shape.burst, self.shape.rate)
-        else:
-            self.shape = self._usual
+    def _recovered(self, limit: RateLimit, now: float) -> Shaping:
+        cautious = cautious_shape(limit)
+        if self.rate < cautious.rate:
+            rate = min(self.rate * _STEP, cautious.rate)
+            return replace(self, rate=rate, changed_at=now)
+        if 2 * self.burst < limit.burst:
+            return replace(self, burst=2 * self.burst, changed_at=now)
+        return replace(self, burst=0, rate=0.0, changed_at=now)
 
 
-class Patience:
+class RefusalTracker:
     """How long refusals are waited out: while the key was accepted within the last window.
 
     It belongs to the key, not to a call: one that is merely behind others of its own is no sign
@@ -162,5 +171,5 @@ class Patience:
         self._until = now + pause
 
     def is_over(self, granted_at: float) -> bool:
-        """Say whether nothing was accepted for a whole window before a slot was granted."""
+        """Return whether nothing was accepted for a whole window before a slot was granted."""
         return granted_at >= self._since + self._per

@@ -1,91 +1,82 @@
-"""Where the slots are kept: here in memory; the protocol allows for a place that many share."""
+"""Where a budget is kept: what each place can do, and the memory of this process."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Awaitable
+import threading
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from .policy import Lane, RateLimit
-from .window import Window
+from .grants import step
+from .reports import Reply, Report
+from .state import BudgetState
 
 
-class SlotStore(Protocol):
-    """The slots of one key. What a method gives may have to be awaited."""
+class StoreBusyError(Exception):
+    """Another process is using the store at this moment: try again in some milliseconds."""
 
-    def take(self, lane: Lane, *, contested: bool) -> float | Awaitable[float]:
-        """Take a slot.
 
-        Args:
-            lane: For which lane.
-            contested: Whether the other lane has requests waiting.
+class StoreUnavailableError(Exception):
+    """The store can't be reached or used. The text says why; nothing is known to have happened."""
 
-        Returns:
-            0 if it is taken; otherwise seconds until it is worth asking again, infinity where a
-            request of ours must be answered first.
+
+class Store(Protocol):
+    """A budget, wherever it is kept. One participant uses an object of this kind.
+
+    Attributes:
+        where: "process", "machine", "valkey", or "degraded" while the store is out of reach.
+        steps: How many calls were made to it.
+        report_within: Seconds for which an answered request may remain unreported, so that one
+            call reports several; 0 where a call costs nothing.
+    """
+
+    where: str
+    steps: int
+    report_within: float
+
+    def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
+        """Hand in a report, and return the reply.
+
+        Raises:
+            StoreBusyError: It is in use.
+            StoreUnavailableError: It is out of reach.
         """
         ...
 
-    def answered(self, lane: Lane) -> Awaitable[None] | None:
-        """Give a slot back whose request is over: it is free again after `per` seconds."""
+    def view(self) -> tuple[BudgetState, float]:
+        """Return the budget as last seen, not to be changed, and the present by its clock."""
         ...
 
-    def unused(self, lane: Lane) -> Awaitable[None] | None:
-        """Give a slot back whose request was never sent."""
-        ...
-
-    def refused(self, seconds: float) -> Awaitable[None] | None:
-        """Let no slot be taken for so many seconds; a longer pause is not shortened."""
-        ...
-
-    def paused_for(self) -> float:
-        """Say for how many seconds no slot can be taken, as it is known here."""
-        ...
-
-    def snapshot(self) -> Window:
-        """Give the window as it is known here, to read and to try things on."""
+    async def aclose(self) -> None:
+        """Let go of connections."""
         ...
 
 
 class MemoryStore:
-    """The slots of one key, kept in this process.
+    """A budget in this process, for all its event loops and threads.
 
     Args:
-        limit: How many there are, and how long one stays taken.
+        clock: Its clock.
     """
 
-    def __init__(self, limit: RateLimit) -> None:
-        self._window = Window(limit)
-        self._paused_until = -math.inf
+    where = "process"
+    report_within = 0.0
 
-    def take(self, lane: Lane, *, contested: bool) -> float:
-        """Take a slot; see `SlotStore.take`."""
-        now = asyncio.get_running_loop().time()
-        if now < self._paused_until:
-            return self._paused_until - now
-        if self._window.take_if_room(lane, now, contested=contested):
-            return 0.0
-        opens = self._window.next_room(lane, now, contested=contested)
-        return math.inf if opens is None else opens - now
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._state = BudgetState(epoch=1)
+        self.steps = 0
 
-    def answered(self, lane: Lane) -> None:
-        """Give a slot back whose request is over; see `SlotStore.answered`."""
-        self._window.answered(lane, asyncio.get_running_loop().time())
+    def exchange(self, report: Report) -> Reply:
+        """Hand in a report; see `Store.exchange`."""
+        with self._lock:
+            self.steps += 1
+            return step(self._state, self._clock(), report)
 
-    def unused(self, lane: Lane) -> None:
-        """Give a slot back whose request was never sent; see `SlotStore.unused`."""
-        self._window.unused(lane)
+    def view(self) -> tuple[BudgetState, float]:
+        """Return the budget; see `Store.view`."""
+        with self._lock:
+            return self._state.copy(), self._clock()
 
-    def refused(self, seconds: float) -> None:
-        """Let no slot be taken for a while; see `SlotStore.refused`."""
-        until = asyncio.get_running_loop().time() + seconds
-        self._paused_until = max(self._paused_until, until)
-
-    def paused_for(self) -> float:
-        """Say how long that is still so; see `SlotStore.paused_for`."""
-        return max(0.0, self._paused_until - asyncio.get_running_loop().time())
-
-    def snapshot(self) -> Window:
-        """Give a copy of the window; see `SlotStore.snapshot`."""
-        return self._window.copy()
+    async def aclose(self) -> None:
+        """Do nothing: the slots of who leaves go on counting."""

@@ -1,0 +1,272 @@
+"""The budget of a key: who holds slots, who waits, and what was learned. Time is an argument.
+
+A request holds a slot from before it is sent until `per` seconds after its response was seen. The
+server counted it before it responded, so whatever span of `per` seconds the server looks at, the
+requests it counts there all hold slots at one moment: never more than there are.
+
+The argument. Take any span of `per` seconds at the server and the last request counted in it.
+Every other request that the server counted in the span was counted less than `per` seconds before,
+so its response was seen less than `per` seconds before, or not yet: it still held its slot when
+the last request took one. There are `requests` slots, so the span counts at most as many.
+
+It rests on the response. A request that was given up (timed out, cancelled, its connection broken)
+keeps its slot from that moment; a server that counts it later still is not covered. A slot in
+flight is on a lease, which ends when the attempt would have timed out: if its process was killed,
+it counts as answered then.
+
+Whatever else `grants` considers only ever keeps a request back, so the argument stands.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections.abc import Iterable
+from operator import attrgetter
+
+import msgspec
+from msgspec.structs import replace
+
+from .reports import INTERACTIVE, Report, Slot
+from .shaping import Shape, Shaping
+
+FORGOTTEN_AFTER = 3600.0
+"""Seconds after which a participant that was not heard of is forgotten."""
+
+_SLEW = 1.0  # a clock that goes back by less is adjusted, not set
+_at = attrgetter("at")
+
+
+class Bucket(msgspec.Struct, array_like=True):
+    """A token bucket.
+
+    Args:
+        tokens: How many requests could go at once.
+        filled_at: When that was so.
+    """
+
+    tokens: float = math.inf
+    filled_at: float = -math.inf
+
+    def fill(self, shape: Shape, now: float) -> None:
+        """Bring the level up to the present."""
+        gained = max(0.0, now - self.filled_at) * shape.rate
+        self.tokens = min(float(shape.burst), self.tokens + gained)
+        self.filled_at = max(self.filled_at, now)
+
+    def wait(self, shape: Shape, now: float) -> float:
+        """Return the seconds from `now` until there is a token."""
+        if self.tokens >= 1:
+            return 0.0
+        return self.filled_at - now + (1 - self.tokens) / shape.rate
+
+
+class Participant(msgspec.Struct, array_like=True):
+    """One that shares the budget.
+
+    Args:
+        requests: Its own limit.
+        seen: When it last reported.
+        waiting: How many of its requests wait, in each lane.
+        waits_until: Until when they are believed to wait; they are asked for again before.
+        held: How many slots it holds, in each lane.
+        granted_at: When it last got a slot.
+        interactive_at: When it last wanted an interactive slot.
+        share: Slots that it may hold while the budget is out of reach.
+        bucket: Its own token bucket.
+    """
+
+    requests: int
+    seen: float = -math.inf
+    waiting: list[int] = msgspec.field(default_factory=lambda: [0, 0])
+    waits_until: float = -math.inf
+    held: list[int] = msgspec.field(default_factory=lambda: [0, 0])
+    granted_at: float = -math.inf
+    interactive_at: float = -math.inf
+    share: int = 0
+    bucket: Bucket = msgspec.field(default_factory=Bucket)
+
+
+class BudgetState(msgspec.Struct, array_like=True):
+    """A budget at one moment.
+
+    Args:
+        epoch: What tells it from one that was lost; not 0.
+        now: When it last changed, in seconds.
+        per: The longest window of all that took part, in seconds.
+        in_flight: Slots whose requests are not answered yet.
+        answered: Slots that are free at a known moment, the soonest first.
+        participants: All that share it, by name.
+        paused_until: Nothing goes before this.
+        quota_left: Requests left, by what a response said; infinite where none did.
+        quota_until: When there are more again.
+        quota_at: When the request that was told so got its slot.
+        accepted_at: When a request was last accepted.
+        shaping: What refusals taught.
+        bucket: The token bucket of the shape that they taught.
+        probe: The slot of the request that goes alone after a pause: participant and number.
+    """
+
+    epoch: int
+    now: float = -math.inf
+    per: float = 0.0
+    in_flight: list[Slot] = []
+    answered: list[Slot] = []
+    participants: dict[str, Participant] = {}
+    paused_until: float = -math.inf
+    quota_left: float = math.inf
+    quota_until: float = -math.inf
+    quota_at: float = -math.inf
+    accepted_at: float = -math.inf
+    shaping: Shaping = Shaping()
+    bucket: Bucket = msgspec.field(default_factory=Bucket)
+    probe: tuple[str, int] = ("", 0)
+
+    def take_in(self, report: Report) -> None:
+        """Note what a participant tells, at the moment of the last `advance`."""
+        self.per = max(self.per, report.limit.per)
+        me = self._participant(report)
+        self._restore(report, me)
+        self._release(report, me)
+        self._learn(report)
+
+    def advance(self, now: float) -> None:
+        """Let time pass: leases end, and slots become free."""
+        if now < self.now:
+            if now > self.now - _SLEW:
+                now = self.now
+            else:
+                self._go_back(now)
+        self.now = now
+        if any(slot.at <= now for slot in self.in_flight):
+            for slot in [each for each in self.in_flight if each.at <= now]:
+                self.in_flight.remove(slot)
+                slot.at += self.per
+                insort(self.answered, slot, key=_at)
+        free = 0
+        for slot in self.answered:
+            if slot.at > now:
+                break
+            free += 1
+            self.participants[slot.participant].held[slot.lane] -= 1
+        del self.answered[:free]
+        if now >= self.quota_until:
+            self.quota_left = math.inf
+
+    def copy(self) -> BudgetState:
+        """Return a copy in the same state, to try things on."""
+        return loads(dumps(self))
+
+    def _participant(self, report: Report) -> Participant:
+        gone = [
+            name
+            for name, each in self.participants.items()
+            if each.seen < self.now - FORGOTTEN_AFTER and not any(each.held)
+        ]
+        for name in gone:
+            del self.participants[name]
+        me = self.participants.setdefault(report.participant, Participant(report.limit.requests))
+        me.requests = report.limit.requests
+        me.seen = -math.inf if report.leaves else self.now  # who left is forgotten in time
+        me.waiting = list(report.wants)
+        me.waits_until = -math.inf
+        if report.wants[INTERACTIVE]:
+            me.interactive_at = self.now
+        me.share = 0 if report.leaves else self._share(report)
+        return me
+
+    def _share(self, report: Report) -> int:
+        """Return the part of the slots that no other participant was promised."""
+        others = [each for name, each in self.participants.items() if name != report.participant]
+        active = 1 + sum(each.seen > self.now - FORGOTTEN_AFTER for each in others)
+        left = report.limit.requests - sum(each.share for each in others)
+        return max(0, min(report.limit.requests // active, left))
+
+    def _restore(self, report: Report, me: Participant) -> None:
+        if report.held is None:
+            return
+        for slots, restored in (
+            (self.in_flight, report.held.in_flight),
+            (self.answered, report.held.answered),
+        ):
+            for slot in restored:
+                if not self._holds(report.participant, slot.number):
+                    insort(slots, replace(slot, at=self.now + slot.at), key=_at)
+                    me.held[slot.lane] += 1
+
+    def _release(self, report: Report, me: Participant) -> None:
+        mine = {s.number: s for s in self.in_flight if s.participant == report.participant}
+        for number, slot in mine.items():
+            if number in report.cancelled or number >= report.next_number:
+                self.in_flight.remove(slot)
+                me.held[slot.lane] -= 1
+        for number, ago in report.answered:
+            slot = mine.get(number)
+            if slot is not None:
+                self.in_flight.remove(slot)
+                slot.at = self.now - ago + self.per
+                insort(self.answered, slot, key=_at)
+
+    def _learn(self, report: Report) -> None:
+        if report.accepted:
+            self.accepted_at = self.now
+        if report.pause:
+            self.paused_until = max(self.paused_until, self.now + report.pause)
+        told = report.quota
+        if told is not None and told.granted_at >= self.quota_at:
+            self.quota_left = told.remaining - len(self.in_flight)
+            self.quota_until = self.now + told.reset_after
+            self.quota_at = told.granted_at
+        learned, known = report.shaping, self.shaping
+        if learned is not None and learned.version == known.version:
+            self.shaping = replace(learned, version=known.version + 1)
+            probed = known.probing and not learned.probing
+            if learned.shape != known.shape or (probed and learned.shape):
+                self.bucket = Bucket(0.0, max(self.now, self.paused_until))
+
+    def _go_back(self, now: float) -> None:
+        """Take a clock that was set back for a restart: all that was in flight is over."""
+        back = self.now - now
+        for slot in self.in_flight:
+            slot.at = now + self.per
+        for slot in self.answered:
+            slot.at = min(slot.at - back, now + self.per)
+        self.answered = sorted(self.in_flight + self.answered, key=_at)
+        self.in_flight = []
+        self.paused_until = min(self.paused_until - back, now + self.per)
+        self.quota_until = self.quota_at = -math.inf
+        self.accepted_at -= back
+        self.bucket.filled_at -= back
+        self.shaping = replace(
+            self.shaping,
+            lesson_at=self.shaping.lesson_at - back,
+            changed_at=self.shaping.changed_at - back,
+        )
+        for each in self.participants.values():
+            each.seen -= back
+            each.waits_until = -math.inf
+            each.granted_at -= back
+            each.interactive_at -= back
+            each.bucket.filled_at -= back
+
+    def _holds(self, participant: str, number: int) -> bool:
+        held: Iterable[Slot] = (*self.in_flight, *self.answered)
+        return any(s.participant == participant and s.number == number for s in held)
+
+
+_decoder = msgspec.msgpack.Decoder(BudgetState)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def dumps(state: BudgetState) -> bytes:
+    """Encode a state, for a file or a server."""
+    return _encoder.encode(state)
+
+
+def loads(data: bytes) -> BudgetState:
+    """Decode a state.
+
+    Raises:
+        msgspec.MsgspecError: It is damaged.
+    """
+    return _decoder.decode(data)

@@ -78,9 +78,7 @@ class _Turn:
         state, me, report = self._state, self._me, self._report
         number = report.next_number
         while (lane := self._lane()) is not None:
-            state.in_flight.append(
-                Slot(report.participant, number, lane, self._now + report.lease)
-            )
+            state.in_flight.append(Slot(report.participant, number, lane, self._now + report.lease))
             me.held[lane] += 1
             me.waiting[lane] -= 1
             me.granted_at = self._now

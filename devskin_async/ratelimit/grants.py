@@ -39,12 +39,14 @@ def step(state: BudgetState, now: float, report: Report) -> Reply:
         report: What a participant tells and wants.
     """
     state.advance(now)
-    if report.epoch not in (0, state.epoch):
-        return Reply(state.now, lost=True)
-    state.take_in(report)
-    turn = _Turn(state, report)
-    granted = tuple(turn.grant())
-    return Reply(state.now, granted, turn.wait())
+    granted: tuple[int, ...] = ()
+    wait = 0.0
+    if report.epoch in (0, state.epoch):
+        state.take_in(report)
+        turn = _Turn(state, report)
+        granted = tuple(turn.grant())
+        wait = turn.wait()
+    return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping)
 
 
 class _Turn:

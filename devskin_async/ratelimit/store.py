@@ -25,12 +25,14 @@ class Store(Protocol):
     Attributes:
         where: "process", "machine", "valkey", or "degraded" while the store is out of reach.
         steps: How many calls were made to it.
+        immediate: Whether `exchange` returns a reply, not something to await.
         report_within: Seconds for which an answered request may remain unreported, so that one
             call reports several; 0 where a call costs nothing.
     """
 
     where: str
     steps: int
+    immediate: bool
     report_within: float
 
     def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
@@ -59,6 +61,7 @@ class MemoryStore:
     """
 
     where = "process"
+    immediate = True
     report_within = 0.0
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from .reports import BULK, INTERACTIVE, Reply, Report, Slot
 from .shaping import Shape
-from .state import BudgetState, Participant
+from .state import BudgetState
 
 RESERVE = 10
 """The reserve where it depends on the others: while somebody else is interactive."""
@@ -80,9 +80,7 @@ class _Turn:
         state, me, report = self._state, self._me, self._report
         number = report.next_number
         while (lane := self._lane()) is not None:
-            state.in_flight.append(
-                Slot(report.participant, number, lane, self._now + report.lease)
-            )
+            state.in_flight.append(Slot(report.participant, number, lane, self._now + report.lease))
             me.held[lane] += 1
             me.waiting[lane] -= 1
             me.granted_at = self._now

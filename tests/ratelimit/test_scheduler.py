@@ -12,7 +12,9 @@ import pytest
 from attrs import evolve
 
 from devskin_async import Event, Granted, Lane, Paused, Queued, RateLimit, Refused
-from devskin_async.ratelimit import MemoryStore, Scheduler, RateLimitInfo, Window
+from devskin_async.ratelimit import MemoryStore, RateLimitInfo, Scheduler
+from devskin_async.ratelimit.reports import Reply, Report
+from devskin_async.ratelimit.state import BudgetState
 from devskin_async.testing import VirtualTimeLoop, virtual_time
 
 # A turn of the virtual clock is a nanosecond.
@@ -162,12 +164,12 @@ async def test_a_refusal_that_comes_while_a_caller_waits_for_the_bucket_holds_it
     scheduler = Scheduler(RateLimit(requests=60, per=60, burst=1))
     start = now()
     sent: list[float] = []
-    await request(scheduler, sent)
-    waiting = asyncio.create_task(request(scheduler, sent))
-    await asyncio.sleep(0.5)
-    scheduler._pause(10)
+    async with scheduler.slot() as slot:
+        waiting = asyncio.create_task(request(scheduler, sent))
+        await asyncio.sleep(0.5)
+        slot.observe(RateLimitInfo(refused=True, retry_after=10))
     await waiting
-    assert sent == near([start, start + 10.5])
+    assert sent == near([start + 10.5])
 
 
 @virtual_time
@@ -339,36 +341,31 @@ async def test_events_are_logged_under_the_ratelimits_name(
 class SlowStore:
     """A store that takes a while, as one that many share would."""
 
-    def __init__(self, limit: RateLimit) -> None:
-        self._store = MemoryStore(limit)
+    where = "valkey"
+    immediate = False
+    report_within = 0.5
+    steps = 0
 
-    async def take(self, lane: Lane, *, contested: bool) -> float:
+    def __init__(self) -> None:
+        self._store = MemoryStore(now)
+
+    async def exchange(self, report: Report) -> Reply:
         await asyncio.sleep(0.01)
-        return self._store.take(lane, contested=contested)
-
-    async def answered(self, lane: Lane) -> None:
+        reply = self._store.exchange(report)
         await asyncio.sleep(0.01)
-        self._store.answered(lane)
+        return reply
 
-    async def unused(self, lane: Lane) -> None:
-        await asyncio.sleep(0.01)
-        self._store.unused(lane)
+    def view(self) -> tuple[BudgetState, float]:
+        return self._store.view()
 
-    async def refused(self, seconds: float) -> None:
-        await asyncio.sleep(0.01)
-        self._store.refused(seconds)
-
-    def paused_for(self) -> float:
-        return self._store.paused_for()
-
-    def snapshot(self) -> Window:
-        return self._store.snapshot()
+    async def aclose(self) -> None:
+        pass
 
 
 @virtual_time
 async def test_a_store_may_take_its_time() -> None:
     limit = RateLimit(3, 60)
-    scheduler = Scheduler(limit, store=SlowStore(limit))
+    scheduler = Scheduler(limit, SlowStore())
     sent = await gather(scheduler, 7, seconds=2)
     assert sent == pytest.approx([0] * 3 + [62] * 3 + [124], abs=0.2)
     async with scheduler.slot() as slot:
@@ -381,7 +378,7 @@ async def test_a_store_may_take_its_time() -> None:
 @virtual_time
 async def test_callers_cancelled_while_a_slow_store_is_asked_leave_no_slot_taken() -> None:
     limit = RateLimit(5, 60)
-    scheduler = Scheduler(limit, store=SlowStore(limit))
+    scheduler = Scheduler(limit, SlowStore())
     tasks = [asyncio.create_task(request(scheduler, [])) for _ in range(3)]
     await asyncio.sleep(0.005)
     for task in tasks:
@@ -395,7 +392,7 @@ async def test_callers_cancelled_while_a_slow_store_is_asked_leave_no_slot_taken
 @virtual_time
 async def test_a_slow_store_lets_one_probe_go_alone_too() -> None:
     limit = RateLimit(100, 60)
-    scheduler = Scheduler(limit, store=SlowStore(limit))
+    scheduler = Scheduler(limit, SlowStore())
     async with scheduler.slot() as slot:
         slot.observe(RateLimitInfo(refused=True, retry_after=10))
     await asyncio.sleep(20)
@@ -415,14 +412,14 @@ async def test_a_caller_cancelled_in_the_moment_its_turn_comes_costs_nothing() -
     await asyncio.sleep(59)
     loop = asyncio.get_running_loop()
     # Between the turn being given and the task going on with it.
-    real = Scheduler._go
+    real = MemoryStore.exchange
 
-    def go(self: Scheduler) -> bool:
+    def exchange(self: MemoryStore, report: Report) -> Reply:
         loop.call_soon(unlucky.cancel)
-        return real(self)
+        return real(self, report)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Scheduler, "_go", go)
+        patch.setattr(MemoryStore, "exchange", exchange)
         await asyncio.wait([unlucky])
     await other
     assert unlucky.cancelled()

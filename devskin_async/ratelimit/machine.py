@@ -117,7 +117,7 @@ class MachineStore:
 
     def view(self) -> tuple[BudgetState, float]:
         """Return the budget; see `Store.view`."""
-        return self._state, self._clock()
+        return self._state.copy(), self._clock()
 
     async def aclose(self) -> None:
         """Close the file; whoever shares it in this process opens it again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
@@ -17,7 +18,7 @@ from .errors import ConfigurationError
 from .exchange import Exchange
 from .options import Retry
 from .protocol import calls
-from .ratelimit import Budget, Lane, OnEvent, RateLimit
+from .ratelimit import MACHINE, PROCESS, Budget, Lane, OnEvent, RateLimit
 from .records import Period, Revenue
 from .resources import Analytics, Customers, Orders, Products, Reader
 from .transport import Transport
@@ -43,8 +44,11 @@ class DevSkinClient:
         api_key: The store's API key; None takes the environment's `DEVSKIN_API_KEY`.
         base_url: The API's address; None takes `DEVSKIN_BASE_URL`, or else the real API's. Plain
             http is accepted for a loopback host only.
-        rate_limit: The budget to keep. All clients of the same key and host in one event loop
-            share it, so they must be given the same.
+        budget: With whom the key's requests are shared: "machine" is all processes of this user
+            on this machine, "process" this process alone, and "valkey://host:port/db" all that
+            use that Valkey server (also valkeys, redis, rediss). None takes the environment's
+            `DEVSKIN_BUDGET`, or else "machine".
+        rate_limit: The limit to keep, counting the requests of all that share the budget.
         concurrency: How many requests of one listing, or of one `get_many`, are in flight or
             held at the most.
         timeout: Seconds for one attempt on the wire.
@@ -72,6 +76,7 @@ class DevSkinClient:
         api_key: str | None = None,
         *,
         base_url: str | None = None,
+        budget: str | None = None,
         rate_limit: RateLimit = RateLimit(),
         concurrency: int = 10,
         timeout: float = 30.0,
@@ -90,6 +95,7 @@ class DevSkinClient:
             _instance("rate_limit", rate_limit, RateLimit),
             _instance("retry", retry, Retry),
             on_event,
+            _checked_place(budget or os.environ.get("DEVSKIN_BUDGET") or MACHINE),
         )
         self._set_reader(Reader(transport, calls.positive("concurrency", concurrency)))
 
@@ -213,6 +219,14 @@ def _checked_base_url(text: str) -> str:
             f"{url.host}"
         )
     return str(url).rstrip("/")
+
+
+def _checked_place(budget: str) -> str:
+    if budget in (PROCESS, MACHINE) or re.match(r"(valkey|redis)s?://.", budget):
+        return budget
+    raise ConfigurationError(
+        f'budget must be "{MACHINE}", "{PROCESS}" or an address such as valkey://host:6379/0'
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from attrs import frozen
 
-from .ratelimit import Lane, SlotJob, check_seconds, check_whole
+from .ratelimit import Lane, RequestFlow, check_seconds, check_whole
 
 _DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 
@@ -76,13 +76,13 @@ class Queueing:
 
     Args:
         lane: The lane to wait in.
-        job: What the call is part of; jobs take turns. None is a job of its own.
+        flow: What the call is part of; flows take turns. None is a flow of its own.
         deadline: When the call must be over; None sets no bound.
         max_wait: Seconds that it may wait for the rate limit, each time; None is any time.
     """
 
     lane: Lane = Lane.INTERACTIVE
-    job: SlotJob | None = None
+    flow: RequestFlow | None = None
     deadline: Deadline | None = None
     max_wait: float | None = None
 

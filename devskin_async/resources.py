@@ -13,7 +13,7 @@ from .inflight import Flight
 from .options import Deadline, Queueing
 from .paging import Listing, Ordered, Pages, Rows
 from .protocol import DEFAULT_LIMIT, MAX_LIMIT, Call, calls
-from .ratelimit import Job, Lane
+from .ratelimit import Flow, Lane
 from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
 from .transport import Transport
 
@@ -100,8 +100,10 @@ class Reader:
         return lambda flight: self.transport.read(flight, queueing)
 
     def queueing(self) -> Queueing:
-        """Start a job of many calls, such as one reading of a listing."""
-        return Queueing(self.lane or Lane.BULK, Job(), Deadline.after(self.deadline), self.max_wait)
+        """Start a flow of many calls, such as one reading of a listing."""
+        return Queueing(
+            self.lane or Lane.BULK, Flow(), Deadline.after(self.deadline), self.max_wait
+        )
 
 
 class Orders:

@@ -37,8 +37,10 @@ class Transport:
         limit: RateLimit,
         retry: Retry,
         on_event: OnEvent | None = None,
+        budget: str = "process",
     ) -> None:
         self.exchange = exchange
+        self._budget = budget
         self._limit = limit
         self._retry = retry
         self._on_event = on_event
@@ -51,7 +53,7 @@ class Transport:
     def scheduler(self) -> Scheduler:
         """The budget, which belongs to the event loop in which it is first asked for."""
         if self._scheduler is None:
-            self._scheduler = shared_scheduler(self.exchange.budget, self._limit)
+            self._scheduler = shared_scheduler(self._budget, self.exchange.budget, self._limit)
             self._scheduler.listeners.add(self, self._on_event)
         return self._scheduler
 
@@ -154,7 +156,7 @@ class Transport:
             await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
         finally:
             if self._scheduler is not None:
-                self._scheduler.listeners.remove(self)
+                await self._scheduler.leave(self)
             await self.exchange.aclose()
 
     def _usable_loop(self) -> asyncio.AbstractEventLoop:
@@ -176,7 +178,7 @@ class Transport:
         if flight is None or flight.awaits_slot:
             # A call in the queue is nearer than a new one would be; but a pause is for all.
             scheduler, joins = self.scheduler, flight is not None
-            wait = scheduler.pause() if joins else scheduler.forecast(1, queueing.lane)
+            wait = scheduler.paused_for() if joins else scheduler.forecast(1, queueing.lane)
             if (bound := queueing.bound_below(wait, now)) is not None:
                 raise would_wait(call, wait, bound, flight)
         if deadline is not None and deadline.at <= now:
@@ -217,7 +219,7 @@ class Transport:
 
     async def _attempt(self, flight: Flight[T], queueing: Queueing) -> Answer:
         call = flight.call
-        async with self.scheduler.slot(queueing.lane, queueing.job) as slot:
+        async with self.scheduler.slot(queueing.lane, queueing.flow) as slot:
             flight.go(slot.granted_at, slot.queued)
             try:
                 answer = await self.exchange.send(call)
@@ -225,7 +227,7 @@ class Transport:
                 if not connected.get():
                     slot.cancel()
                 raise
-            slot.answered(told(answer))
+            slot.observe(told(answer))
         if not succeeded(answer.status):
             result = self.exchange.read(call, answer)
             if isinstance(result, DevSkinError):
@@ -274,7 +276,7 @@ class Transport:
             request=str(flight.call),
             attempt=flight.sent,
             reason=str(error).removeprefix(f"{flight.call}: "),
-            wait=max(wait, self.scheduler.pause()),
+            wait=max(wait, self.scheduler.paused_for()),
         )
         now, refused = asyncio.get_running_loop().time(), isinstance(error, RateLimitedError)
         self.scheduler.listeners.tell_retried(event, now, refused=refused)

@@ -21,7 +21,8 @@ from ..errors import (
     ServerError,
     TransportError,
 )
-from ..ratelimit import LONGEST_PAUSE, Told, quota_told
+from ..ratelimit import LONGEST_PAUSE, RateLimitInfo
+from ._quota import quota_told
 from .calls import Call, EchoError
 
 T = TypeVar("T")
@@ -165,14 +166,14 @@ def age(headers: Mapping[str, str]) -> float:
     return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
-def told(answer: Answer) -> Told:
+def told(answer: Answer) -> RateLimitInfo:
     """Give what an answer tells of the rate limit."""
     refused = answer.status == _TOO_MANY_REQUESTS
     remaining, reset_after = quota_told(answer.headers, answer.at)
     wait = retry_after(answer.headers, answer.at)
     if wait is None and remaining == 0 and reset_after is not None:
         wait = reset_after
-    return Told(refused, wait, remaining, reset_after)
+    return RateLimitInfo(refused, wait, remaining, reset_after)
 
 
 def _error(call: Call[T], answer: Answer) -> APIError:

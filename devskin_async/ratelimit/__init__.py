@@ -1,0 +1,46 @@
+"""The budget of requests.
+
+`policy` holds values. `reports`, `state`, `grants`, `shaping`, `fairness` and `forecast` decide
+from the time alone; a `store` keeps the state; `participation` is one event loop's part in it; the
+`scheduler` lets callers go and tells `events`; `sharing` finds the budget of a key.
+"""
+
+from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried
+from .fairness import FairQueue, Flow
+from .policy import Budget, Lane, RateLimit, Use, check_seconds, check_whole
+from .quota import LONGEST_PAUSE, RateLimitInfo
+from .scheduler import Scheduler
+from .sharing import MACHINE, PROCESS, shared_scheduler
+from .slot import RequestFlow, Slot
+from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError
+
+__all__ = [
+    "LONGEST_PAUSE",
+    "MACHINE",
+    "PROCESS",
+    "Adapted",
+    "Budget",
+    "Event",
+    "FairQueue",
+    "Flow",
+    "Granted",
+    "Lane",
+    "MemoryStore",
+    "OnEvent",
+    "Paused",
+    "Queued",
+    "RateLimit",
+    "RateLimitInfo",
+    "Refused",
+    "RequestFlow",
+    "Retried",
+    "Scheduler",
+    "Slot",
+    "Store",
+    "StoreBusyError",
+    "StoreUnavailableError",
+    "Use",
+    "check_seconds",
+    "check_whole",
+    "shared_scheduler",
+]

@@ -1,7 +1,7 @@
-"""The order in which a lane's waiters go: jobs take turns, each job's own are first come.
+"""The order in which a lane's waiters go: flows take turns, each flow's own are first come.
 
-Start-time fair queueing: a job's next turn is one after its last, but never before the turn that
-is on now. A job that comes with one request therefore waits for one turn of each other job, not
+Start-time fair queueing: a flow's next turn is one after its last, but never before the turn that
+is on now. A flow that comes with one request therefore waits for one turn of each other flow, not
 for all that they have queued.
 
 Source: P. Goyal, H. M. Vin, H. Cheng, «Start-time fair queuing», SIGCOMM 1996.
@@ -15,7 +15,7 @@ from itertools import count
 from typing import Generic, Protocol, TypeVar
 
 
-class Waiter(Protocol):
+class Cancellable(Protocol):
     """Something that waits until it is done, or has given up."""
 
     def done(self) -> bool:
@@ -23,11 +23,11 @@ class Waiter(Protocol):
         ...
 
 
-W = TypeVar("W", bound=Waiter)
+W = TypeVar("W", bound=Cancellable)
 
 
-class Job(Generic[W]):
-    """A piece of work that shares a lane with others: one listing, one call."""
+class Flow(Generic[W]):
+    """Requests that share a lane's turns with others: one listing, one call."""
 
     __slots__ = ("queue", "turn", "waiters")
 
@@ -38,62 +38,56 @@ class Job(Generic[W]):
 
 
 class FairQueue(Generic[W]):
-    """The waiters of one lane."""
+    """The waiters of one lane; those who gave up are counted until their turn would come."""
 
     def __init__(self) -> None:
-        self._turns: list[tuple[int, int, Job[W]]] = []
+        self._turns: list[tuple[int, int, Flow[W]]] = []
         self._order = count()
         self._now = 0
+        self._waiting = 0
 
-    def push(self, job: Job[W], waiter: W) -> None:
-        """Let a waiter queue, as the last of its job.
+    def __len__(self) -> int:
+        return self._waiting
+
+    def push(self, flow: Flow[W], waiter: W) -> None:
+        """Let a waiter queue, as the last of its flow.
 
         Raises:
-            ValueError: The job queues in another lane.
+            ValueError: The flow queues in another lane.
         """
-        if job.queue is None:
-            job.queue = self
-        elif job.queue is not self:
-            raise ValueError("a job waits in one lane only")
-        if not job.waiters:
-            job.turn = max(job.turn, self._now)
-            heappush(self._turns, (job.turn, next(self._order), job))
-        job.waiters.append(waiter)
+        if flow.queue is None:
+            flow.queue = self
+        elif flow.queue is not self:
+            raise ValueError("a flow waits in one lane only")
+        if not flow.waiters:
+            flow.turn = max(flow.turn, self._now)
+            heappush(self._turns, (flow.turn, next(self._order), flow))
+        flow.waiters.append(waiter)
+        self._waiting += 1
 
-    def first(self) -> W | None:
-        """Give the waiter whose turn is next; None where nobody waits.
+    def gave_up(self) -> None:
+        """Count one waiter less, who is done and is passed over."""
+        self._waiting -= 1
 
-        Those who gave up are dropped on the way.
-        """
+    def pop(self) -> W | None:
+        """Take the waiter whose turn is next; None where nobody waits."""
         while self._turns:
-            job = self._turns[0][2]
-            while job.waiters and job.waiters[0].done():
-                job.waiters.popleft()
-            if job.waiters:
-                return job.waiters[0]
-            heappop(self._turns)
+            turn, _, flow = heappop(self._turns)
+            while flow.waiters:
+                waiter = flow.waiters.popleft()
+                if waiter.done():
+                    continue
+                self._waiting -= 1
+                self._now = turn
+                flow.turn = turn + 1
+                if flow.waiters:
+                    heappush(self._turns, (flow.turn, next(self._order), flow))
+                return waiter
         return None
 
-    def pop(self) -> W:
-        """Take the waiter whose turn is next.
-
-        Raises:
-            LookupError: Nobody waits.
-        """
-        waiter = self.first()
-        if waiter is None:
-            raise LookupError("nobody waits")
-        turn, _, job = heappop(self._turns)
-        job.waiters.popleft()
-        self._now = turn
-        job.turn = turn + 1
-        if job.waiters:
-            heappush(self._turns, (job.turn, next(self._order), job))
-        return waiter
-
-    def ahead_of_new_job(self, requests: int) -> int:
-        """Count the waiters that would go before the last of a new job's requests."""
+    def ahead_of_new_flow(self, requests: int) -> int:
+        """Count the waiters that would go before the last of a new flow's requests."""
         return sum(
-            min(requests, sum(not waiter.done() for waiter in job.waiters))
-            for _, _, job in self._turns
+            min(requests, sum(not waiter.done() for waiter in flow.waiters))
+            for _, _, flow in self._turns
         )

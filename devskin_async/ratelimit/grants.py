@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from .reports import BULK, INTERACTIVE, Reply, Report, Slot
 from .shaping import Shape
-from .state import BudgetState, Participant
+from .state import BudgetState
 
 RESERVE = 10
 """The reserve where it depends on the others: while somebody else is interactive."""
@@ -39,12 +39,14 @@ def step(state: BudgetState, now: float, report: Report) -> Reply:
         report: What a participant tells and wants.
     """
     state.advance(now)
-    if report.epoch not in (0, state.epoch):
-        return Reply(state.now, lost=True)
-    state.take_in(report)
-    turn = _Turn(state, report)
-    granted = tuple(turn.grant())
-    return Reply(state.now, granted, turn.wait())
+    granted: tuple[int, ...] = ()
+    wait = 0.0
+    if report.epoch in (0, state.epoch):
+        state.take_in(report)
+        turn = _Turn(state, report)
+        granted = tuple(turn.grant())
+        wait = turn.wait()
+    return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping)
 
 
 class _Turn:

@@ -54,7 +54,8 @@ class RateLimit:
         burst: Size of the token bucket beneath the window, in requests: how many may be sent at
             once after a pause. The bucket refills at `requests` / `per`.
         reserve: How many slots of the window bulk work leaves to interactive calls, and
-            interactive calls leave to bulk work that waits. At most `requests` - 1 are left.
+            interactive calls leave to bulk work that waits. At most `requests` - 1 are left. None
+            is 10 while another process makes interactive calls with the key, and 0 otherwise.
 
     Raises:
         ValueError: A number is not positive (`reserve`: is negative) or not finite.
@@ -63,27 +64,34 @@ class RateLimit:
     requests: int = 100
     per: float = 60.0
     burst: int = 100
-    reserve: int = 10
+    reserve: int | None = 10
 
     def __attrs_post_init__(self) -> None:
         # Not attrs' validators: they make importing the package dearer.
         check_whole("requests", self.requests, least=1)
         check_whole("burst", self.burst, least=1)
-        check_whole("reserve", self.reserve, least=0)
+        if self.reserve is not None:
+            check_whole("reserve", self.reserve, least=0)
         check_seconds("per", self.per, positive=True)
 
-    def most(self, lane: Lane, *, contested: bool) -> int:
-        """Count the slots of the window that a lane may hold.
 
-        Args:
-            lane: The lane.
-            contested: Whether the other lane has requests waiting.
-        """
-        reserve = min(self.reserve, self.requests - 1)
-        bulk = self.requests - reserve
-        if lane is Lane.BULK:
-            return bulk
-        return self.requests - min(reserve, bulk) if contested else self.requests
+@frozen(kw_only=True)
+class Use:
+    """What one process has of a budget, in one lane.
+
+    Args:
+        process: Its host and process id, such as `web-1:4711`.
+        lane: The lane.
+        in_flight: Requests sent and not answered yet.
+        answered: Requests answered, whose slots are not free yet.
+        waiting: Requests that wait for a slot.
+    """
+
+    process: str
+    lane: Lane
+    in_flight: int
+    answered: int
+    waiting: int
 
 
 @frozen(kw_only=True)
@@ -94,11 +102,18 @@ class Budget:
         limit: Requests allowed in any span of `per` seconds.
         per: The span in seconds.
         available: Slots of the window that are free now.
-        in_flight: Requests sent and not answered yet.
-        waiting: Callers waiting for a slot.
+        in_flight: Requests sent and not answered yet, of all processes.
+        waiting: Callers waiting for a slot, in this event loop.
         paused_for: Seconds until the API asked to be called again; 0 where it did not.
-        sent: Requests sent so far.
-        refused: Requests answered with 429 so far.
+        sent: Requests sent so far, in this event loop.
+        refused: Requests answered with 429 so far, in this event loop.
+        processes: Processes that share it, as far as is known here.
+        held_here: Slots that this event loop holds: in flight, or answered within `per`.
+        where: What is shared: "process", "machine" or "valkey"; "degraded" while the file or the
+            server can't be reached.
+        next_free_in: Seconds until the next slot that is held is free; None where none is held
+            or a response must come first.
+        uses: What each process has of it, by lane; a process that has nothing is left out.
     """
 
     limit: int
@@ -109,6 +124,11 @@ class Budget:
     paused_for: float
     sent: int
     refused: int
+    processes: int
+    held_here: int
+    where: str
+    next_free_in: float | None
+    uses: tuple[Use, ...]
     _forecast: Callable[[int, Lane], float] = field(repr=False, eq=False, alias="forecast")
 
     def forecast(self, requests: int = 1, *, lane: Lane = Lane.BULK) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
-from .policy import RateLimit
+from .policy import Lane, RateLimit
 from .shaping import Shaping
 
 INTERACTIVE, BULK = 0, 1
+LANES: tuple[Lane, Lane] = (Lane.INTERACTIVE, Lane.BULK)  # as they are numbered
 
 
 class Slot(msgspec.Struct, array_like=True):
@@ -111,11 +110,15 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
         granted: The lanes of the slots that were granted, numbered from `next_number`.
         wait: Seconds until it is worth asking again; infinite where a request of the
             participant's own must be answered first, or nothing is wanted.
-        lost: Whether the state is another than the participant knows: nothing was taken in, and
-            it has to report again what it holds.
+        epoch: Of the state. Where it is another than the participant knows, nothing was taken in,
+            and it has to report what it holds.
+        paused_until: Nothing goes before this.
+        shaping: What refusals taught so far.
     """
 
     now: float
-    granted: tuple[int, ...] = ()
-    wait: float = math.inf
-    lost: bool = False
+    granted: tuple[int, ...]
+    wait: float
+    epoch: int
+    paused_until: float
+    shaping: Shaping

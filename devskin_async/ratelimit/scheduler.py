@@ -1,67 +1,71 @@
 """The budget's asyncio shell: callers queue here, and one dispatcher lets them go.
 
-The store's window decides whether a lane may go, fairness whose turn it is, the token bucket
-beneath shapes how fast free slots are used, and the shaper makes it smaller where the server
-refuses. The dispatcher runs while somebody waits, and sleeps until something can change.
+The budget says how many requests of each lane may go and when to ask again, fairness says whose
+turn it is, and every request takes a token of an `aiolimiter` bucket on its way. The dispatcher
+runs while somebody waits, and sleeps until something can change.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable
-from itertools import chain, repeat
+import random
+from contextlib import suppress
 
-from .bucket import Bucket
-from .events import Adapted, Granted, Listeners, Paused, Queued, Refused
-from .fairness import FairQueue, Job
-from .forecast import Outlook, forecast
+from aiolimiter import AsyncLimiter
+
+from .events import Adapted, Granted, Listeners, Paused, Queued, Refused, log
+from .fairness import FairQueue, Flow
+from .forecast import forecast
+from .participation import Participation
 from .policy import Budget, Lane, RateLimit
-from .quota import QuotaLeft, Told
-from .shaping import Patience, Shaper
-from .slot import Slot, SlotJob, Turn
-from .store import MemoryStore, SlotStore
+from .quota import RateLimitInfo
+from .reports import LANES
+from .shaping import RefusalTracker, usual_shape
+from .slot import RequestFlow, Slot, Waiter
+from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError
+from .uses import uses
 
 _SMOOTHING = 0.2
 _ROUGHLY = 0.1
+_BUSY = (0.001, 0.005)  # seconds after which a store that is in use is tried again
+_UNAVAILABLE = 1.0
+_LEAVING = 2.0  # seconds for the last report
+_TICK = 1e-3
 
 
 class Scheduler:
     """Hands out the slots of one key's budget, in one event loop.
 
     Args:
-        limit: The budget to keep.
-        store: Where the slots are kept; None keeps them in memory.
+        limit: The limit to keep.
+        store: Where the budget is kept; None keeps it in memory, for this loop alone.
+        name: The participant's; no other of the budget has the same.
 
     Attributes:
-        limit: The budget that is kept.
+        limit: The limit that is kept.
         listeners: Who sends requests by it, and is told what happens.
+        refused: How many requests were answered with 429.
     """
 
-    def __init__(self, limit: RateLimit, *, store: SlotStore | None = None) -> None:
+    def __init__(self, limit: RateLimit, store: Store | None = None, name: str = "this.1") -> None:
         self.limit = limit
         self.listeners: Listeners = Listeners()
-        self._store: SlotStore = MemoryStore(limit) if store is None else store
-        # A store that must be awaited is asked by the dispatcher alone: a caller that is cancelled
-        # meanwhile must not take a slot along, nor several go as one probe.
-        self._answers_at_once = store is None
-        self._shaper = Shaper(limit)
-        self._quota = QuotaLeft()
-        self._bucket = Bucket(self._shaper)
-        self._queues: dict[Lane, FairQueue[Turn]] = {lane: FairQueue() for lane in Lane}
-        self._waiting = dict.fromkeys(Lane, 0)
+        self.refused: int = 0
+        self._store: Store = store or MemoryStore(lambda: asyncio.get_running_loop().time())
+        self._part = Participation(self._store, name, limit)
+        self._limiter = AsyncLimiter(limit.burst, limit.burst * limit.per / limit.requests)
+        self._queues: dict[Lane, FairQueue[Waiter]] = {lane: FairQueue() for lane in Lane}
         self._changed = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
-        self._under_way: set[asyncio.Future[None]] = set()
-        self._in_flight = 0
-        self._probe_out = False
+        self._report_timer: asyncio.TimerHandle | None = None
         self._round_trip = 0.0
         self._sent = 0
-        self._patience = Patience(limit.per)
+        self._refusals = RefusalTracker(limit.per)
+        self._paused_until = -math.inf
         self._rough_waits: dict[Lane, tuple[float, float]] = {}
-        self.refused: int = 0  # requests answered with 429
 
-    def slot(self, lane: Lane = Lane.INTERACTIVE, job: SlotJob | None = None) -> Slot:
+    def slot(self, lane: Lane = Lane.INTERACTIVE, flow: RequestFlow | None = None) -> Slot:
         """Wait for a turn, and hold its slot until the request is over: `async with`.
 
         The slot is free again `per` seconds after the block ends, however it ends: a request
@@ -70,103 +74,82 @@ class Scheduler:
 
         Args:
             lane: The lane to wait in.
-            job: What the request is part of; jobs take turns. None is a job of its own.
+            flow: What the request is part of; flows take turns. None is a flow of its own.
         """
-        return Slot(self, lane, job)
+        return Slot(self, lane, flow)
+
+    def allow_attempts_of(self, seconds: float) -> None:
+        """Let slots in flight be held for so long at the least, should this process be killed."""
+        self._part.lease = max(self._part.lease, seconds)
 
     async def acquire(self, slot: Slot) -> Slot:
-        """Let a slot's request go, as soon as it is its turn; `slot` does it and gives it back."""
+        """Let a slot's request go as soon as it is its turn; `slot` does it, and releases it."""
         loop = asyncio.get_running_loop()
-        asked = now = loop.time()
-        lane = slot.lane
-        if (
-            self._answers_at_once
-            and self._may_go(now)
-            and not self._anybody_waits()
-            and self._bucket.has_token()
-            and self._store.take(lane, contested=False) == 0
-        ):
-            await self._bucket.draw()
-            slot.probe = self._go()
-        else:
-            slot.probe = await self._queue(lane, Job() if slot.job is None else slot.job)
-            now = loop.time()
+        asked = loop.time()
+        number = None
+        if self._store.immediate and not self._waiting():
+            number = self._take_at_once(slot.lane)
+        if number is None:
+            number = await self._queue(slot.lane, Flow() if slot.flow is None else slot.flow)
+        slot.number = number
+        slot.granted_at = loop.time()
+        slot.queued = slot.granted_at - asked
         self._sent += 1
-        slot.granted_at, slot.queued = now, now - asked
-        if self.listeners.hear_everything:
-            try:
-                self.listeners.tell(Granted(lane=lane, queued=slot.queued))
-            except BaseException:  # nobody else would give the slot back
-                await self._settle(self.release(slot))
-                raise
+        try:
+            await self._limiter.acquire()
+            if self.listeners.hear_everything:
+                self.listeners.tell(Granted(lane=slot.lane, queued=slot.queued))
+        except BaseException:  # nobody else would release it
+            slot.cancel()
+            self.release(slot)
+            raise
         return slot
 
-    def release(self, slot: Slot) -> Awaitable[None] | None:
-        """Give a slot back: its request is over, and it is free again after `per` seconds.
-
-        Returns:
-            What is to be awaited, where the store must be.
-        """
+    def release(self, slot: Slot) -> None:
+        """Take a slot back: it is free after `per` seconds, or at once if it was not counted."""
         now = asyncio.get_running_loop().time()
-        self._in_flight -= 1
-        self._probe_out = self._probe_out and not slot.probe
         self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
-        give_back = self._store.unused if slot.uncounted else self._store.answered
-        if (work := give_back(slot.lane)) is not None:
-            return self._settle(work)
-        self._changed.set()
-        return None
+        if slot.is_free:
+            self._part.cancelled(slot.number)
+        else:
+            self._part.answered(slot.number)
+        self._report_soon()
 
-    def learn(self, slot: Slot, told: Told) -> None:
-        """Take in what a request was answered with.
+    def observe(self, slot: Slot, info: RateLimitInfo) -> None:
+        """Take in what a response tells of the rate limit.
 
         Args:
             slot: The request's.
-            told: Whether it was refused, and what the headers say.
+            info: Whether it was refused, and what the headers say.
         """
-        now = asyncio.get_running_loop().time()
-        before = self._shaper.shape
-        if told.remaining is not None and told.reset_after is not None:
-            self._quota.told(now, told.remaining, told.reset_after, self._in_flight - 1)
-        if told.refused:
+        before = self._part.shaping.shape
+        if info.remaining is not None and info.reset_after is not None:
+            self._part.quota(info.remaining, info.reset_after, slot.granted_at)
+        if info.refused:
             self.refused += 1
-            self.listeners.tell(Refused(lane=slot.lane, retry_after=told.retry_after))
-            pause = self._shaper.refused(now, slot.granted_at)
-            # "At once" is no answer to a refusal.
-            if seconds := told.retry_after or pause:
-                self._pause(seconds)
-            self._patience.refused(now, self._store.paused_for())
+            self.listeners.tell(Refused(lane=slot.lane, retry_after=info.retry_after))
+            self._part.refused(slot.granted_at, info.retry_after)
+            self._tell_pause()
+            self._refusals.refused(asyncio.get_running_loop().time(), self.paused_for())
         else:
-            self._patience.accepted()
-            self._shaper.accepted(now, slot.granted_at)
-        if self._shaper.shape != before:
-            self.listeners.tell(
-                Adapted(burst=self._shaper.shape.burst, rate=self._shaper.shape.rate)
-            )
-        self._changed.set()
+            self._refusals.accepted()
+            self._part.accepted(slot.granted_at)
+        learned = self._part.shaping.shape
+        if learned != before:
+            shape = learned or usual_shape(self.limit)
+            self.listeners.tell(Adapted(burst=shape.burst, rate=shape.rate))
 
     def forecast(self, requests: int, lane: Lane) -> float:
-        """Predict how long the last of a new job's requests would wait, in seconds."""
-        now = asyncio.get_running_loop().time()
-        contested = self._is_contested(lane)
-        ahead = self._queues[lane].ahead_of_new_job(requests)
-        before = self._waiting[Lane.INTERACTIVE] if lane is Lane.BULK else 0
-        opens = now + self.pause()
-        return forecast(
-            Outlook(
-                window=self._store.snapshot(),
-                shape=self._shaper.shape,
-                now=now,
-                opens=opens,
-                tokens=self._bucket.tokens(),
-                fills_from=opens if self._bucket.is_anew else now,
-                round_trip=self._round_trip,
-            ),
-            chain(
-                repeat((Lane.INTERACTIVE, True), before),
-                repeat((lane, contested), ahead + requests),
-            ),
+        """Predict how long the last of a new flow's requests would wait, in seconds."""
+        interactive = len(self._queues[Lane.INTERACTIVE])
+        ahead = self._queues[lane].ahead_of_new_flow(requests)
+        wanted = (
+            (ahead + requests, len(self._queues[Lane.BULK]))
+            if lane is Lane.INTERACTIVE
+            else (interactive, ahead + requests)
         )
+        state = self._part.view(self._wants())
+        return forecast(state, self._part.report(wanted), lane, self._round_trip)
 
     def rough_wait(self, lane: Lane) -> float:
         """Predict how long one more request would wait, by a forecast of the last 0.1 s.
@@ -181,150 +164,166 @@ class Scheduler:
             self._rough_waits[lane] = at, wait
         return max(0.0, wait - (now - at))
 
-    def pause(self) -> float:
-        """Say for how many seconds nothing at all may go."""
-        now = asyncio.get_running_loop().time()
-        return max(self._store.paused_for(), self._quota.wait(now))
+    def paused_for(self) -> float:
+        """Return for how many seconds nothing at all may go."""
+        state = self._part.view(self._wants())
+        quota = state.quota_until - state.now if state.quota_left <= 0 else 0.0
+        return max(0.0, state.paused_until - state.now, quota)
 
     def was_refused_for_a_window(self, granted_at: float) -> bool:
-        """Say whether nothing was accepted for a whole window before a slot was granted.
+        """Return whether nothing was accepted for a whole window before a slot was granted.
 
         Args:
             granted_at: When it was, on the loop's clock.
         """
-        return self._patience.is_over(granted_at)
-
-    def is_forgettable(self) -> bool:
-        """Say whether nobody uses it, and a new one would be in the same state."""
-        now = asyncio.get_running_loop().time()
-        return (
-            not self.listeners
-            and not self._anybody_waits()
-            and self._store.snapshot().available(now) == self.limit.requests
-            and self.pause() == 0
-            and self._shaper.is_usual
-        )
+        return self._refusals.is_over(granted_at)
 
     def budget(self) -> Budget:
         """Take a snapshot; outside a running event loop there is no time to tell."""
-        window = self._store.snapshot()
+        state = self._part.view(self._wants())
+        held = len(state.in_flight) + len(state.answered)
         return Budget(
             limit=self.limit.requests,
             per=self.limit.per,
-            available=window.available(asyncio.get_running_loop().time()),
-            in_flight=window.in_flight,
-            waiting=sum(self._waiting.values()),
-            paused_for=self._store.paused_for(),
+            available=max(0, self.limit.requests - held),
+            in_flight=len(state.in_flight),
+            waiting=self._waiting(),
+            paused_for=max(0.0, state.paused_until - state.now),
             sent=self._sent,
             refused=self.refused,
+            processes=state.processes(),
+            held_here=sum(state.participants[self._part.name].held),
+            where=self._store.where,
+            next_free_in=state.answered[0].at - state.now if state.answered else None,
+            uses=uses(state),
             forecast=self.forecast,
         )
 
-    async def _queue(self, lane: Lane, job: SlotJob) -> bool:
-        loop = asyncio.get_running_loop()
-        turn: Turn = loop.create_future()
-        self._queues[lane].push(job, turn)
-        self._waiting[lane] += 1
-        if self.listeners.hear_everything:
-            self.listeners.tell(Queued(lane=lane, waiting=sum(self._waiting.values())))
-        self._changed.set()
-        if self._dispatcher is None or self._dispatcher.done():
-            self._dispatcher = loop.create_task(self._dispatch(loop))
+    async def refresh(self) -> None:
+        """Look at a budget that others may have changed, without taking part in it.
+
+        Raises:
+            StoreBusyError, StoreUnavailableError: It was not reached.
+        """
+        await self._part.exchange(self._wants(), leaves=not self.listeners)
+
+    async def leave(self, user: object) -> None:
+        """Forget a user; with the last one, this loop takes part in the budget no more."""
+        self.listeners.remove(user)
+        if self.listeners or self._waiting():
+            return
+        self._stop_timer()
+        with suppress(StoreBusyError, StoreUnavailableError, TimeoutError):
+            async with asyncio.timeout(_LEAVING):
+                if self._dispatcher is not None:
+                    await asyncio.wait([self._dispatcher])
+                await self._part.exchange((0, 0), leaves=True)
+        await self._store.aclose()
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nobody uses it, and there is nothing that it has to report."""
+        return not (self.listeners or self._waiting() or self._part.has_news)
+
+    def _take_at_once(self, lane: Lane) -> int | None:
+        """Take a slot if one is free this moment, and return its number."""
+        wants = (1, 0) if lane is Lane.INTERACTIVE else (0, 1)
         try:
-            return await turn
-        except asyncio.CancelledError:
+            granted = self._part.exchange_now(wants)
+        except (StoreBusyError, StoreUnavailableError):
+            return None
+        self._tell_pause()
+        return granted[0].number if granted else None
+
+    async def _queue(self, lane: Lane, flow: RequestFlow) -> int:
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        queue = self._queues[lane]
+        if not queue:
             self._changed.set()
-            if turn.cancelled():
-                self._waiting[lane] -= 1
+        queue.push(flow, waiter)
+        if self.listeners.hear_everything:
+            self.listeners.tell(Queued(lane=lane, waiting=self._waiting()))
+        self._run_dispatcher()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                queue.gave_up()
+                if not queue:
+                    self._changed.set()
             else:  # the turn had come, and the caller was cancelled before it could go
-                self._in_flight -= 1
-                self._bucket.put_back()
-                self._probe_out = self._probe_out and not turn.result()
-                await self._settle(self._store.unused(lane))
+                self._part.cancelled(waiter.result())
+                self._report_soon()
             raise
 
-    async def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._anybody_waits():
+    def _run_dispatcher(self) -> None:
+        if self._dispatcher is None or self._dispatcher.done():
+            self._dispatcher = asyncio.get_running_loop().create_task(self._dispatch())
+
+    async def _dispatch(self) -> None:
+        while self._waiting() or self._part.has_news or self._part.is_waiting:
             self._changed.clear()  # what changes while a store is asked must not be missed
-            if not self._may_go(loop.time()):
-                await self._until_changed(self._quota.wait(loop.time()) or math.inf)
+            try:
+                granted = await self._part.exchange(self._wants())
+            except StoreBusyError:
+                await asyncio.sleep(random.uniform(*_BUSY))  # noqa: S311  # no secret
                 continue
-            lane, wait = await self._take_for_somebody()
-            if lane is None:
-                await self._until_changed(wait)
-            elif self._bucket.has_token() and self._waits(lane):
-                await self._bucket.draw()
-                self._waiting[lane] -= 1
-                self._queues[lane].pop().set_result(self._go())
+            except StoreUnavailableError as error:
+                log.warning("the shared budget is out of reach: %s", error)
+                await asyncio.sleep(_UNAVAILABLE)
+                continue
+            self._tell_pause()
+            for slot in granted:
+                waiter = self._queues[LANES[slot.lane]].pop()
+                if waiter is None:  # it gave up meanwhile
+                    self._part.cancelled(slot.number)
+                else:
+                    waiter.set_result(slot.number)
+            if self._waiting() and not self._part.has_urgent_news:
+                await self._until_changed(self._part.wait)
+
+    def _report_soon(self) -> None:
+        """Report what there is: at once where others wait for it, or with other news in time."""
+        within = self._store.report_within
+        if self._part.has_urgent_news or not within or self._part.wait == math.inf:
+            if self._waiting() or not self._store.immediate:
+                self._report()
             else:
-                await self._settle(self._store.unused(lane))
-                if not self._bucket.has_token():
-                    await self._bucket.draw()
-                    self._bucket.put_back()  # the world may have changed meanwhile: decide again
+                with suppress(StoreBusyError, StoreUnavailableError):
+                    self._part.exchange_now((0, 0))
+                    return
+                self._report()
+        elif self._report_timer is None:
+            loop = asyncio.get_running_loop()
+            self._report_timer = loop.call_later(within, self._report)
 
-    async def _take_for_somebody(self) -> tuple[Lane | None, float]:
-        """Take a slot for the lane that goes first; else say how long none is to be had."""
-        soonest = math.inf
-        for lane in (Lane.INTERACTIVE, Lane.BULK):
-            if self._waits(lane):
-                taken = self._store.take(lane, contested=self._is_contested(lane))
-                wait = taken if isinstance(taken, float) else await taken
-                if wait <= 0:
-                    return lane, 0.0
-                soonest = min(soonest, wait)
-        return None, soonest
+    def _report(self) -> None:
+        self._stop_timer()
+        self._changed.set()
+        self._run_dispatcher()
 
-    def _go(self) -> bool:
-        self._in_flight += 1
-        self._quota.spend()
-        self._probe_out = self._shaper.probing
-        return self._probe_out
-
-    def _may_go(self, now: float) -> bool:
-        """Say whether anything may go, the window aside: one probe at a time, and quota left."""
-        return not self._probe_out and self._quota.wait(now) <= 0
-
-    def _is_contested(self, lane: Lane) -> bool:
-        return self._waits(Lane.BULK if lane is Lane.INTERACTIVE else Lane.INTERACTIVE)
-
-    def _waits(self, lane: Lane) -> bool:
-        # The queue knows of a caller that was cancelled before the caller itself does.
-        return self._queues[lane].first() is not None
-
-    def _anybody_waits(self) -> bool:
-        # Where none is counted, none waits; of those counted, some may have been cancelled.
-        if not any(self._waiting.values()):
-            return False
-        return self._waits(Lane.INTERACTIVE) or self._waits(Lane.BULK)
+    def _stop_timer(self) -> None:
+        if self._report_timer is not None:
+            self._report_timer.cancel()
+            self._report_timer = None
 
     async def _until_changed(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self._changed.wait()
-        except TimeoutError:
-            pass
 
-    def _pause(self, seconds: float) -> None:
-        before = self._store.paused_for()
-        if (pause := self._store.refused(seconds)) is not None:
-            self._later(pause)
-        if seconds > before:
-            self._rough_waits.clear()
-            self.listeners.tell(Paused(seconds=seconds))
+    def _tell_pause(self) -> None:
+        """Tell of a pause that is new here, whichever process was refused."""
+        until = self._part.paused_until
+        if until > self._paused_until + _TICK:
+            self._paused_until = until
+            now = asyncio.get_running_loop().time()
+            if until > now:
+                self._rough_waits.clear()
+                self.listeners.tell(Paused(seconds=until - now))
 
-    async def _settle(self, work: Awaitable[None] | None) -> None:
-        """Wait for what a store does, though the caller be cancelled, and look at it anew."""
-        if work is not None:
-            await asyncio.shield(self._later(work))
-        self._changed.set()
+    def _wants(self) -> tuple[int, int]:
+        return len(self._queues[Lane.INTERACTIVE]), len(self._queues[Lane.BULK])
 
-    def _later(self, work: Awaitable[None]) -> asyncio.Future[None]:
-        """Let a store do something, whoever waits for it."""
-        task = asyncio.ensure_future(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Future[None]) -> None:
-        self._under_way.discard(task)
-        self._changed.set()
+    def _waiting(self) -> int:
+        return sum(self._wants())

@@ -88,12 +88,11 @@ class Shaping(msgspec.Struct, array_like=True, frozen=True):
             granted_at: When the request got its slot.
         """
         after = self
-        if granted_at >= self.lesson_at and (
-            self.probing or self.pause or not self.accepted_since_lesson
-        ):
-            after = replace(self, probing=False, pause=0.0, accepted_since_lesson=True)
         if self.rate and now >= self.changed_at + self.recovery * limit.per:
-            after = after._recovered(limit, now)
+            after = self._recovered(limit, now)
+        news = self.probing or self.pause or not self.accepted_since_lesson
+        if granted_at >= self.lesson_at and news:
+            after = replace(after, probing=False, pause=0.0, accepted_since_lesson=True)
         return after
 
     def refused(

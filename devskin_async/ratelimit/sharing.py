@@ -1,60 +1,140 @@
-"""One scheduler for all clients of a key in one event loop."""
+"""One budget for all clients of a key: in this loop, this process, on this machine or beyond."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
+import socket
+import threading
+import time
+from itertools import count
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from attrs import define, field
 
-from ..errors import ConfigurationError
+from .events import log
+from .machine import open_machine_store
 from .policy import RateLimit
 from .scheduler import Scheduler
+from .store import MemoryStore, Store, StoreUnavailableError
+
+PROCESS, MACHINE = "process", "machine"
 
 _SWEPT_FROM = 64
+_LATEST_REPORT = 0.5  # seconds
+_Key: TypeAlias = tuple[str, str, RateLimit]
 
 
 @define
-class _Known:
-    """The schedulers of one event loop, and at how many they are next gone through."""
+class _Stores:
+    """Budgets in memory, and at how many they are next gone through."""
 
-    schedulers: dict[str, Scheduler] = field(factory=dict)
+    stores: dict[str, MemoryStore] = field(factory=dict)
     sweep_at: int = _SWEPT_FROM
 
+    def get(self, name: str, *, own_clock: bool) -> MemoryStore:
+        """Return a budget, and forget those that nobody uses and whose slots are free again."""
+        store = self.stores.get(name)
+        if store is None:
+            if len(self.stores) >= self.sweep_at:
+                self.stores = {k: each for k, each in self.stores.items() if not each.is_idle()}
+                self.sweep_at = max(_SWEPT_FROM, 2 * len(self.stores))
+            clock = asyncio.get_running_loop().time if own_clock else time.monotonic
+            store = self.stores[name] = MemoryStore(clock)
+        return store
+
+
+@define
+class _Loop:
+    """What one event loop has."""
+
+    schedulers: dict[_Key, Scheduler] = field(factory=dict)
+    sweep_at: int = _SWEPT_FROM
+    stores: _Stores = field(factory=_Stores)  # where its clock is not the machine's
+
     def sweep(self) -> None:
-        """Forget the schedulers of clients that are gone, once their slots are free again."""
+        """Forget the schedulers that nobody uses any more."""
         if len(self.schedulers) >= self.sweep_at:
-            kept = {k: each for k, each in self.schedulers.items() if not each.is_forgettable()}
+            kept = {k: each for k, each in self.schedulers.items() if not each.is_unused}
             self.schedulers = kept
             self.sweep_at = max(_SWEPT_FROM, 2 * len(kept))
 
 
-_schedulers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictionary()
+class _Process:
+    """What this process has; another begins anew after a fork."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.stores = _Stores()
+        self.loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.participants = count(1)
+        self.warned: set[str] = set()
 
 
-def shared_scheduler(budget: str, limit: RateLimit) -> Scheduler:
-    """Give the running loop's scheduler of a budget.
+_process = _Process()
 
-    It outlives its clients for as long as their requests count.
+
+def _begin_anew() -> None:
+    global _process  # noqa: PLW0603  # locks and loops of the parent are of no use here
+    _process = _Process()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+def shared_scheduler(place: str, name: str, limit: RateLimit) -> Scheduler:
+    """Return the running loop's scheduler of a budget.
 
     Args:
-        budget: What tells budgets apart: the host and a digest of the key.
-        limit: The budget to keep.
+        place: Where the budget is kept: "process", "machine", or the URL of a Valkey server.
+        name: What tells budgets apart; see `budget_name`.
+        limit: The limit to keep. Who gives another one is another participant of the budget.
 
     Raises:
-        ConfigurationError: Another client of this budget has another limit.
+        ConfigurationError: The place can't be used.
     """
-    # A scheduler holds its loop, so a closed one would never go by itself.
-    for loop in [loop for loop in _schedulers if loop.is_closed()]:
-        del _schedulers[loop]
-    known = _schedulers.setdefault(asyncio.get_running_loop(), _Known())
-    scheduler = known.schedulers.get(budget)
-    if scheduler is None:
-        known.sweep()
-        scheduler = known.schedulers[budget] = Scheduler(limit)
-    if scheduler.limit != limit:
-        raise ConfigurationError(
-            f"another client of this API key has {scheduler.limit}, and they share one budget: "
-            "give both the same rate_limit"
-        )
-    return scheduler
+    loop = asyncio.get_running_loop()
+    with _process.lock:
+        # A scheduler holds its loop, so a closed one would never go by itself.
+        for closed in [each for each in _process.loops if each.is_closed()]:
+            del _process.loops[closed]
+        known = _process.loops.setdefault(loop, _Loop())
+        key = (place, name, limit)
+        if key not in known.schedulers:
+            known.sweep()
+            participant = f"{_process.name}.{next(_process.participants)}"
+            known.schedulers[key] = Scheduler(limit, _store(place, name, limit.per, known), participant)
+        return known.schedulers[key]
+
+
+def _store(place: str, name: str, per: float, known: _Loop) -> Store:
+    # A loop with a clock of its own, as in tests, can share with nobody.
+    if abs(asyncio.get_running_loop().time() - time.monotonic()) > 1:
+        return known.stores.get(name, own_clock=True)
+    if place == MACHINE:
+        try:
+            return open_machine_store(name, report_within=_report_within(per))
+        except StoreUnavailableError as error:
+            _warn_once(
+                f"{error}; the API key's requests are shared within this process alone: set "
+                'DEVSKIN_BUDGET to "process" to accept that, or to the address of a Valkey server'
+            )
+    elif place != PROCESS:
+        from .valkey import open_valkey_store
+
+        return open_valkey_store(place, name, report_within=_report_within(per))
+    return _process.stores.get(name, own_clock=False)
+
+
+def _report_within(per: float) -> float:
+    return min(per / 100, _LATEST_REPORT)
+
+
+def _warn_once(text: str) -> None:
+    if text not in _process.warned:
+        _process.warned.add(text)
+        log.warning("%s", text)

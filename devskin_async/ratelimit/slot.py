@@ -5,17 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
-from .fairness import Job
+from .fairness import Flow
 from .policy import Lane
-from .quota import Told
+from .quota import RateLimitInfo
 
-if TYPE_CHECKING:
-    from .scheduler import Scheduler
+Waiter: TypeAlias = "asyncio.Future[int]"  # the number of the slot
+RequestFlow: TypeAlias = Flow[Waiter]
 
-Turn: TypeAlias = "asyncio.Future[bool]"  # whether it is a probe
-SlotJob: TypeAlias = Job[Turn]
+
+class Turns(Protocol):
+    """What gives turns, and takes them back."""
+
+    def acquire(self, slot: Slot) -> Coroutine[object, None, Slot]:
+        """Wait for a slot's turn."""
+        ...
+
+    def observe(self, slot: Slot, info: RateLimitInfo) -> None:
+        """Take in a response."""
+        ...
+
+    def release(self, slot: Slot) -> None:
+        """Take a slot back."""
+        ...
 
 
 class Slot:
@@ -23,35 +36,35 @@ class Slot:
 
     Attributes:
         lane: The lane it waited in.
-        job: What the request is part of; None is a job of its own.
-        probe: Whether it goes alone after a pause, to see whether the server accepts again.
+        flow: What the request is part of; None is a flow of its own.
         granted_at: When the turn came, on the loop's clock.
         queued: Seconds that the caller waited for it.
-        uncounted: Whether the server did not count it: it was refused, or never sent.
+        number: Which slot of this loop's it is; 0 before the turn comes.
+        is_free: Whether the server did not count the request: it was refused, or never sent.
     """
 
-    __slots__ = ("_scheduler", "granted_at", "job", "lane", "probe", "queued", "uncounted")
+    __slots__ = ("_turns", "flow", "granted_at", "is_free", "lane", "number", "queued")
 
-    def __init__(self, scheduler: Scheduler, lane: Lane, job: SlotJob | None) -> None:
-        self._scheduler = scheduler
+    def __init__(self, turns: Turns, lane: Lane, flow: RequestFlow | None) -> None:
+        self._turns = turns
         self.lane: Lane = lane
-        self.job: SlotJob | None = job
-        self.probe: bool = False
-        self.uncounted: bool = False
+        self.flow: RequestFlow | None = flow
+        self.number: int = 0
+        self.is_free: bool = False
         self.granted_at: float = 0.0
         self.queued: float = 0.0
 
-    def answered(self, told: Told) -> None:
-        """Say what the request was answered with, before the block ends."""
-        self.uncounted = told.refused
-        self._scheduler.learn(self, told)
+    def observe(self, info: RateLimitInfo) -> None:
+        """Say what the response tells of the rate limit, before the block ends."""
+        self.is_free = info.refused
+        self._turns.observe(self, info)
 
     def cancel(self) -> None:
         """Say that the request was never sent, before the block ends: its slot is free at once."""
-        self.uncounted = True
+        self.is_free = True
 
     def __aenter__(self) -> Coroutine[object, None, Slot]:
-        return self._scheduler.acquire(self)
+        return self._turns.acquire(self)
 
     async def __aexit__(
         self,
@@ -59,5 +72,4 @@ class Slot:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if (work := self._scheduler.release(self)) is not None:
-            await work
+        self._turns.release(self)

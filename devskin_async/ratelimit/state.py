@@ -153,6 +153,17 @@ class BudgetState(msgspec.Struct, array_like=True):
         if now >= self.quota_until:
             self.quota_left = math.inf
 
+    def is_adapted(self) -> bool:
+        """Return whether anything that the server said or taught is in force."""
+        pauses = self.paused_until > self.now or self.quota_left < math.inf
+        return pauses or self.shaping.probing or self.shaping.shape is not None
+
+    def processes(self) -> int:
+        """Count the processes that take part."""
+        since = self.now - FORGOTTEN_AFTER
+        names = [name for name, each in self.participants.items() if each.seen > since]
+        return len({name.rpartition(".")[0] for name in names})
+
     def copy(self) -> BudgetState:
         """Return a copy in the same state, to try things on."""
         return loads(dumps(self))
@@ -201,8 +212,8 @@ class BudgetState(msgspec.Struct, array_like=True):
                 self.in_flight.remove(slot)
                 me.held[slot.lane] -= 1
         for number, ago in report.answered:
-            slot = mine.get(number)
-            if slot is not None:
+            if number in mine:
+                slot = mine[number]
                 self.in_flight.remove(slot)
                 slot.at = self.now - ago + self.per
                 insort(self.answered, slot, key=_at)

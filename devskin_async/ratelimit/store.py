@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -25,12 +26,14 @@ class Store(Protocol):
     Attributes:
         where: "process", "machine", "valkey", or "degraded" while the store is out of reach.
         steps: How many calls were made to it.
+        immediate: Whether `exchange` returns a reply, not something to await.
         report_within: Seconds for which an answered request may remain unreported, so that one
             call reports several; 0 where a call costs nothing.
     """
 
     where: str
     steps: int
+    immediate: bool
     report_within: float
 
     def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
@@ -43,7 +46,7 @@ class Store(Protocol):
         ...
 
     def view(self) -> tuple[BudgetState, float]:
-        """Return the budget as last seen, not to be changed, and the present by its clock."""
+        """Return a copy of the budget as last seen, and the present by its clock."""
         ...
 
     async def aclose(self) -> None:
@@ -59,6 +62,7 @@ class MemoryStore:
     """
 
     where = "process"
+    immediate = True
     report_within = 0.0
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -77,6 +81,15 @@ class MemoryStore:
         """Return the budget; see `Store.view`."""
         with self._lock:
             return self._state.copy(), self._clock()
+
+    def is_idle(self) -> bool:
+        """Return whether nobody takes part, and a new budget would be in the same state."""
+        with self._lock:
+            state = self._state
+            state.advance(self._clock())
+            taking_part = any(each.seen > -math.inf for each in state.participants.values())
+            held = state.in_flight or state.answered
+            return not (taking_part or held or state.is_adapted())
 
     async def aclose(self) -> None:
         """Do nothing: the slots of who leaves go on counting."""

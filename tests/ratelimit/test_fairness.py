@@ -1,4 +1,4 @@
-"""Jobs take turns in a lane; each job's own waiters are first come, first served."""
+"""Flows take turns in a lane; each flow's own waiters are first come, first served."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devskin_async.ratelimit import FairQueue, Job
+from devskin_async.ratelimit import FairQueue, Flow
 
 
 class Waiting:
@@ -23,44 +23,50 @@ class Waiting:
 Queue = FairQueue[Waiting]
 
 
-def push(queue: Queue, job: Job[Waiting], *names: str) -> list[Waiting]:
+def push(queue: Queue, job: Flow[Waiting], *names: str) -> list[Waiting]:
     waiters = [Waiting(name) for name in names]
     for waiter in waiters:
         queue.push(job, waiter)
     return waiters
 
 
+def pop(queue: Queue) -> str:
+    waiter = queue.pop()
+    assert waiter is not None
+    return waiter.name
+
+
 def drain(queue: Queue) -> str:
     taken = []
-    while queue.first() is not None:
-        taken.append(queue.pop().name)
+    while (waiter := queue.pop()) is not None:
+        taken.append(waiter.name)
     return "".join(taken)
 
 
-def test_a_job_alone_is_first_come_first_served() -> None:
+def test_a_flow_alone_is_first_come_first_served() -> None:
     queue = Queue()
-    push(queue, Job(), *"abc")
+    push(queue, Flow(), *"abc")
     assert drain(queue) == "abc"
 
 
-def test_jobs_take_turns() -> None:
+def test_flows_take_turns() -> None:
     queue = Queue()
-    push(queue, Job(), *"aaaa")
-    push(queue, Job(), *"bbbb")
+    push(queue, Flow(), *"aaaa")
+    push(queue, Flow(), *"bbbb")
     assert drain(queue) == "abababab"
 
 
-def test_a_job_of_one_request_is_not_behind_what_another_has_queued() -> None:
+def test_a_flow_of_one_request_is_not_behind_what_another_has_queued() -> None:
     queue = Queue()
-    push(queue, Job(), *("a" * 1000))
+    push(queue, Flow(), *("a" * 1000))
     queue.pop()
-    push(queue, Job(), "b")
-    assert "b" in [queue.pop().name for _ in range(2)]
+    push(queue, Flow(), "b")
+    assert "b" in [pop(queue) for _ in range(2)]
 
 
-def test_a_job_that_was_away_does_not_make_up_for_it() -> None:
+def test_a_flow_that_was_away_does_not_make_up_for_it() -> None:
     queue = Queue()
-    early, late = Job[Waiting](), Job[Waiting]()
+    early, late = Flow[Waiting](), Flow[Waiting]()
     push(queue, late, "b")
     queue.pop()
     push(queue, early, *("a" * 10))
@@ -70,14 +76,14 @@ def test_a_job_that_was_away_does_not_make_up_for_it() -> None:
     assert drain(queue) == "bababababa"
 
 
-def test_a_job_that_comes_back_at_once_has_had_its_turn() -> None:
+def test_a_flow_that_comes_back_at_once_has_had_its_turn() -> None:
     queue = Queue()
-    greedy, other = Job[Waiting](), Job[Waiting]()
+    greedy, other = Flow[Waiting](), Flow[Waiting]()
     push(queue, greedy, "a")
     push(queue, other, *"bbb")
     taken = ""
     for _ in range(6):
-        taken += queue.pop().name
+        taken += pop(queue)
         if taken[-1] == "a":
             push(queue, greedy, "a")
     assert taken == "ababab"
@@ -85,35 +91,34 @@ def test_a_job_that_comes_back_at_once_has_had_its_turn() -> None:
 
 def test_those_who_gave_up_are_passed_over() -> None:
     queue = Queue()
-    first = push(queue, Job(), *"abc")
-    second = push(queue, Job(), *"xyz")
+    first = push(queue, Flow(), *"abc")
+    second = push(queue, Flow(), *"xyz")
     for waiter in (first[0], first[2], *second):
         waiter.gone = True
     assert drain(queue) == "b"
-    assert queue.first() is None
+    assert queue.pop() is None
 
 
-def test_a_job_waits_in_one_lane_only() -> None:
-    job = Job[Waiting]()
-    push(Queue(), job, "a")
-    with pytest.raises(ValueError, match="a job waits in one lane only"):
-        push(Queue(), job, "b")
+def test_a_flow_waits_in_one_lane_only() -> None:
+    flow = Flow[Waiting]()
+    push(Queue(), flow, "a")
+    with pytest.raises(ValueError, match="a flow waits in one lane only"):
+        push(Queue(), flow, "b")
 
 
-def test_taking_where_nobody_waits_is_a_lookup_error() -> None:
-    with pytest.raises(LookupError, match="nobody waits"):
-        Queue().pop()
+def test_where_nobody_waits_there_is_nobody_to_take() -> None:
+    assert Queue().pop() is None
 
 
-def test_what_goes_before_a_new_job_is_a_turn_of_each_other_for_each_of_its_own() -> None:
+def test_what_goes_before_a_new_flow_is_a_turn_of_each_other_for_each_of_its_own() -> None:
     queue = Queue()
-    push(queue, Job(), *"aaaaa")
-    push(queue, Job(), "b")
-    gone = push(queue, Job(), "c")
+    push(queue, Flow(), *"aaaaa")
+    push(queue, Flow(), "b")
+    gone = push(queue, Flow(), "c")
     gone[0].gone = True
-    assert queue.ahead_of_new_job(1) == 2
-    assert queue.ahead_of_new_job(3) == 4
-    assert queue.ahead_of_new_job(100) == 6
+    assert queue.ahead_of_new_flow(1) == 2
+    assert queue.ahead_of_new_flow(3) == 4
+    assert queue.ahead_of_new_flow(100) == 6
 
 
 @given(
@@ -126,26 +131,26 @@ def test_what_goes_before_a_new_job_is_a_turn_of_each_other_for_each_of_its_own(
         max_size=100,
     )
 )
-def test_everyone_who_stays_is_taken_once_and_each_jobs_own_in_order(
+def test_everyone_who_stays_is_taken_once_and_each_flows_own_in_order(
     steps: list[tuple[str, int]],
 ) -> None:
     queue = Queue()
-    jobs = [Job[Waiting]() for _ in range(5)]
+    flows = [Flow[Waiting]() for _ in range(5)]
     waiting: list[tuple[int, Waiting]] = []
     taken: list[Waiting] = []
     for what, number in steps:
         if what == "push":
-            waiting += [(number, waiter) for waiter in push(queue, jobs[number], "x")]
+            waiting += [(number, waiter) for waiter in push(queue, flows[number], "x")]
         elif what == "leave" and number < len(waiting):
             waiting[number][1].gone = True
-        elif what == "pop" and queue.first() is not None:
-            taken.append(queue.pop())
-    while queue.first() is not None:
-        taken.append(queue.pop())
+        elif what == "pop" and (waiter := queue.pop()) is not None:
+            taken.append(waiter)
+    while (waiter := queue.pop()) is not None:
+        taken.append(waiter)
     assert len(taken) == len(set(taken))
     stayed = {id(waiter) for _, waiter in waiting if not waiter.gone}
     assert stayed <= {id(waiter) for waiter in taken}
     for number in range(5):
-        order = [waiter for job, waiter in waiting if job == number]
+        order = [waiter for flow, waiter in waiting if flow == number]
         positions = [order.index(waiter) for waiter in taken if waiter in order]
         assert positions == sorted(positions)

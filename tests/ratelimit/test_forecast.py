@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Job, Scheduler, SlotJob, Told
+from devskin_async.ratelimit import Flow, Scheduler, RequestFlow, RateLimitInfo
 from devskin_async.testing import virtual_time
 
 
 async def request(
-    scheduler: Scheduler, lane: Lane, seconds: float, job: SlotJob | None = None
+    scheduler: Scheduler, lane: Lane, seconds: float, job: RequestFlow | None = None
 ) -> float:
     """Send one request that is answered after so many seconds, and say when it went."""
     async with scheduler.slot(lane, job):
@@ -27,7 +27,7 @@ async def request(
 async def all_sent(scheduler: Scheduler, requests: int, lane: Lane, seconds: float) -> float:
     """Send so many requests of one job at once, and give the seconds until the last went."""
     start = asyncio.get_running_loop().time()
-    job: SlotJob = Job()
+    job: RequestFlow = Flow()
     went = await asyncio.gather(*(request(scheduler, lane, seconds, job) for _ in range(requests)))
     return max(went) - start
 
@@ -77,7 +77,7 @@ async def test_a_forecast_counts_those_who_wait_already() -> None:
 async def test_a_forecast_counts_a_pause() -> None:
     scheduler = Scheduler(RateLimit(10, 60))
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=42))
+        slot.observe(RateLimitInfo(refused=True, retry_after=42))
     assert scheduler.budget().forecast() == pytest.approx(42, abs=1e-3)
 
 
@@ -105,7 +105,7 @@ async def test_a_listing_of_500_pages_is_predicted_with_real_delays(seed: int) -
     await request(scheduler, Lane.BULK, 0.12)
     predicted = scheduler.forecast(500, Lane.BULK)
     start = asyncio.get_running_loop().time()
-    job: SlotJob = Job()
+    job: RequestFlow = Flow()
     at_once = asyncio.Semaphore(10)
 
     async def page() -> float:

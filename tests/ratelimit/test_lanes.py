@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Job, Scheduler, SlotJob
+from devskin_async.ratelimit import Flow, Scheduler, RequestFlow
 from devskin_async.testing import virtual_time
 
 near = partial(pytest.approx, abs=1e-6)
@@ -21,7 +21,7 @@ def now() -> float:
 
 
 async def request(
-    scheduler: Scheduler, lane: Lane, sent: list[float], job: SlotJob | None = None
+    scheduler: Scheduler, lane: Lane, sent: list[float], job: RequestFlow | None = None
 ) -> None:
     async with scheduler.slot(lane, job):
         sent.append(now())
@@ -29,7 +29,7 @@ async def request(
 
 async def listing(scheduler: Scheduler, pages: int, sent: list[float]) -> None:
     """So many pages of one job, ten at a time."""
-    job: SlotJob = Job()
+    job: RequestFlow = Flow()
     at_once = asyncio.Semaphore(10)
 
     async def page() -> None:
@@ -116,7 +116,7 @@ async def test_two_listings_share_evenly_while_both_run() -> None:
 @virtual_time
 async def test_a_caller_of_one_request_is_not_behind_a_thousand_queued_ones() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
-    job: SlotJob = Job()
+    job: RequestFlow = Flow()
     bulk: list[float] = []
     queued = [asyncio.create_task(request(scheduler, Lane.BULK, bulk, job)) for _ in range(1000)]
     await asyncio.sleep(1)

@@ -12,7 +12,9 @@ import pytest
 from attrs import evolve
 
 from devskin_async import Event, Granted, Lane, Paused, Queued, RateLimit, Refused
-from devskin_async.ratelimit import MemoryStore, Scheduler, Told, Window
+from devskin_async.ratelimit import MemoryStore, RateLimitInfo, Scheduler
+from devskin_async.ratelimit.reports import Reply, Report
+from devskin_async.ratelimit.state import BudgetState
 from devskin_async.testing import VirtualTimeLoop, virtual_time
 
 # A turn of the virtual clock is a nanosecond.
@@ -133,8 +135,8 @@ async def test_a_refusal_holds_everybody_back_and_a_shorter_one_does_not_shorten
     scheduler = Scheduler(RateLimit(100, 60))
     start = now()
     async with scheduler.slot() as one, scheduler.slot() as another:
-        one.answered(Told(refused=True, retry_after=30))
-        another.answered(Told(refused=True, retry_after=5))
+        one.observe(RateLimitInfo(refused=True, retry_after=30))
+        another.observe(RateLimitInfo(refused=True, retry_after=5))
     assert scheduler.budget().paused_for == near(30)
     assert await gather(scheduler, 2) == near([start + 30] * 2)
     assert scheduler.budget().paused_for == 0
@@ -146,14 +148,14 @@ async def test_a_refusal_that_says_no_time_pauses_for_longer_each_time_up_to_the
     pauses: list[float] = []
     for _ in range(7):
         async with scheduler.slot() as slot:
-            slot.answered(Told(refused=True))
-            slot.answered(Told(refused=True))  # of the same burst
+            slot.observe(RateLimitInfo(refused=True))
+            slot.observe(RateLimitInfo(refused=True))  # of the same burst
         pauses.append(scheduler.budget().paused_for)
     assert pauses == near([2, 4, 8, 16, 32, 60, 60])
     async with scheduler.slot() as slot:
-        slot.answered(Told())
+        slot.observe(RateLimitInfo())
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True))
+        slot.observe(RateLimitInfo(refused=True))
     assert scheduler.budget().paused_for == near(2)
 
 
@@ -162,12 +164,12 @@ async def test_a_refusal_that_comes_while_a_caller_waits_for_the_bucket_holds_it
     scheduler = Scheduler(RateLimit(requests=60, per=60, burst=1))
     start = now()
     sent: list[float] = []
-    await request(scheduler, sent)
-    waiting = asyncio.create_task(request(scheduler, sent))
-    await asyncio.sleep(0.5)
-    scheduler._pause(10)
+    async with scheduler.slot() as slot:
+        waiting = asyncio.create_task(request(scheduler, sent))
+        await asyncio.sleep(0.5)
+        slot.observe(RateLimitInfo(refused=True, retry_after=10))
     await waiting
-    assert sent == near([start, start + 10.5])
+    assert sent == near([start + 10.5])
 
 
 @virtual_time
@@ -215,7 +217,7 @@ async def test_after_a_pause_one_request_goes_alone_until_it_is_answered() -> No
     scheduler = Scheduler(RateLimit(100, 60))
     start = now()
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=10))
+        slot.observe(RateLimitInfo(refused=True, retry_after=10))
     sent: list[float] = []
     first = asyncio.create_task(answered(scheduler, sent, after=5, refused=False))
     await asyncio.sleep(1)
@@ -230,14 +232,14 @@ async def answered(
     async with scheduler.slot() as slot:
         sent.append(now())
         await asyncio.sleep(after)
-        slot.answered(Told(refused=refused))
+        slot.observe(RateLimitInfo(refused=refused))
 
 
 @virtual_time
 async def test_a_probe_that_is_cancelled_lets_the_next_one_go() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=10))
+        slot.observe(RateLimitInfo(refused=True, retry_after=10))
     sent: list[float] = []
     probe = asyncio.create_task(answered(scheduler, sent, after=1000))
     await asyncio.sleep(11)
@@ -264,7 +266,7 @@ async def test_a_refusal_within_the_budget_shapes_the_flow() -> None:
 async def test_a_refused_request_is_not_counted_and_gives_its_slot_back() -> None:
     scheduler = Scheduler(RateLimit(10, 60))
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=1))
+        slot.observe(RateLimitInfo(refused=True, retry_after=1))
     assert scheduler.budget().available == 10
 
 
@@ -272,7 +274,7 @@ async def test_a_refused_request_is_not_counted_and_gives_its_slot_back() -> Non
 async def test_quota_headers_that_leave_nothing_hold_everybody_until_the_reset() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     async with scheduler.slot() as slot:
-        slot.answered(Told(remaining=2, reset_after=30))
+        slot.observe(RateLimitInfo(remaining=2, reset_after=30))
     assert await gather(scheduler, 4) == near([0, 0, 30, 30])
 
 
@@ -280,7 +282,7 @@ async def test_quota_headers_that_leave_nothing_hold_everybody_until_the_reset()
 async def test_quota_headers_never_raise_the_budget_above_our_own() -> None:
     scheduler = Scheduler(RateLimit(2, 60))
     async with scheduler.slot() as slot:
-        slot.answered(Told(remaining=1000, reset_after=1))
+        slot.observe(RateLimitInfo(remaining=1000, reset_after=1))
     assert await gather(scheduler, 3) == near([0, 60, 60])
 
 
@@ -296,7 +298,7 @@ async def test_what_happens_is_told_in_order() -> None:
     async with scheduler.slot() as slot:
         waiting = asyncio.create_task(answered(scheduler, []))
         await asyncio.sleep(1)
-        slot.answered(Told(refused=True, retry_after=7))
+        slot.observe(RateLimitInfo(refused=True, retry_after=7))
     await waiting
     assert [rounded(event) for event in told] == [
         Granted(lane=Lane.INTERACTIVE, queued=0.0),
@@ -331,7 +333,7 @@ async def test_events_are_logged_under_the_ratelimits_name(
     caplog.set_level(logging.DEBUG, logger="devskin_async.ratelimit")
     scheduler = Scheduler(RateLimit())
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True))
+        slot.observe(RateLimitInfo(refused=True))
     told = [(record.levelname, record.getMessage().partition("(")[0]) for record in caplog.records]
     assert told == [("DEBUG", "Granted"), ("INFO", "Refused"), ("INFO", "Paused")]
 
@@ -339,40 +341,35 @@ async def test_events_are_logged_under_the_ratelimits_name(
 class SlowStore:
     """A store that takes a while, as one that many share would."""
 
-    def __init__(self, limit: RateLimit) -> None:
-        self._store = MemoryStore(limit)
+    where = "valkey"
+    immediate = False
+    report_within = 0.5
+    steps = 0
 
-    async def take(self, lane: Lane, *, contested: bool) -> float:
+    def __init__(self) -> None:
+        self._store = MemoryStore(now)
+
+    async def exchange(self, report: Report) -> Reply:
         await asyncio.sleep(0.01)
-        return self._store.take(lane, contested=contested)
-
-    async def answered(self, lane: Lane) -> None:
+        reply = self._store.exchange(report)
         await asyncio.sleep(0.01)
-        self._store.answered(lane)
+        return reply
 
-    async def unused(self, lane: Lane) -> None:
-        await asyncio.sleep(0.01)
-        self._store.unused(lane)
+    def view(self) -> tuple[BudgetState, float]:
+        return self._store.view()
 
-    async def refused(self, seconds: float) -> None:
-        await asyncio.sleep(0.01)
-        self._store.refused(seconds)
-
-    def paused_for(self) -> float:
-        return self._store.paused_for()
-
-    def snapshot(self) -> Window:
-        return self._store.snapshot()
+    async def aclose(self) -> None:
+        pass
 
 
 @virtual_time
 async def test_a_store_may_take_its_time() -> None:
     limit = RateLimit(3, 60)
-    scheduler = Scheduler(limit, store=SlowStore(limit))
+    scheduler = Scheduler(limit, SlowStore())
     sent = await gather(scheduler, 7, seconds=2)
     assert sent == pytest.approx([0] * 3 + [62] * 3 + [124], abs=0.2)
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=30))
+        slot.observe(RateLimitInfo(refused=True, retry_after=30))
     await asyncio.sleep(1)
     assert scheduler.budget().paused_for == pytest.approx(29, abs=0.1)
     assert scheduler.budget().in_flight == 0
@@ -381,7 +378,7 @@ async def test_a_store_may_take_its_time() -> None:
 @virtual_time
 async def test_callers_cancelled_while_a_slow_store_is_asked_leave_no_slot_taken() -> None:
     limit = RateLimit(5, 60)
-    scheduler = Scheduler(limit, store=SlowStore(limit))
+    scheduler = Scheduler(limit, SlowStore())
     tasks = [asyncio.create_task(request(scheduler, [])) for _ in range(3)]
     await asyncio.sleep(0.005)
     for task in tasks:
@@ -395,9 +392,9 @@ async def test_callers_cancelled_while_a_slow_store_is_asked_leave_no_slot_taken
 @virtual_time
 async def test_a_slow_store_lets_one_probe_go_alone_too() -> None:
     limit = RateLimit(100, 60)
-    scheduler = Scheduler(limit, store=SlowStore(limit))
+    scheduler = Scheduler(limit, SlowStore())
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=10))
+        slot.observe(RateLimitInfo(refused=True, retry_after=10))
     await asyncio.sleep(20)
     sent: list[float] = []
     await asyncio.gather(*(answered(scheduler, sent, after=5) for _ in range(4)))
@@ -415,14 +412,14 @@ async def test_a_caller_cancelled_in_the_moment_its_turn_comes_costs_nothing() -
     await asyncio.sleep(59)
     loop = asyncio.get_running_loop()
     # Between the turn being given and the task going on with it.
-    real = Scheduler._go
+    real = MemoryStore.exchange
 
-    def go(self: Scheduler) -> bool:
+    def exchange(self: MemoryStore, report: Report) -> Reply:
         loop.call_soon(unlucky.cancel)
-        return real(self)
+        return real(self, report)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Scheduler, "_go", go)
+        patch.setattr(MemoryStore, "exchange", exchange)
         await asyncio.wait([unlucky])
     await other
     assert unlucky.cancelled()

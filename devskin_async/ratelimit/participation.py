@@ -1,0 +1,259 @@
+"""One event loop's part in a budget: the slots it holds, and what it has to report."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from attrs import define, field
+from msgspec.structs import replace
+
+from .policy import RateLimit
+from .reports import Held, Limit, Quota, Reply, Report, Slot
+from .shaping import Shaping
+from .state import BudgetState
+from .store import Store
+
+
+@define
+class _News:
+    """What is not reported yet; moments are by the loop's clock."""
+
+    answered: dict[int, float] = field(factory=dict)
+    cancelled: list[int] = field(factory=list)
+    accepted: bool = False
+    pause_until: float = -math.inf
+    quota: Quota | None = None
+    shaping: Shaping | None = None
+    refused: tuple[float, float] | None = None  # now and granted_at, by the budget's clock
+
+    def __bool__(self) -> bool:
+        return bool(self.answered) or self.is_urgent
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it changes what may go now."""
+        return bool(self.cancelled or self.shaping) or self.pause_until > -math.inf
+
+    def after(self, older: _News) -> _News:
+        """Put it together with older news that could not be reported."""
+        return _News(
+            older.answered | self.answered,
+            older.cancelled + self.cancelled,
+            older.accepted or self.accepted,
+            max(older.pause_until, self.pause_until),
+            self.quota or older.quota,
+            self.shaping or older.shaping,
+            self.refused or older.refused,
+        )
+
+
+class Participation:
+    """Reports to a budget what one event loop does, and numbers the slots that it is granted.
+
+    Args:
+        store: Where the budget is kept.
+        name: Of this participant; no other has the same.
+        limit: The limit to keep.
+
+    Attributes:
+        lease: Seconds that an attempt can be under way.
+        wait: Seconds until it is worth asking again, by the last reply.
+        is_waiting: Whether the budget takes it for waiting.
+    """
+
+    def __init__(self, store: Store, name: str, limit: RateLimit) -> None:
+        self.store = store
+        self.lease: float = 30.0
+        self.wait: float = math.inf
+        self.is_waiting: bool = False
+        self.name = name
+        self._limit = limit
+        self._told_limit = Limit.of(limit)
+        self._next = 1
+        self._epoch = 0
+        self._shaping = Shaping()
+        self._paused_until = -math.inf  # by the budget's clock
+        self._offset = 0.0  # from the loop's clock to the budget's
+        self._news = _News()
+        self._mine: dict[int, Slot] = {}  # with `at` by the loop's clock
+        self._over: set[int] = set()  # those of them that are answered
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to report."""
+        return bool(self._news)
+
+    @property
+    def has_urgent_news(self) -> bool:
+        """Whether there is something to report that changes what may go now."""
+        return self._news.is_urgent
+
+    @property
+    def shaping(self) -> Shaping:
+        """What refusals taught, as far as it is known here."""
+        return self._news.shaping or self._shaping
+
+    @property
+    def paused_until(self) -> float:
+        """Nothing goes before this, by the loop's clock."""
+        return max(self._paused_until - self._offset, self._news.pause_until)
+
+    async def exchange(self, wants: tuple[int, int], *, leaves: bool = False) -> list[Slot]:
+        """Report what there is, ask for slots, and return those that were granted.
+
+        Args:
+            wants: How many requests wait, in each lane.
+            leaves: Whether this loop takes part no more.
+
+        Raises:
+            StoreBusyError, StoreUnavailableError: The budget was not reached.
+        """
+        return await self._exchange(wants, leaves)
+
+    def exchange_now(self, wants: tuple[int, int]) -> list[Slot]:
+        """Do the same where the store is immediate; see `exchange`."""
+        steps = self._exchange(wants, leaves=False)
+        try:
+            steps.send(None)
+        except StopIteration as done:
+            granted: list[Slot] = done.value
+            return granted
+        raise RuntimeError("an immediate store must not be awaited")
+
+    async def _exchange(self, wants: tuple[int, int], leaves: bool) -> list[Slot]:
+        while True:
+            news, self._news = self._news, _News()
+            try:
+                reply = self.store.exchange(self._report(news, wants, leaves))
+                if not isinstance(reply, Reply):
+                    reply = await reply
+            except BaseException:
+                self._news = self._news.after(news)
+                raise
+            if self._epoch in (0, reply.epoch):
+                return self._take_in(reply, news, wants)
+            self._news = self._news.after(news)
+            self._epoch = 0
+
+    def answered(self, number: int) -> None:
+        """Note that a slot's request was answered, or given up."""
+        now = asyncio.get_running_loop().time()
+        self._mine[number].at = now + self._limit.per
+        self._over.add(number)
+        self._news.answered[number] = now
+
+    def cancelled(self, number: int) -> None:
+        """Note that a slot was not used, or its request not counted: it is free at once."""
+        self._mine.pop(number, None)
+        self._news.cancelled.append(number)
+
+    def accepted(self, granted_at: float) -> None:
+        """Note that a request was answered, and not with 429.
+
+        Args:
+            granted_at: When it got its slot, by the loop's clock.
+        """
+        self._news.accepted = True
+        known = self.shaping
+        learned = known.accepted(self._limit, self._now(), granted_at + self._offset)
+        if learned is not known:
+            self._news.shaping = learned
+
+    def refused(self, granted_at: float, retry_after: float | None) -> None:
+        """Note that a request was answered with 429.
+
+        Args:
+            granted_at: When it got its slot, by the loop's clock.
+            retry_after: Seconds that the server asked for; None or 0 where it did not say.
+        """
+        pause = self._learn_refusal((self._now(), granted_at + self._offset))
+        # "At once" is no answer to a refusal.
+        if seconds := retry_after or pause:
+            until = asyncio.get_running_loop().time() + seconds
+            self._news.pause_until = max(self._news.pause_until, until)
+
+    def quota(self, remaining: int, reset_after: float, granted_at: float) -> None:
+        """Note what a response said of the requests left; see `Quota`."""
+        self._news.quota = Quota(remaining, reset_after, granted_at + self._offset)
+
+    def view(self, wants: tuple[int, int]) -> BudgetState:
+        """Return a copy of the budget as it stands, what is not reported yet included."""
+        state, now = self.store.view()
+        state.advance(now)
+        if state.epoch == self._epoch or not self._epoch:
+            state.take_in(self.report(wants))
+        return state
+
+    def report(self, wants: tuple[int, int]) -> Report:
+        """Return what would be reported now."""
+        return self._report(self._news, wants, leaves=False)
+
+    def _now(self) -> float:
+        """Return the present by the budget's clock, as far as it is known here."""
+        return asyncio.get_running_loop().time() + self._offset
+
+    def _learn_refusal(self, refused: tuple[float, float]) -> float:
+        state = self.view((0, 0))
+        known = self.shaping
+        learned = known.refused(self._limit, *refused, (len(state.answered), state.accepted_at))
+        if learned is known:  # one more of the same burst
+            return 0.0
+        self._news.shaping, self._news.refused = learned, refused
+        return learned.pause
+
+    def _report(self, news: _News, wants: tuple[int, int], leaves: bool) -> Report:
+        now = asyncio.get_running_loop().time()
+        return Report(
+            participant=self.name,
+            limit=self._told_limit,
+            lease=self.lease,
+            epoch=self._epoch,
+            next_number=self._next,
+            answered=tuple((number, now - at) for number, at in news.answered.items()),
+            cancelled=tuple(news.cancelled),
+            accepted=news.accepted,
+            wants=wants,
+            pause=max(0.0, news.pause_until - now),
+            quota=news.quota,
+            shaping=news.shaping,
+            held=None if self._epoch or not self._mine else self._held(now),
+            leaves=leaves,
+        )
+
+    def _held(self, now: float) -> Held:
+        slots = [replace(slot, at=slot.at - now) for slot in self._mine.values() if slot.at > now]
+        return Held(
+            tuple(slot for slot in slots if slot.number not in self._over),
+            tuple(slot for slot in slots if slot.number in self._over),
+        )
+
+    def _take_in(self, reply: Reply, news: _News, wants: tuple[int, int]) -> list[Slot]:
+        now = asyncio.get_running_loop().time()
+        self._offset = reply.now - now
+        self._epoch = reply.epoch
+        self.wait = reply.wait
+        self.is_waiting = sum(wants) > len(reply.granted)
+        self._shaping = reply.shaping
+        self._paused_until = reply.paused_until
+        self._forget_free(now)
+        granted = [
+            Slot(self.name, number, lane, now + self.lease)
+            for number, lane in enumerate(reply.granted, self._next)
+        ]
+        self._next += len(granted)
+        self._mine.update((slot.number, slot) for slot in granted)
+        was_known = news.shaping is None or reply.shaping == replace(
+            news.shaping, version=news.shaping.version + 1
+        )
+        if news.refused and not was_known:  # somebody else has taught something meanwhile
+            self._learn_refusal(news.refused)
+        return granted
+
+    def _forget_free(self, now: float) -> None:
+        for number, slot in tuple(self._mine.items()):
+            if slot.at > now:
+                break
+            if number in self._over:
+                self._over.discard(number)
+                del self._mine[number]

@@ -13,13 +13,13 @@ local inf, max, min = math.huge, math.max, math.min
 -- The fields of the arrays. The last ones of a state and of a participant are not Python's:
 -- which server wrote it, which epoch began with nothing known, and the last call.
 local REPORT = {'participant', 'limit', 'lease', 'epoch', 'next_number', 'answered', 'cancelled',
-  'accepted', 'wants', 'pause', 'quota', 'shaping', 'held', 'leaves'}
+  'accepted', 'wants', 'pause', 'quota', 'shaping', 'held', 'leaves', 'share'}
 local LIMIT = {'requests', 'per', 'burst', 'reserve'}
 local STATE = {'epoch', 'now', 'per', 'in_flight', 'answered', 'participants', 'paused_until',
   'quota_left', 'quota_until', 'quota_at', 'accepted_at', 'shaping', 'bucket', 'probe', 'server',
   'began'}
 local MEMBER = {'requests', 'seen', 'waiting', 'waits_until', 'held', 'granted_at',
-  'interactive_at', 'share', 'bucket', 'call'}
+  'interactive_at', 'share', 'promised', 'bucket', 'call'}
 local SHAPING = {'version', 'burst', 'rate', 'probing', 'lesson_at', 'pause',
   'accepted_since_lesson', 'changed_at', 'recovery'}
 local BUCKET = {'tokens', 'filled_at'}
@@ -53,7 +53,7 @@ local function dumps(state)
   local participants = {}
   for name, each in pairs(state.participants) do
     local fields = listed(each, MEMBER)
-    fields[9] = listed(each.bucket, BUCKET)
+    fields[10] = listed(each.bucket, BUCKET)
     participants[name] = fields
   end
   values[12] = listed(state.shaping, SHAPING)
@@ -77,7 +77,7 @@ end
 
 local function new_member(requests)
   return {requests = requests, seen = -inf, waiting = {0, 0}, waits_until = -inf, held = {0, 0},
-    granted_at = -inf, interactive_at = -inf, share = 0, bucket = new_bucket(), call = 0}
+    granted_at = -inf, interactive_at = -inf, share = 0, promised = 0, bucket = new_bucket(), call = 0}
 end
 
 local function copy(fields)
@@ -171,7 +171,7 @@ local function share(state, report)
   for name, each in pairs(state.participants) do
     if name ~= report.participant then
       if each.seen > state.now - FORGOTTEN_AFTER then active = active + 1 end
-      left = left - each.share
+      left = left - each.promised
     end
   end
   return max(0, min(math.floor(report.limit.requests / active), left))
@@ -191,28 +191,31 @@ local function participant(state, report)
   me.waits_until = -inf
   if report.wants[INTERACTIVE] > 0 then me.interactive_at = state.now end
   me.share = report.leaves and 0 or share(state, report)
+  me.promised = report.leaves and 0 or max(me.share, report.share)
   return me
-end
-
-local function holds(state, name, number)
-  for _, slots in ipairs({state.in_flight, state.answered}) do
-    for _, slot in ipairs(slots) do
-      if slot[PARTICIPANT] == name and slot[NUMBER] == number then return true end
-    end
-  end
-  return false
 end
 
 local function restore(state, report, me)
   if not report.held then return end
-  for i, slots in ipairs({state.in_flight, state.answered}) do
-    for _, slot in ipairs(report.held[i]) do
-      if not holds(state, report.participant, slot[NUMBER]) then
-        slot[AT] = state.now + slot[AT]
-        insort(slots, slot)
-        me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] + 1
+  local numbers = {}
+  for _, restored in ipairs(report.held) do
+    for _, slot in ipairs(restored) do numbers[slot[NUMBER]] = true end
+  end
+  for i, name in ipairs({'in_flight', 'answered'}) do
+    local slots = {}
+    for _, slot in ipairs(state[name]) do
+      if slot[PARTICIPANT] == report.participant and numbers[slot[NUMBER]] then
+        me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] - 1
+      else
+        table.insert(slots, slot)
       end
     end
+    for _, slot in ipairs(report.held[i]) do
+      slot[AT] = state.now + slot[AT]
+      insort(slots, slot)
+      me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] + 1
+    end
+    state[name] = slots
   end
 end
 
@@ -456,11 +459,14 @@ end
 
 local function step(state, now, report)
   advance(state, now)
-  if report.epoch ~= 0 and report.epoch ~= state.epoch then return {state.now, {}, inf, true} end
-  take_in(state, report)
-  local turn = Turn.new(state, report)
-  local granted = turn:grant()
-  return {state.now, granted, turn:wait(), false}
+  local granted, wait = {}, 0
+  if report.epoch == 0 or report.epoch == state.epoch then
+    take_in(state, report)
+    local turn = Turn.new(state, report)
+    granted = turn:grant()
+    wait = turn:wait()
+  end
+  return {state.now, granted, wait, state.epoch, state.paused_until, listed(state.shaping, SHAPING)}
 end
 
 -- The server -----------------------------------------------------------------------------------

@@ -21,14 +21,14 @@ import os
 import time
 from collections.abc import Callable
 from importlib.resources import files
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from msgspec.structs import replace
 
 from ..errors import ConfigurationError
 from .reports import Reply, Report
-from .state import BudgetState, loads
+from .state import BudgetState, dumps, loads
 from .store import StoreUnavailableError
 from .valkey_url import ValkeyURL
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 SCRIPT = files(__package__).joinpath("budget.lua").read_text(encoding="utf-8")
 
 _DIGEST = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_LAYOUT = ":1"  # of the state: another one gets another key
 _TIMEOUT = 1.0
 _PASSING = (  # what a server says that will be able to again
     "BUSY", "CLUSTERDOWN", "LATE", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM",
@@ -49,12 +50,27 @@ _reply_decoder = msgspec.msgpack.Decoder(Reply)
 _encoder = msgspec.msgpack.Encoder()
 
 
+def open_valkey_store(url: str, name: str, *, report_within: float) -> ValkeyStore:
+    """Return a budget on a server, which is connected to when it is first used.
+
+    Args:
+        url: Where the server is, such as `valkey://:password@host:6379/0`.
+        name: The budget's name.
+        report_within: Seconds for which an answered request may remain unreported.
+
+    Raises:
+        ConfigurationError: The address can't be used, or valkey-py is not installed.
+    """
+    return ValkeyStore(url, name, report_within=report_within)
+
+
 class ValkeyStore:
     """A budget on a Valkey server; see `store.Store`.
 
     Args:
         url: Where the server is, such as `valkey://:password@host:6379/0`.
         name: The budget's name on it.
+        report_within: Seconds for which an answered request may remain unreported.
         clock: The participant's clock: nothing is decided by it but how long ago a reply came.
 
     Raises:
@@ -62,9 +78,16 @@ class ValkeyStore:
     """
 
     where = "valkey"
-    report_within = 0.05
+    immediate = False
 
-    def __init__(self, url: str, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        report_within: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         try:
             import valkey.asyncio  # noqa: F401
         except ImportError:
@@ -73,12 +96,12 @@ class ValkeyStore:
                 "python -m pip install 'devskin-async[valkey]'"
             ) from None
         self._url = ValkeyURL.parse(url)
-        self._key = f"{{devskin:{name}}}"
+        self._key = f"{{devskin:{name}}}{_LAYOUT}"
         self._clock = clock
+        self.report_within = report_within
         self._link: _Link | None = None
         self._call = 0
-        self._state = BudgetState(epoch=0)
-        self._state_data: bytes | None = None
+        self._state = dumps(BudgetState(epoch=0))
         self._now = 0.0
         self._replied_at = clock()
         self.steps = 0
@@ -96,7 +119,7 @@ class ValkeyStore:
         self.steps += 1
         try:
             async with asyncio.timeout(_TIMEOUT):
-                reply, self._state_data = await self._evaluate(_encoder.encode(report))
+                reply, self._state = await self._evaluate(_encoder.encode(report))
         except TimeoutError:
             raise StoreUnavailableError(
                 f"{self._url.shown} did not answer within {_TIMEOUT:g} s"
@@ -107,9 +130,7 @@ class ValkeyStore:
 
     def view(self) -> tuple[BudgetState, float]:
         """Return the budget as last seen; see `Store.view`."""
-        if self._state_data is not None:
-            self._state, self._state_data = loads(self._state_data), None
-        return self._state, self._now + self._clock() - self._replied_at
+        return loads(self._state), self._now + self._clock() - self._replied_at
 
     async def aclose(self) -> None:
         """Close the connection, unless another budget uses it."""
@@ -152,13 +173,14 @@ class _Link:
         self._key = key
         self.users = 0
         self._lock = asyncio.Lock()
-        self._connection: AbstractConnection = (SSLConnection if url.tls else Connection)(
+        options: dict[str, Any] = {
             **url.options,
-            socket_timeout=None,  # each call has its own
-            socket_keepalive=True,
-            lib_name=None,
-            lib_version=None,
-        )
+            "socket_timeout": None,  # each call has its own
+            "socket_keepalive": True,
+            "lib_name": None,
+            "lib_version": None,
+        }
+        self._connection: AbstractConnection = (SSLConnection if url.tls else Connection)(**options)
 
     @classmethod
     def of(cls, url: ValkeyURL) -> _Link:

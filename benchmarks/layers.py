@@ -56,9 +56,9 @@ async def read(transport: Transport, _: Queueing, number: int) -> int:
 async def slotted(transport: Transport, queueing: Queueing, number: int) -> int:
     """And through the budget, which learns from the answer's headers."""
     call = calls.orders(number, ROWS)
-    async with transport.scheduler.slot(queueing.lane, queueing.job) as slot:
+    async with transport.scheduler.slot(queueing.lane, queueing.flow) as slot:
         answer = await transport.exchange.send(call)
-        slot.answered(told(answer))
+        slot.observe(told(answer))
     return len(transport.exchange.read(call, answer).items)
 
 

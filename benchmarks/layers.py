@@ -22,8 +22,8 @@ from benchmarks.readers import (
     this_library,
 )
 from benchmarks.report import keep, print_costs, quartiles
+from devskin_async.api import endpoints, parse_rate_limit_headers
 from devskin_async.options import Queueing
-from devskin_async.protocol import calls, told
 from devskin_async.transport import Transport
 
 ROUNDS = 11
@@ -43,28 +43,28 @@ async def undecoded(base_url: str, pages: int) -> None:
 
 async def exchanged(transport: Transport, _: Queueing, number: int) -> int:
     """Make the call, send it, take the answer: bounded, without redirects or resends."""
-    await transport.exchange.send(calls.orders(number, ROWS))
+    await transport.exchange.send(endpoints.orders(number, ROWS))
     return ROWS
 
 
 async def read(transport: Transport, _: Queueing, number: int) -> int:
     """And read it, checked against what was asked."""
-    call = calls.orders(number, ROWS)
+    call = endpoints.orders(number, ROWS)
     return len(transport.exchange.read(call, await transport.exchange.send(call)).items)
 
 
 async def slotted(transport: Transport, queueing: Queueing, number: int) -> int:
     """And through the budget, which learns from the answer's headers."""
-    call = calls.orders(number, ROWS)
+    call = endpoints.orders(number, ROWS)
     async with transport.scheduler.slot(queueing.lane, queueing.job) as slot:
         answer = await transport.exchange.send(call)
-        slot.answered(told(answer))
+        slot.answered(parse_rate_limit_headers(answer.status, answer.headers, answer.at))
     return len(transport.exchange.read(call, answer).items)
 
 
 async def sent(transport: Transport, queueing: Queueing, number: int) -> int:
     """And shared by whoever asks for the same, retried, timed."""
-    return len((await transport.send(calls.orders(number, ROWS), queueing)).items)
+    return len((await transport.send(endpoints.orders(number, ROWS), queueing)).items)
 
 
 def by(fetch: Callable[[Transport, Queueing, int], Awaitable[int]]) -> Read:

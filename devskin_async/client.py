@@ -13,10 +13,10 @@ import aiohttp
 from attrs import evolve
 from yarl import URL
 
+from .api import endpoints, positive
 from .errors import ConfigurationError
 from .exchange import Exchange
 from .options import Retry
-from .protocol import calls
 from .ratelimit import Budget, Lane, OnEvent, RateLimit
 from .records import Period, Revenue
 from .resources import Analytics, Customers, Orders, Products, Reader
@@ -91,7 +91,7 @@ class DevSkinClient:
             _instance("retry", retry, Retry),
             on_event,
         )
-        self._set_reader(Reader(transport, calls.positive("concurrency", concurrency)))
+        self._set_reader(Reader(transport, positive("concurrency", concurrency)))
 
     def _set_reader(self, reader: Reader) -> None:
         self.reader = reader
@@ -109,7 +109,7 @@ class DevSkinClient:
         Raises:
             ValueError: `period` is none of these.
         """
-        return await self.reader.one(calls.revenue(period))
+        return await self.reader.one(endpoints.revenue(period))
 
     @property
     def budget(self) -> Budget:

@@ -17,19 +17,19 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from ._version import __version__
-from .connections import QuietConnector, close_when_forgotten, connected
-from .errors import ConfigurationError, DecodeError, DevSkinError, TransportError
-from .protocol import (
+from .api import (
     MAX_BODY,
     MAX_ERROR_BODY,
-    Answer,
-    Call,
-    EchoError,
+    MismatchedResponseError,
+    Request,
+    Response,
+    decode,
     one_line,
-    present,
-    read,
+    response_time,
     succeeded,
 )
+from .connections import QuietConnector, close_when_forgotten, connected
+from .errors import ConfigurationError, DecodeError, DevSkinError, TransportError
 from .redaction import Redactor
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class Exchange:
                 "the session passed to this client is closed; pass an open one"
             )
 
-    async def send(self, call: Call[T]) -> Answer:
+    async def send(self, call: Request[T]) -> Response:
         """Send a call once and take its answer.
 
         Raises:
@@ -121,7 +121,7 @@ class Exchange:
         # Outside of `except`: aiohttp's errors can hold the request's headers, and so the key.
         raise failure()
 
-    async def _round_trip(self, call: Call[T]) -> Answer | None:
+    async def _round_trip(self, call: Request[T]) -> Response | None:
         """Send a call and take its answer; None stands for one that is too long."""
         url = URL.build(
             scheme=self._base.scheme,
@@ -148,16 +148,16 @@ class Exchange:
             body = await _read_body(response)
             if body is None:
                 return None
-            at = present(response.headers, dt.datetime.now(dt.UTC))
-            return Answer(response.status, response.headers, body, at)
+            at = response_time(response.headers, dt.datetime.now(dt.UTC))
+            return Response(response.status, response.headers, body, at)
 
-    def read(self, call: Call[T], answer: Answer) -> T | DevSkinError:
+    def read(self, call: Request[T], answer: Response) -> T | DevSkinError:
         """Give what an answer holds, or the error that `protocol.read` raises.
 
         The error has neither the key nor a frame that holds the answer.
         """
         result = _read(call, answer)
-        if isinstance(result, EchoError) and self._connector is not None:
+        if isinstance(result, MismatchedResponseError) and self._connector is not None:
             # Whatever else is on its way on that connection belongs to another request too.
             self._connector.distrust()
         if not isinstance(result, DevSkinError):
@@ -271,8 +271,8 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _read(call: Call[T], answer: Answer) -> T | DevSkinError:
+def _read(call: Request[T], answer: Response) -> T | DevSkinError:
     try:
-        return read(call, answer)
+        return decode(call, answer)
     except DevSkinError as error:
         return error

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import define, field
 
+from .api import Request, Response
 from .errors import BudgetExceededError, DevSkinError, RateLimitedError, TransportError
 from .options import Deadline, Queueing
-from .protocol import Answer, Call
 from .ratelimit import Lane
 from .timing import Timing, remember
 
@@ -47,7 +47,7 @@ class Flight(Generic[T]):
         seats: The callers who wait for it, the first one first.
     """
 
-    call: Call[T]
+    call: Request[T]
     key: Key
     register: dict[Key, Flight[Any]]
     limit_wait: Callable[[], float]
@@ -57,7 +57,7 @@ class Flight(Generic[T]):
     queued: float = 0.0
     failures: int = 0
     failure: DevSkinError | None = None
-    answer: Answer | None = None
+    answer: Response | None = None
     record: T | None = None
     task: asyncio.Task[None] = field(init=False)
     seats: dict[Seat[T], None] = field(factory=dict)
@@ -138,7 +138,7 @@ class Flight(Generic[T]):
             self._sign_off()
             self.task.cancel()
 
-    def land(self, answer: Answer) -> None:
+    def land(self, answer: Response) -> None:
         """Give all callers this flight, with an answer to read."""
         self.answer = answer
         for seat in self._vacated():
@@ -237,7 +237,7 @@ class Seat(asyncio.Future[Flight[T]]):
 
 
 def would_wait(
-    call: Call[T], wait: float, bound: str, flight: Flight[T] | None = None
+    call: Request[T], wait: float, bound: str, flight: Flight[T] | None = None
 ) -> BudgetExceededError:
     """Make the error of a call that would wait longer for the rate limit than it may.
 
@@ -268,7 +268,7 @@ def missed(flight: Flight[T], deadline: Deadline) -> DevSkinError:
 
 
 def _limited(
-    call: Call[T], text: str, wait: float, flight: Flight[T] | None
+    call: Request[T], text: str, wait: float, flight: Flight[T] | None
 ) -> BudgetExceededError:
     failure = None if flight is None else flight.failure
     so_far = "nothing was sent" if failure is None else f"last attempt: {failure}"

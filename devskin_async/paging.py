@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, Self, TypeVa
 
 from attrs import evolve
 
-from .protocol import PageNumbers
+from .api import PageNumbers
 from .records import Page
 
 A = TypeVar("A")

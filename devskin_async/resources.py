@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from attrs import evolve, field, frozen
 
+from .api import DEFAULT_LIMIT, MAX_LIMIT, Request, endpoints, positive
 from .inflight import Flight
 from .options import Deadline, Queueing
 from .paging import Listing, Ordered, Pages, Rows
-from .protocol import DEFAULT_LIMIT, MAX_LIMIT, Call, calls
 from .ratelimit import Job, Lane
 from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
 from .transport import Transport
@@ -43,7 +43,7 @@ class Reader:
     def _(self) -> Queueing:
         return Queueing(self.lane or Lane.INTERACTIVE, max_wait=self.max_wait)
 
-    def one(self, call: Call[T]) -> Coroutine[object, None, T]:
+    def one(self, call: Request[T]) -> Coroutine[object, None, T]:
         """Read one call's answer."""
         queueing = self._alone
         if self.deadline is not None:
@@ -51,7 +51,7 @@ class Reader:
         return self.transport.send(call, queueing)
 
     def listing(
-        self, call_of: Callable[[int, int], Call[Page[T]]], limit: int | None = None
+        self, call_of: Callable[[int, int], Request[Page[T]]], limit: int | None = None
     ) -> Listing[T]:
         """Read the pages of a list.
 
@@ -62,7 +62,7 @@ class Reader:
         Raises:
             ValueError: `limit` is not a positive integer, or `call_of` refuses its arguments.
         """
-        limit = limit if limit is None else calls.positive("limit", limit)
+        limit = limit if limit is None else positive("limit", limit)
         # Made before anything is awaited, so that wrong arguments are told at once.
         call = call_of(1, 1)
         filters = tuple(f"{name}={value}" for name, value in call.query[2:])
@@ -81,11 +81,11 @@ class Reader:
 
         return Listing(start, ", ".join((call.path[1:], *filters, *bound)), limit)
 
-    def many(self, wanted: Iterable[Call[T]], what: str) -> Rows[T]:
+    def many(self, wanted: Iterable[Request[T]], what: str) -> Rows[T]:
         """Read the answers of many calls, which are `what`, in their order."""
         reads = tuple(wanted)
 
-        def start() -> Ordered[Call[T], T]:
+        def start() -> Ordered[Request[T], T]:
             queueing = self.queueing()
             return Ordered(
                 lambda call: self.transport.start(call, queueing),
@@ -120,7 +120,7 @@ class Orders:
             NotFoundError: The store has no such order.
             ValueError: `order_id` is not a positive integer.
         """
-        return await self._reader.one(calls.order(order_id))
+        return await self._reader.one(endpoints.order(order_id))
 
     def get_many(self, order_ids: Iterable[int]) -> Rows[Order]:
         """Read many orders, whole, concurrently; one request each.
@@ -135,7 +135,7 @@ class Orders:
         Raises:
             ValueError: An id is not a positive integer.
         """
-        wanted = (calls.order(order_id) for order_id in order_ids)
+        wanted = (endpoints.order(order_id) for order_id in order_ids)
         return self._reader.many(wanted, "orders by their ids")
 
     async def page(
@@ -160,7 +160,7 @@ class Orders:
             ValueError: An argument is out of its bounds.
         """
         return await self._reader.one(
-            calls.orders(page, limit, status=status, date_from=date_from, date_to=date_to)
+            endpoints.orders(page, limit, status=status, date_from=date_from, date_to=date_to)
         )
 
     def list(
@@ -189,7 +189,7 @@ class Orders:
             ValueError: An argument is out of its bounds.
         """
         return self._reader.listing(
-            lambda page, rows: calls.orders(
+            lambda page, rows: endpoints.orders(
                 page, rows, status=status, date_from=date_from, date_to=date_to
             ),
             limit,
@@ -212,7 +212,7 @@ class Products:
         Raises:
             ValueError: An argument is out of its bounds.
         """
-        return await self._reader.one(calls.products(page, limit))
+        return await self._reader.one(endpoints.products(page, limit))
 
     def list(self, *, limit: int | None = None) -> Listing[Product]:
         """Read all products, 100 a request, several requests at a time.
@@ -226,7 +226,7 @@ class Products:
         Raises:
             ValueError: `limit` is not a positive integer.
         """
-        return self._reader.listing(calls.products, limit)
+        return self._reader.listing(endpoints.products, limit)
 
 
 class Customers:
@@ -245,7 +245,7 @@ class Customers:
         Raises:
             ValueError: An argument is out of its bounds.
         """
-        return await self._reader.one(calls.customers(page, limit))
+        return await self._reader.one(endpoints.customers(page, limit))
 
     def list(self, *, limit: int | None = None) -> Listing[Customer]:
         """Read all customers, 100 a request, several requests at a time.
@@ -259,7 +259,7 @@ class Customers:
         Raises:
             ValueError: `limit` is not a positive integer.
         """
-        return self._reader.listing(calls.customers, limit)
+        return self._reader.listing(endpoints.customers, limit)
 
 
 class Analytics:
@@ -270,4 +270,4 @@ class Analytics:
 
     async def overview(self) -> Overview:
         """Read the store's key figures."""
-        return await self._reader.one(calls.overview())
+        return await self._reader.one(endpoints.overview())

@@ -7,12 +7,20 @@ import math
 from functools import partial
 from typing import Any, TypeVar
 
+from .api import (
+    MismatchedResponseError,
+    Request,
+    Response,
+    age,
+    may_retry,
+    parse_rate_limit_headers,
+    succeeded,
+)
 from .connections import connected
 from .errors import APIError, ConfigurationError, DevSkinError, RateLimitedError, TransportError
 from .exchange import Exchange
 from .inflight import Flight, Key, Seat, missed, would_wait
 from .options import Queueing, Retry
-from .protocol import Answer, Call, EchoError, age, may_retry, succeeded, told
 from .ratelimit import OnEvent, RateLimit, Retried, Scheduler, shared_scheduler
 from .timing import remember
 
@@ -55,7 +63,7 @@ class Transport:
             self._scheduler.listeners.add(self, self._on_event)
         return self._scheduler
 
-    async def send(self, call: Call[T], queueing: Queueing) -> T:
+    async def send(self, call: Request[T], queueing: Queueing) -> T:
         """Send a call and give what it was answered with.
 
         Args:
@@ -74,7 +82,7 @@ class Transport:
             flight = await read
         return read
 
-    def start(self, call: Call[T], queueing: Queueing) -> asyncio.Future[Flight[T]]:
+    def start(self, call: Request[T], queueing: Queueing) -> asyncio.Future[Flight[T]]:
         """Send a call without waiting for its answer; see `send`, which raises the same.
 
         Returns:
@@ -170,7 +178,7 @@ class Transport:
         self.exchange.check_open()
         return loop
 
-    def _check_bounds(self, call: Call[T], queueing: Queueing, flight: Flight[T] | None) -> None:
+    def _check_bounds(self, call: Request[T], queueing: Queueing, flight: Flight[T] | None) -> None:
         """Refuse at once what would wait too long; what is on the wire waits no more."""
         now, deadline = asyncio.get_running_loop().time(), queueing.deadline
         if flight is None or flight.awaits_slot:
@@ -215,7 +223,7 @@ class Transport:
                 flight.crash(self._final(flight.failure))
                 flight.task.cancel()
 
-    async def _attempt(self, flight: Flight[T], queueing: Queueing) -> Answer:
+    async def _attempt(self, flight: Flight[T], queueing: Queueing) -> Response:
         call = flight.call
         async with self.scheduler.slot(queueing.lane, queueing.job) as slot:
             flight.go(slot.granted_at, slot.queued)
@@ -225,7 +233,7 @@ class Transport:
                 if not connected.get():
                     slot.cancel()
                 raise
-            slot.answered(told(answer))
+            slot.answered(parse_rate_limit_headers(answer.status, answer.headers, answer.at))
         if not succeeded(answer.status):
             result = self.exchange.read(call, answer)
             if isinstance(result, DevSkinError):
@@ -245,7 +253,7 @@ class Transport:
         if isinstance(error, RateLimitedError):
             return None if self._is_hopeless(flight) else 0.0
         most = self._retry.attempts
-        if isinstance(error, EchoError):
+        if isinstance(error, MismatchedResponseError):
             # Left over on a connection, it does not come again; an API that has changed does.
             most = min(most, _ECHO_ATTEMPTS)
         if flight.failures >= most:

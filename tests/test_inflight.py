@@ -23,8 +23,8 @@ from devskin_async import (
     TransportError,
     timing,
 )
+from devskin_async.api import endpoints
 from devskin_async.inflight import Flight, Seat
-from devskin_async.protocol import calls
 from devskin_async.ratelimit import OnEvent
 from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
@@ -174,8 +174,8 @@ async def test_a_call_that_is_made_again_does_not_take_on_the_count_of_a_new_one
         serve(mocked, BROKEN)
         async with client(attempts=2) as store:
             transport, queueing = store.reader.transport, store.reader.queueing()
-            held = await transport.start(calls.overview(), queueing)
-            new = transport.start(calls.overview(), queueing)
+            held = await transport.start(endpoints.overview(), queueing)
+            new = transport.start(endpoints.overview(), queueing)
             again = transport.read(held, queueing)
             assert isinstance(again, asyncio.Future)
             with pytest.raises(TransportError, match="can't be read as JSON") as caught:
@@ -205,7 +205,7 @@ async def test_a_deadline_that_a_pause_outlasts_ends_a_broken_call_at_once() -> 
         serve(mocked, BROKEN)
         mocked.get(f"{API}/orders/1", status=429, headers={"Retry-After": "60"}, repeat=True)
         async with client() as store:
-            held = await store.reader.transport.start(calls.overview(), store.reader.queueing())
+            held = await store.reader.transport.start(endpoints.overview(), store.reader.queueing())
             refused = asyncio.create_task(store.orders.get(1))
             while not store.budget.paused_for:  # noqa: ASYNC110  # there is no event to wait for
                 await asyncio.sleep(0.01)
@@ -224,7 +224,7 @@ async def test_nothing_is_sent_again_after_the_deadline() -> None:
         async with client() as store:
             reader = store.with_options(deadline=5).reader
             queueing = reader.queueing()
-            held = await reader.transport.start(calls.overview(), queueing)
+            held = await reader.transport.start(endpoints.overview(), queueing)
             await asyncio.sleep(6)
             with pytest.raises(TransportError, match="no answer within the deadline of 5 s"):
                 reader.transport.read(held, queueing)
@@ -237,7 +237,7 @@ async def test_a_task_that_is_cancelled_before_it_began_leaves_nobody_waiting() 
         serve(mocked, samples.OVERVIEW)
         async with client() as store:
             before = asyncio.all_tasks()
-            call = store.reader.transport.start(calls.overview(), store.reader.queueing())
+            call = store.reader.transport.start(endpoints.overview(), store.reader.queueing())
             for task in asyncio.all_tasks() - before:
                 task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -318,5 +318,5 @@ async def test_a_call_that_is_over_before_its_task_is_there_reaches_its_caller()
             with pytest.raises(TransportError, match="gone"):
                 await store.analytics.overview()
             with pytest.raises(TransportError, match="gone"):
-                await store.reader.transport.start(calls.overview(), store.reader.queueing())
+                await store.reader.transport.start(endpoints.overview(), store.reader.queueing())
             await store.analytics.overview()

@@ -17,7 +17,7 @@ LAYERS = (
     ("_json", "_values", "_version", "connections", "errors", "records", "redaction", "timing"),
     ("_tolerant",),
     ("convert", "ratelimit"),
-    ("protocol", "webhooks"),
+    ("api", "webhooks"),
     ("exchange", "options", "sandbox"),
     ("inflight",),
     ("transport",),
@@ -73,4 +73,4 @@ def test_a_module_imports_only_its_own_part_and_lower_layers(path: Path) -> None
 def test_the_test_sees_relative_absolute_and_type_checking_imports(tmp_path: Path) -> None:
     module = PACKAGE / "client.py"
     seen = set(map(part_of, imports(module)))
-    assert {"errors", "protocol", "ratelimit", "records", "resources", "transport"} <= seen
+    assert {"api", "errors", "ratelimit", "records", "resources", "transport"} <= seen

@@ -34,9 +34,9 @@ from devskin_async import (
     ServerError,
     TransportError,
 )
+from devskin_async.api import endpoints
 from devskin_async.exchange import _send_once
 from devskin_async.options import Deadline, Queueing
-from devskin_async.protocol import calls
 from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
 
@@ -560,11 +560,11 @@ async def test_different_reads_are_different_requests(box: Sandbox, store: DevSk
 async def test_a_record_and_a_raw_row_of_the_same_read_are_not_mixed_up(
     box: Sandbox, store: DevSkinClient
 ) -> None:
-    call = calls.products(1, 100)
+    call = endpoints.products(1, 100)
     queueing = Queueing()
     page, raw = await asyncio.gather(
         store.reader.transport.send(call, queueing),
-        store.reader.transport.send(calls.raw(call), queueing),
+        store.reader.transport.send(endpoints.raw(call), queueing),
     )
     assert box.counts.requests == 2
     assert isinstance(page.items[0], Product)
@@ -776,7 +776,7 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
 async def test_a_deadline_that_has_passed_sends_nothing(store: DevSkinClient) -> None:
     passed = Queueing(deadline=Deadline(5, now() - 1))
     with pytest.raises(TransportError, match="deadline of 5 s"):
-        await store.reader.transport.send(calls.overview(), passed)
+        await store.reader.transport.send(endpoints.overview(), passed)
     assert store.budget.sent == 0
 
 

@@ -15,10 +15,10 @@ from typing import Annotated, TypeAlias
 from attrs import evolve, frozen
 from cyclopts import Group, Parameter, Token
 
+from ..api import MAX_INTEGER
 from ..client import DevSkinClient
 from ..errors import ConfigurationError
 from ..options import Retry
-from ..protocol import MAX_INTEGER
 from ..ratelimit import RateLimit
 from .failures import ended_by_signals, needing_extra
 from .render import stderr

@@ -11,10 +11,10 @@ from typing import TypeVar
 import msgspec
 from attrs import AttrsInstance, define, frozen
 
+from ..api import Request, page_count
 from ..client import DevSkinClient
 from ..errors import DecodeError, DevSkinError
 from ..options import Queueing
-from ..protocol import Call, page_count
 from ..records import Page
 from ..timing import timing
 from .rows import Row, first_error, read_rows
@@ -161,7 +161,7 @@ class Session:
         self.stage.note(self._tallied, msgspec.json.encode(self.tally))
         return await self.stage.keep(*units)
 
-    async def send_dated(self, call: Call[T]) -> T:
+    async def send_dated(self, call: Request[T]) -> T:
         """Send a call whose answer is a proof; one that a cache had kept is noted."""
         result = await self.send(call)
         taken = timing(result)
@@ -169,7 +169,7 @@ class Session:
             self.tally.cached += 1
         return result
 
-    async def send(self, call: Call[T]) -> T:
+    async def send(self, call: Request[T]) -> T:
         """Send a call in the export's job, and count the requests that it takes."""
         async with self._sending:
             try:
@@ -180,7 +180,7 @@ class Session:
             self._count(result)
             return result
 
-    async def ask(self, resource: Resource, call: Call[Page[msgspec.Raw]]) -> RowPage:
+    async def ask(self, resource: Resource, call: Request[Page[msgspec.Raw]]) -> RowPage:
         """Ask for a page of a list.
 
         Raises:

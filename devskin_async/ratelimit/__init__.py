@@ -7,7 +7,7 @@ alone; `store` keeps the slots; the `scheduler` runs them in an event loop and t
 from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried
 from .fairness import FairQueue, Job
 from .policy import Budget, Lane, RateLimit, check_seconds, check_whole
-from .quota import LONGEST_PAUSE, Told, quota_told
+from .quota import LONGEST_PAUSE, RateLimitInfo
 from .scheduler import Scheduler
 from .sharing import shared_scheduler
 from .slot import Slot, SlotJob
@@ -28,16 +28,15 @@ __all__ = [
     "Paused",
     "Queued",
     "RateLimit",
+    "RateLimitInfo",
     "Refused",
     "Retried",
     "Scheduler",
     "Slot",
     "SlotJob",
     "SlotStore",
-    "Told",
     "Window",
     "check_seconds",
     "check_whole",
-    "quota_told",
     "shared_scheduler",
 ]

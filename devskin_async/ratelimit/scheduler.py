@@ -17,7 +17,7 @@ from .events import Adapted, Granted, Listeners, Paused, Queued, Refused
 from .fairness import FairQueue, Job
 from .forecast import Outlook, forecast
 from .policy import Budget, Lane, RateLimit
-from .quota import QuotaLeft, Told
+from .quota import QuotaLeft, RateLimitInfo
 from .shaping import Patience, Shaper
 from .slot import Slot, SlotJob, Turn
 from .store import MemoryStore, SlotStore
@@ -117,7 +117,7 @@ class Scheduler:
         self._changed.set()
         return None
 
-    def learn(self, slot: Slot, told: Told) -> None:
+    def learn(self, slot: Slot, told: RateLimitInfo) -> None:
         """Take in what a request was answered with.
 
         Args:

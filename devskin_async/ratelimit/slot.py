@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .fairness import Job
 from .policy import Lane
-from .quota import Told
+from .quota import RateLimitInfo
 
 if TYPE_CHECKING:
     from .scheduler import Scheduler
@@ -41,7 +41,7 @@ class Slot:
         self.granted_at: float = 0.0
         self.queued: float = 0.0
 
-    def answered(self, told: Told) -> None:
+    def answered(self, told: RateLimitInfo) -> None:
         """Say what the request was answered with, before the block ends."""
         self.uncounted = told.refused
         self._scheduler.learn(self, told)

@@ -13,10 +13,10 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from devskin_async import DevSkinClient, RateLimit
+from devskin_async.api import Request, Response
 from devskin_async.exchange import Exchange
 from devskin_async.export import Progress, export
 from devskin_async.export.stage import Stage
-from devskin_async.protocol import Answer, Call
 from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
 
@@ -39,14 +39,14 @@ def answered_by(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     assert box._runner.server is not None
     handle = box._runner.server.request_handler
 
-    async def send(_: Exchange, call: Call[object]) -> Answer:
+    async def send(_: Exchange, call: Request[object]) -> Response:
         await asyncio.sleep(ROUND_TRIP)
         headers = {"X-API-Key": box.api_key}
         request = make_mocked_request("GET", f"/api/v1{call.target}", headers=headers)
         response = await handle(request)
         assert isinstance(response, web.Response)
         assert isinstance(response.body, bytes)
-        return Answer(response.status, response.headers, response.body, dt.datetime.now(dt.UTC))
+        return Response(response.status, response.headers, response.body, dt.datetime.now(dt.UTC))
 
     monkeypatch.setattr(Exchange, "send", send)
 

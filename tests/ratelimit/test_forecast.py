@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Job, Scheduler, SlotJob, Told
+from devskin_async.ratelimit import Job, RateLimitInfo, Scheduler, SlotJob
 from devskin_async.testing import virtual_time
 
 
@@ -77,7 +77,7 @@ async def test_a_forecast_counts_those_who_wait_already() -> None:
 async def test_a_forecast_counts_a_pause() -> None:
     scheduler = Scheduler(RateLimit(10, 60))
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=42))
+        slot.answered(RateLimitInfo(refused=True, retry_after=42))
     assert scheduler.budget().forecast() == pytest.approx(42, abs=1e-3)
 
 

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from devskin_async import Event, Granted, Lane, Paused, Queued, RateLimit, Refused
-from devskin_async.ratelimit import MemoryStore, Scheduler, Told, Window
+from devskin_async.ratelimit import MemoryStore, RateLimitInfo, Scheduler, Window
 from devskin_async.testing import VirtualTimeLoop, virtual_time
 
 # A turn of the virtual clock is a nanosecond.
@@ -133,8 +133,8 @@ async def test_a_refusal_holds_everybody_back_and_a_shorter_one_does_not_shorten
     scheduler = Scheduler(RateLimit(100, 60))
     start = now()
     async with scheduler.slot() as one, scheduler.slot() as another:
-        one.answered(Told(refused=True, retry_after=30))
-        another.answered(Told(refused=True, retry_after=5))
+        one.answered(RateLimitInfo(refused=True, retry_after=30))
+        another.answered(RateLimitInfo(refused=True, retry_after=5))
     assert scheduler.budget().paused_for == near(30)
     assert await gather(scheduler, 2) == near([start + 30] * 2)
     assert scheduler.budget().paused_for == 0
@@ -146,14 +146,14 @@ async def test_a_refusal_that_says_no_time_pauses_for_longer_each_time_up_to_the
     pauses: list[float] = []
     for _ in range(7):
         async with scheduler.slot() as slot:
-            slot.answered(Told(refused=True))
-            slot.answered(Told(refused=True))  # of the same burst
+            slot.answered(RateLimitInfo(refused=True))
+            slot.answered(RateLimitInfo(refused=True))  # of the same burst
         pauses.append(scheduler.budget().paused_for)
     assert pauses == near([2, 4, 8, 16, 32, 60, 60])
     async with scheduler.slot() as slot:
-        slot.answered(Told())
+        slot.answered(RateLimitInfo())
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True))
+        slot.answered(RateLimitInfo(refused=True))
     assert scheduler.budget().paused_for == near(2)
 
 
@@ -215,7 +215,7 @@ async def test_after_a_pause_one_request_goes_alone_until_it_is_answered() -> No
     scheduler = Scheduler(RateLimit(100, 60))
     start = now()
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=10))
+        slot.answered(RateLimitInfo(refused=True, retry_after=10))
     sent: list[float] = []
     first = asyncio.create_task(answered(scheduler, sent, after=5, refused=False))
     await asyncio.sleep(1)
@@ -230,14 +230,14 @@ async def answered(
     async with scheduler.slot() as slot:
         sent.append(now())
         await asyncio.sleep(after)
-        slot.answered(Told(refused=refused))
+        slot.answered(RateLimitInfo(refused=refused))
 
 
 @virtual_time
 async def test_a_probe_that_is_cancelled_lets_the_next_one_go() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=10))
+        slot.answered(RateLimitInfo(refused=True, retry_after=10))
     sent: list[float] = []
     probe = asyncio.create_task(answered(scheduler, sent, after=1000))
     await asyncio.sleep(11)
@@ -264,7 +264,7 @@ async def test_a_refusal_within_the_budget_shapes_the_flow() -> None:
 async def test_a_refused_request_is_not_counted_and_gives_its_slot_back() -> None:
     scheduler = Scheduler(RateLimit(10, 60))
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=1))
+        slot.answered(RateLimitInfo(refused=True, retry_after=1))
     assert scheduler.budget().available == 10
 
 
@@ -272,7 +272,7 @@ async def test_a_refused_request_is_not_counted_and_gives_its_slot_back() -> Non
 async def test_quota_headers_that_leave_nothing_hold_everybody_until_the_reset() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     async with scheduler.slot() as slot:
-        slot.answered(Told(remaining=2, reset_after=30))
+        slot.answered(RateLimitInfo(remaining=2, reset_after=30))
     assert await gather(scheduler, 4) == near([0, 0, 30, 30])
 
 
@@ -280,7 +280,7 @@ async def test_quota_headers_that_leave_nothing_hold_everybody_until_the_reset()
 async def test_quota_headers_never_raise_the_budget_above_our_own() -> None:
     scheduler = Scheduler(RateLimit(2, 60))
     async with scheduler.slot() as slot:
-        slot.answered(Told(remaining=1000, reset_after=1))
+        slot.answered(RateLimitInfo(remaining=1000, reset_after=1))
     assert await gather(scheduler, 3) == near([0, 60, 60])
 
 
@@ -296,7 +296,7 @@ async def test_what_happens_is_told_in_order() -> None:
     async with scheduler.slot() as slot:
         waiting = asyncio.create_task(answered(scheduler, []))
         await asyncio.sleep(1)
-        slot.answered(Told(refused=True, retry_after=7))
+        slot.answered(RateLimitInfo(refused=True, retry_after=7))
     await waiting
     assert [rounded(event) for event in told] == [
         Granted(lane=Lane.INTERACTIVE, queued=0.0),
@@ -331,7 +331,7 @@ async def test_events_are_logged_under_the_ratelimits_name(
     caplog.set_level(logging.DEBUG, logger="devskin_async.ratelimit")
     scheduler = Scheduler(RateLimit())
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True))
+        slot.answered(RateLimitInfo(refused=True))
     told = [(record.levelname, record.getMessage().partition("(")[0]) for record in caplog.records]
     assert told == [("DEBUG", "Granted"), ("INFO", "Refused"), ("INFO", "Paused")]
 
@@ -372,7 +372,7 @@ async def test_a_store_may_take_its_time() -> None:
     sent = await gather(scheduler, 7, seconds=2)
     assert sent == pytest.approx([0] * 3 + [62] * 3 + [124], abs=0.2)
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=30))
+        slot.answered(RateLimitInfo(refused=True, retry_after=30))
     await asyncio.sleep(1)
     assert scheduler.budget().paused_for == pytest.approx(29, abs=0.1)
     assert scheduler.budget().in_flight == 0
@@ -397,7 +397,7 @@ async def test_a_slow_store_lets_one_probe_go_alone_too() -> None:
     limit = RateLimit(100, 60)
     scheduler = Scheduler(limit, store=SlowStore(limit))
     async with scheduler.slot() as slot:
-        slot.answered(Told(refused=True, retry_after=10))
+        slot.answered(RateLimitInfo(refused=True, retry_after=10))
     await asyncio.sleep(20)
     sent: list[float] = []
     await asyncio.gather(*(answered(scheduler, sent, after=5) for _ in range(4)))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from attrs import evolve, field, frozen
 
 from .api import DEFAULT_LIMIT, MAX_LIMIT, Request, endpoints, positive
-from .inflight import Flight
-from .options import Deadline, Queueing
 from .paging import Listing, Ordered, Pages, Rows
 from .ratelimit import Job, Lane
 from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
-from .transport import Transport
+from .transport import Deadline, Queueing, Sender
 
 T = TypeVar("T")
 
@@ -25,14 +22,14 @@ class Reader:
     """How calls are read.
 
     Args:
-        transport: What sends them.
+        sender: What sends them.
         concurrency: How many of one listing are in flight or held at the most.
         deadline: Seconds for a whole call or listing; None sets no bound.
         max_wait: Seconds that a request may wait for the rate limit; None sets no bound.
         lane: The lane of every request; None is interactive for single calls, bulk for others.
     """
 
-    transport: Transport
+    sender: Sender
     concurrency: int
     deadline: float | None = None
     max_wait: float | None = None
@@ -43,61 +40,54 @@ class Reader:
     def _(self) -> Queueing:
         return Queueing(self.lane or Lane.INTERACTIVE, max_wait=self.max_wait)
 
-    def one(self, call: Request[T]) -> Coroutine[object, None, T]:
-        """Read one call's answer."""
+    def one(self, request: Request[T]) -> Awaitable[T]:
+        """Send one request and read its response."""
         queueing = self._alone
         if self.deadline is not None:
             queueing = evolve(queueing, deadline=Deadline.after(self.deadline))
-        return self.transport.send(call, queueing)
+        return self.sender.send(request, queueing)
 
     def listing(
-        self, call_of: Callable[[int, int], Request[Page[T]]], limit: int | None = None
+        self, page_request: Callable[[int, int], Request[Page[T]]], limit: int | None = None
     ) -> Listing[T]:
         """Read the pages of a list.
 
         Args:
-            call_of: Makes the call for the page of a number, from 1, with so many rows.
+            page_request: Makes the request for the page of a number, from 1, with so many rows.
             limit: How many rows to read at the most; None reads all.
 
         Raises:
-            ValueError: `limit` is not a positive integer, or `call_of` refuses its arguments.
+            ValueError: `limit` is not a positive integer, or `page_request` refuses its arguments.
         """
         limit = limit if limit is None else positive("limit", limit)
         # Made before anything is awaited, so that wrong arguments are told at once.
-        call = call_of(1, 1)
-        filters = tuple(f"{name}={value}" for name, value in call.query[2:])
+        first = page_request(1, 1)
+        filters = tuple(f"{name}={value}" for name, value in first.query[2:])
         bound = () if limit is None else (f"limit={limit}",)
 
         def start(wanted: int | None) -> Pages[T]:
             queueing = self.queueing()
             page_limit = MAX_LIMIT if wanted is None else min(wanted, MAX_LIMIT)
             return Pages(
-                lambda number: self.transport.start(call_of(number, page_limit), queueing),
+                lambda number: self.sender.send(page_request(number, page_limit), queueing),
                 self.concurrency,
-                self._reading(queueing),
                 wanted=wanted,
-                request=str(call),
+                request=str(first),
             )
 
-        return Listing(start, ", ".join((call.path[1:], *filters, *bound)), limit)
+        return Listing(start, ", ".join((first.path[1:], *filters, *bound)), limit)
 
-    def many(self, wanted: Iterable[Request[T]], what: str) -> Rows[T]:
-        """Read the answers of many calls, which are `what`, in their order."""
-        reads = tuple(wanted)
+    def many(self, requests: Iterable[Request[T]], what: str) -> Rows[T]:
+        """Read the responses to many requests, which are `what`, in their order."""
+        wanted = tuple(requests)
 
         def start() -> Ordered[Request[T], T]:
             queueing = self.queueing()
             return Ordered(
-                lambda call: self.transport.start(call, queueing),
-                reads,
-                self.concurrency,
-                self._reading(queueing),
+                lambda request: self.sender.send(request, queueing), wanted, self.concurrency
             )
 
         return Rows(start, what)
-
-    def _reading(self, queueing: Queueing) -> Callable[[Flight[T]], T | asyncio.Future[Flight[T]]]:
-        return lambda flight: self.transport.read(flight, queueing)
 
     def queueing(self) -> Queueing:
         """Start a job of many calls, such as one reading of a listing."""

@@ -14,13 +14,12 @@ PACKAGE = Path(devskin_async.__file__).parent
 NAME = devskin_async.__name__
 
 LAYERS = (
-    ("_json", "_values", "_version", "connections", "errors", "records", "redaction", "timing"),
+    ("_capture", "_json", "_values", "_version", "records"),
+    ("errors",),
     ("_tolerant",),
     ("convert", "ratelimit"),
     ("api", "webhooks"),
-    ("exchange", "options", "sandbox"),
-    ("inflight",),
-    ("transport",),
+    ("sandbox", "transport"),
     ("paging",),
     ("resources",),
     ("client",),

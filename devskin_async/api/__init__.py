@@ -8,11 +8,11 @@ from .page_numbers import PageNumbers
 from .responses import (
     MAX_BODY,
     MAX_ERROR_BODY,
+    SUCCESSFUL,
     Response,
     decode,
     may_retry,
     one_line,
-    succeeded,
 )
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "MAX_ERROR_BODY",
     "MAX_INTEGER",
     "MAX_LIMIT",
+    "SUCCESSFUL",
     "MismatchedResponseError",
     "PageNumbers",
     "Request",
@@ -34,5 +35,4 @@ __all__ = [
     "parse_rate_limit_headers",
     "positive",
     "response_time",
-    "succeeded",
 ]

@@ -27,16 +27,17 @@ from ..records import (
 from .arguments import page_query, positive, span_query, word
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 DEFAULT_LIMIT = 20
 
 
 @frozen
-class Envelope(Generic[T]):
+class Envelope(Generic[T_co]):
     """The frame of every response that succeeded."""
 
     success: bool
-    data: T
+    data: T_co
 
 
 @frozen
@@ -85,7 +86,7 @@ class MismatchedResponseError(DecodeError):
 
 
 @frozen
-class Request(Generic[T]):
+class Request(Generic[T_co]):
     """One read of the API.
 
     Args:
@@ -95,24 +96,23 @@ class Request(Generic[T]):
         reads: What tells apart requests for one target: those that share a response agree in it.
         past_end: What a 400 or 404 is read as, where the page may be past the end of its list;
             None where it is an error.
-        query_string: The query as a URL has it.
     """
 
     method: ClassVar[str] = "GET"
     path: str
     query: tuple[tuple[str, str], ...]
-    decode: Callable[[bytes], Envelope[T]]
+    decode: Callable[[bytes], Envelope[T_co]]
     reads: str = "record"
-    past_end: T | None = field(default=None, eq=False, repr=False)
-    query_string: str = field(init=False, eq=False, repr=False)
+    past_end: T_co | None = field(default=None, eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
-    @query_string.default
-    def _query_string(self) -> str:
+    @property
+    def query_string(self) -> str:
+        """The query as a URL has it."""
         # Numbers, days and words of the reference: there is nothing to encode.
-        return "&".join([f"{name}={value}" for name, value in self.query])
+        return "&".join(map("=".join, self.query))
 
     @property
     def params(self) -> dict[str, str]:

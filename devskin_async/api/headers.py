@@ -72,7 +72,8 @@ def response_time(headers: Mapping[str, str], clock: dt.datetime) -> dt.datetime
         headers: The headers.
         clock: The present by this machine's clock.
     """
-    date = None if age(headers) else _date(headers.get("Date", ""))
+    cached = "Age" in headers and age(headers) > 0
+    date = None if cached else _date(headers.get("Date", ""))
     return clock if date is None else date
 
 

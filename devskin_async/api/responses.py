@@ -36,7 +36,7 @@ _ERRORS: dict[int, type[APIError]] = {
     429: RateLimitedError,
 }
 # Plain integers: to compare with an HTTPStatus takes many times as long.
-_SUCCESSFUL = range(200, 300)
+SUCCESSFUL = range(200, 300)
 _SERVER_ERROR = 500
 _TRANSIENT = frozenset({408, 425, 429})
 _PERMANENT = frozenset({501, 505})
@@ -75,7 +75,7 @@ def decode(request: Request[T], response: Response) -> T:
         DecodeError: The body is JSON of another shape than the reference's.
         TransportError: The body can't be read as JSON.
     """
-    if not succeeded(response.status):
+    if response.status not in SUCCESSFUL:
         error = _error(request, response)
         if (
             request.past_end is not None
@@ -106,11 +106,6 @@ def _is_of_another_frame(error: DecodeError) -> bool:
     """Say whether a response lacks what its frame begins with, as one to another request does."""
     missing = error.received == "nothing" and _FRAME.fullmatch(error.path) is not None
     return missing or error.path == "$.data"
-
-
-def succeeded(status: int) -> bool:
-    """Say whether a response of this status holds what was asked for."""
-    return status in _SUCCESSFUL
 
 
 def may_retry(error: Exception) -> bool:

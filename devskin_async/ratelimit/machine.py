@@ -66,6 +66,7 @@ class MachineStore:
     """
 
     where = "machine"
+    immediate = True
 
     def __init__(
         self, files: BudgetFiles, name: str, *, report_within: float, clock: Callable[[], float]

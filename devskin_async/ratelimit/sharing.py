@@ -107,7 +107,9 @@ def shared_scheduler(place: str, name: str, limit: RateLimit) -> Scheduler:
         if key not in known.schedulers:
             known.sweep()
             participant = f"{_process.name}.{next(_process.participants)}"
-            known.schedulers[key] = Scheduler(limit, _store(place, name, limit.per, known), participant)
+            known.schedulers[key] = Scheduler(
+                limit, _store(place, name, limit.per, known), participant
+            )
         return known.schedulers[key]
 
 

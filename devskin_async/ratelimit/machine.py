@@ -1,0 +1,159 @@
+"""A budget for all processes of this user on this machine, kept in a file."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from .grants import step
+from .reports import Reply, Report
+from .runtime_dir import budget_directory
+from .state import BudgetState, dumps, loads
+from .store import StoreBusyError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from .machine_file import BudgetFiles
+
+_STOPPED = 1.0
+"""Seconds that no step takes: after so many its process was stopped, and may be late for all."""
+
+
+def open_machine_store(
+    name: str, *, report_within: float, clock: Callable[[], float] = time.monotonic
+) -> MachineStore:
+    """Open a budget's file.
+
+    Args:
+        name: The budget's name.
+        report_within: Seconds for which an answered request may remain unreported.
+        clock: A clock that all processes share.
+
+    Raises:
+        StoreUnavailableError: There can be no such file. The text says why and what to do.
+    """
+    try:
+        from .machine_file import FILES
+    except ImportError as error:
+        raise StoreUnavailableError("this Python has no sqlite3 module") from error
+    store = MachineStore(FILES, name, report_within=report_within, clock=clock)
+    with suppress(StoreBusyError):
+        store.look()
+    return store
+
+
+class MachineStore:
+    """A budget in a file, which every process of this user shares.
+
+    A process that is killed within a step harms nobody: the next one finds the state as it was
+    before. One that is stopped there keeps the others out until it goes on: they get
+    `StoreBusyError` at once, each time. When it goes on, it gets that too, and so it uses nothing
+    that was granted to it long ago.
+
+    Args:
+        files: This process's files.
+        name: The budget's name.
+        report_within: Seconds for which an answered request may remain unreported.
+        clock: A clock that all processes share.
+
+    Raises:
+        StoreUnavailableError: There is no directory for it.
+    """
+
+    where = "machine"
+    immediate = True
+
+    def __init__(
+        self, files: BudgetFiles, name: str, *, report_within: float, clock: Callable[[], float]
+    ) -> None:
+        self.report_within = report_within
+        self.steps = 0
+        self._files = files
+        self._name = name
+        self._clock = clock
+        self._path = self._find_path()
+        self._state = _new_state()
+        self._used_at = -math.inf
+        self._was_damaged = False
+
+    def exchange(self, report: Report) -> Reply:
+        """Hand in a report; see `Store.exchange`."""
+        began = self._clock()
+        reply: Reply
+
+        def change(data: bytes | None) -> bytes:
+            nonlocal reply
+            now = self._clock()
+            state = self._first_state(now, report) if data is None else self._load(data)
+            reply = step(state, now, report)
+            self._state = state
+            return dumps(state)
+
+        self._update(change)
+        self.steps += 1
+        self._was_damaged = False
+        self._used_at = self._clock()
+        if self._used_at - began > _STOPPED:
+            raise StoreBusyError
+        return reply
+
+    def look(self) -> None:
+        """Read the state for `view`.
+
+        Raises:
+            StoreBusyError: It is in use.
+            StoreUnavailableError: It can't be read.
+        """
+
+        def keep(data: bytes | None) -> bytes:
+            self._state = _new_state() if data is None else self._load(data)
+            return data or dumps(self._state)
+
+        self._update(keep)
+
+    def view(self) -> tuple[BudgetState, float]:
+        """Return the budget; see `Store.view`."""
+        return self._state.copy(), self._clock()
+
+    async def aclose(self) -> None:
+        """Close the file; whoever shares it in this process opens it again."""
+        self._files.close(self._path)
+
+    def _update(self, change: Callable[[bytes | None], bytes]) -> None:
+        from .machine_file import DamagedFileError
+
+        try:
+            self._files.update(self._path, change)
+        except StoreUnavailableError as error:
+            self._was_damaged |= isinstance(error, DamagedFileError)
+            self._path = self._find_path()  # its directory may be gone, as after a logout
+            self._files.update(self._path, change)
+
+    def _find_path(self) -> str:
+        directory = str(budget_directory())
+        self._files.sweep(directory, self._clock)
+        return self._files.path(directory, self._name)
+
+    def _load(self, data: bytes) -> BudgetState:
+        try:
+            return loads(data)
+        except msgspec.MsgspecError as error:
+            reason = "was written by another release of devskin-async"
+            raise StoreUnavailableError(f"{self._path} {reason}") from error
+
+    def _first_state(self, now: float, report: Report) -> BudgetState:
+        """Return the state of a new file: whatever is known to be forgotten is waited out."""
+        state = _new_state()
+        per = max(report.limit.per, self._state.per)
+        if self._was_damaged or now < self._used_at + report.lease + per:
+            state.paused_until = now + per
+        return state
+
+
+def _new_state() -> BudgetState:
+    return BudgetState(epoch=int.from_bytes(os.urandom(6)) or 1)

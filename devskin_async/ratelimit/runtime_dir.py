@@ -1,0 +1,108 @@
+"""Where this user's budgets are kept on this machine: a directory that is nobody else's."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from .store import StoreUnavailableError
+
+_NAME = "devskin-async"
+# File systems that other machines see too: their locks are slow or none, and their clocks differ.
+_NETWORK = {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs"}
+_NETWORK |= {
+    "nfs",
+    "nfs4",
+    "prl_fs",
+    "s3fs",
+    "smb2",
+    "smb3",
+    "smbfs",
+    "sshfs",
+    "vboxsf",
+    "virtiofs",
+}
+_PRIVATE = 0o700
+_ADVICE = "set XDG_RUNTIME_DIR to a directory of your own on a local disk"
+
+
+def budget_directory() -> Path:
+    """Return the directory of this user's budgets, made if it is missing.
+
+    It is never reached through a link, and nobody else can write to it or read it.
+
+    Raises:
+        StoreUnavailableError: There can be none.
+    """
+    reasons = []
+    for path in _candidates():
+        try:
+            _make_own(path)
+        except OSError as error:
+            reasons.append(f"{path}: {error.strerror or error}")
+        except StoreUnavailableError as error:
+            reasons.append(str(error))
+        else:
+            return path
+    raise StoreUnavailableError(f"{'; '.join(reasons)}; {_ADVICE}")
+
+
+def _candidates() -> Iterator[Path]:
+    import platformdirs  # here since not everyone needs it
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns wherever XDG_RUNTIME_DIR is not set
+            yield platformdirs.user_runtime_path(_NAME, appauthor=False)
+    except (OSError, RuntimeError, LookupError, ValueError):
+        pass  # no home, or somebody else's directory
+    user = os.geteuid() if sys.platform != "win32" else "budgets"
+    yield Path(tempfile.gettempdir()) / f"{_NAME}-{user}"
+
+
+def _make_own(path: Path) -> None:
+    """Make a directory, and the one that it is in, unless they are there and this user's."""
+    for directory in (path.parent, path):
+        if directory != Path(tempfile.gettempdir()):
+            directory.mkdir(mode=_PRIVATE, exist_ok=True)
+            _check_own(directory)
+    if sys.platform != "win32" and stat.S_IMODE(path.lstat().st_mode) != _PRIVATE:
+        path.chmod(_PRIVATE)
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise StoreUnavailableError(f"{path} is not writable")
+    if (kind := file_system(path)).removeprefix("fuse.") in _NETWORK:
+        raise StoreUnavailableError(f"{path} is on a network file system ({kind})")
+
+
+def _check_own(directory: Path) -> None:
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise StoreUnavailableError(f"{directory} is not a directory")
+    if sys.platform == "win32":
+        return
+    if status.st_uid != os.geteuid():
+        raise StoreUnavailableError(f"{directory} belongs to another user")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StoreUnavailableError(f"{directory} is writable by other users")
+
+
+def file_system(path: Path, mounts: str = "/proc/self/mounts") -> str:
+    """Return the kind of the file system that a path is on; nothing where that isn't known."""
+    try:
+        lines = Path(mounts).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    found, kind = "", ""
+    real = os.path.realpath(path)
+    for line in lines:
+        _, mounted, this, *_ = line.split(" ")
+        mounted = mounted.replace("\\040", " ")
+        inside = mounted in ("/", real) or real.startswith(f"{mounted}/")
+        if inside and len(mounted) >= len(found):  # later ones cover earlier ones
+            found, kind = mounted, this
+    return kind

@@ -13,7 +13,7 @@ from aiolimiter import AsyncLimiter
 
 from benchmarks.servers import PER, REQUESTS
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Scheduler, SlotJob, Told
+from devskin_async.ratelimit import RateLimitInfo, Scheduler, SlotJob
 
 Answered: TypeAlias = Callable[[bool, float | None], None]
 Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[Answered]]
@@ -25,7 +25,9 @@ def slots(scheduler: Scheduler, lane: Lane = Lane.INTERACTIVE, job: SlotJob | No
     @asynccontextmanager
     async def turn() -> AsyncIterator[Answered]:
         async with scheduler.slot(lane, job) as slot:
-            yield lambda refused, wait: slot.answered(Told(refused=refused, retry_after=wait))
+            yield lambda refused, wait: slot.answered(
+                RateLimitInfo(refused=refused, retry_after=wait)
+            )
 
     return turn
 

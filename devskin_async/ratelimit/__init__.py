@@ -7,7 +7,8 @@ from the time alone; a `store` keeps the state; `participation` is one event loo
 
 from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried
 from .fairness import FairQueue, Flow
-from .policy import Budget, Lane, RateLimit, check_seconds, check_whole
+from .naming import budget_name
+from .policy import Budget, Lane, RateLimit, Use, check_seconds, check_whole
 from .quota import LONGEST_PAUSE, RateLimitInfo
 from .scheduler import Scheduler
 from .sharing import MACHINE, PROCESS, shared_scheduler
@@ -39,6 +40,8 @@ __all__ = [
     "Store",
     "StoreBusyError",
     "StoreUnavailableError",
+    "Use",
+    "budget_name",
     "check_seconds",
     "check_whole",
     "shared_scheduler",

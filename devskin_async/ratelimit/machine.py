@@ -66,6 +66,7 @@ class MachineStore:
     """
 
     where = "machine"
+    immediate = True
 
     def __init__(
         self, files: BudgetFiles, name: str, *, report_within: float, clock: Callable[[], float]
@@ -121,7 +122,7 @@ class MachineStore:
 
     def view(self) -> tuple[BudgetState, float]:
         """Return the budget; see `Store.view`."""
-        return self._state, self._clock()
+        return self._state.copy(), self._clock()
 
     async def aclose(self) -> None:
         """Close the file; whoever shares it in this process opens it again."""

@@ -76,6 +76,25 @@ class RateLimit:
 
 
 @frozen(kw_only=True)
+class Use:
+    """What one process has of a budget, in one lane.
+
+    Args:
+        process: Its host and process id, such as `web-1:4711`.
+        lane: The lane.
+        in_flight: Requests sent and not answered yet.
+        answered: Requests answered, whose slots are not free yet.
+        waiting: Requests that wait for a slot.
+    """
+
+    process: str
+    lane: Lane
+    in_flight: int
+    answered: int
+    waiting: int
+
+
+@frozen(kw_only=True)
 class Budget:
     """How a key's budget stands at one moment.
 
@@ -92,6 +111,9 @@ class Budget:
         held_here: Slots that this event loop holds: in flight, or answered within `per`.
         where: What is shared: "process", "machine" or "valkey"; "degraded" while the file or the
             server can't be reached.
+        next_free_in: Seconds until the next slot that is held is free; None where none is held
+            or a response must come first.
+        uses: What each process has of it, by lane; a process that has nothing is left out.
     """
 
     limit: int
@@ -105,6 +127,8 @@ class Budget:
     processes: int
     held_here: int
     where: str
+    next_free_in: float | None
+    uses: tuple[Use, ...]
     _forecast: Callable[[int, Lane], float] = field(repr=False, eq=False, alias="forecast")
 
     def forecast(self, requests: int = 1, *, lane: Lane = Lane.BULK) -> float:

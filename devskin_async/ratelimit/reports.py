@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from .policy import RateLimit
+from .policy import Lane, RateLimit
 from .shaping import Shaping
 
 INTERACTIVE, BULK = 0, 1
+LANES: tuple[Lane, Lane] = (Lane.INTERACTIVE, Lane.BULK)  # as they are numbered
 
 
 class Slot(msgspec.Struct, array_like=True):

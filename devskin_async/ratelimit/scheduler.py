@@ -20,11 +20,11 @@ from .forecast import forecast
 from .participation import Participation
 from .policy import Budget, Lane, RateLimit
 from .quota import RateLimitInfo
+from .reports import LANES
 from .shaping import RefusalTracker, usual_shape
 from .slot import RequestFlow, Slot, Waiter
 from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError
-
-LANES = (Lane.INTERACTIVE, Lane.BULK)  # as they are numbered in reports
+from .uses import uses
 
 _SMOOTHING = 0.2
 _ROUGHLY = 0.1
@@ -194,8 +194,18 @@ class Scheduler:
             processes=state.processes(),
             held_here=sum(state.participants[self._part.name].held),
             where=self._store.where,
+            next_free_in=state.answered[0].at - state.now if state.answered else None,
+            uses=uses(state),
             forecast=self.forecast,
         )
+
+    async def refresh(self) -> None:
+        """Look at a budget that others may have changed, without taking part in it.
+
+        Raises:
+            StoreBusyError, StoreUnavailableError: It was not reached.
+        """
+        await self._part.exchange(self._wants(), leaves=not self.listeners)
 
     async def leave(self, user: object) -> None:
         """Forget a user; with the last one, this loop takes part in the budget no more."""

@@ -14,13 +14,16 @@ from weakref import WeakKeyDictionary
 
 from attrs import define, field
 
+from .events import log
+from .machine import open_machine_store
 from .policy import RateLimit
 from .scheduler import Scheduler
-from .store import MemoryStore, Store
+from .store import MemoryStore, Store, StoreUnavailableError
 
 PROCESS, MACHINE = "process", "machine"
 
 _SWEPT_FROM = 64
+_LATEST_REPORT = 0.5  # seconds
 _Key: TypeAlias = tuple[str, str, RateLimit]
 
 
@@ -68,6 +71,7 @@ class _Process:
         self.loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.participants = count(1)
+        self.warned: set[str] = set()
 
 
 _process = _Process()
@@ -103,14 +107,36 @@ def shared_scheduler(place: str, name: str, limit: RateLimit) -> Scheduler:
         if key not in known.schedulers:
             known.sweep()
             participant = f"{_process.name}.{next(_process.participants)}"
-            known.schedulers[key] = Scheduler(limit, _store(place, name, known), participant)
+            known.schedulers[key] = Scheduler(
+                limit, _store(place, name, limit.per, known), participant
+            )
         return known.schedulers[key]
 
 
-def _store(place: str, name: str, known: _Loop) -> Store:
+def _store(place: str, name: str, per: float, known: _Loop) -> Store:
     # A loop with a clock of its own, as in tests, can share with nobody.
     if abs(asyncio.get_running_loop().time() - time.monotonic()) > 1:
         return known.stores.get(name, own_clock=True)
-    if place == PROCESS:
-        return _process.stores.get(name, own_clock=False)
-    raise NotImplementedError(place)
+    if place == MACHINE:
+        try:
+            return open_machine_store(name, report_within=_report_within(per))
+        except StoreUnavailableError as error:
+            _warn_once(
+                f"{error}; the API key's requests are shared within this process alone: set "
+                'DEVSKIN_BUDGET to "process" to accept that, or to the address of a Valkey server'
+            )
+    elif place != PROCESS:
+        from .valkey import open_valkey_store
+
+        return open_valkey_store(place, name, report_within=_report_within(per))
+    return _process.stores.get(name, own_clock=False)
+
+
+def _report_within(per: float) -> float:
+    return min(per / 100, _LATEST_REPORT)
+
+
+def _warn_once(text: str) -> None:
+    if text not in _process.warned:
+        _process.warned.add(text)
+        log.warning("%s", text)

@@ -1,58 +1,8 @@
-"""What headers tell of the budget; it only ever lowers the estimate."""
+"""What a response told of the budget holds requests back; it only ever lowers the estimate."""
 
 from __future__ import annotations
 
-import datetime as dt
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from multidict import CIMultiDict
-
-from devskin_async.ratelimit import quota_told
 from devskin_async.ratelimit.quota import QuotaLeft
-
-AT = dt.datetime(2026, 2, 10, 12, tzinfo=dt.UTC)
-EPOCH = AT.timestamp()
-
-
-@pytest.mark.parametrize(
-    ("headers", "told"),
-    [
-        ({}, (None, None)),
-        ({"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": "30"}, (7, 30)),
-        ({"x-ratelimit-remaining": "7", "x-ratelimit-reset": f"{EPOCH + 30:.0f}"}, (7, 30)),
-        (
-            {"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": f"{1000 * EPOCH + 30000:.0f}"},
-            (7, 30),
-        ),
-        ({"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": f"{EPOCH - 30:.0f}"}, (7, 0)),
-        ({"RateLimit-Limit": "100", "RateLimit-Remaining": "0", "RateLimit-Reset": "12"}, (0, 12)),
-        ({"RateLimit": '"default";r=50;t=30'}, (50, 30)),
-        ({"RateLimit": '"hour";r=900;t=3000, "minute"; r=3; t=20'}, (3, 20)),
-        ({"RateLimit": '"default";r=50'}, (None, None)),
-        ({"RateLimit-Policy": '"default";q=100;w=60'}, (None, None)),
-        ({"X-RateLimit-Remaining": "7"}, (None, None)),
-        ({"X-RateLimit-Remaining": "many", "X-RateLimit-Reset": "30"}, (None, None)),
-        ({"X-RateLimit-Remaining": "-1", "X-RateLimit-Reset": "30"}, (None, None)),
-        ({"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": "99999999"}, (7, 300)),
-    ],
-)
-def test_the_requests_left_and_the_seconds_until_the_reset_are_read(
-    headers: dict[str, str], told: tuple[int | None, float | None]
-) -> None:
-    assert quota_told(CIMultiDict(headers), AT) == told
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from(["X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit"]), st.text()
-    )
-)
-def test_no_header_is_an_error_or_a_day_away(headers: dict[str, str]) -> None:
-    remaining, reset_after = quota_told(headers, AT)
-    assert (remaining is None) == (reset_after is None)
-    assert remaining is None or remaining >= 0
 
 
 def test_nothing_told_holds_nothing_back() -> None:

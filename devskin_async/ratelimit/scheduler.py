@@ -23,7 +23,7 @@ from .quota import RateLimitInfo
 from .reports import LANES
 from .shaping import RefusalTracker, usual_shape
 from .slot import RequestFlow, Slot, Waiter
-from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError
+from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError, report_within
 from .uses import uses
 
 _SMOOTHING = 0.2
@@ -52,7 +52,9 @@ class Scheduler:
         self.limit = limit
         self.listeners: Listeners = Listeners()
         self.refused: int = 0
-        self._store: Store = store or MemoryStore(lambda: asyncio.get_running_loop().time())
+        self._store: Store = store or MemoryStore(
+            lambda: asyncio.get_running_loop().time(), report_within=report_within(limit.per)
+        )
         self._part = Participation(self._store, name, limit)
         self._limiter = AsyncLimiter(limit.burst, limit.burst * limit.per / limit.requests)
         self._queues: dict[Lane, FairQueue[Waiter]] = {lane: FairQueue() for lane in Lane}
@@ -283,19 +285,12 @@ class Scheduler:
                 await self._until_changed(self._part.wait)
 
     def _report_soon(self) -> None:
-        """Report what there is: at once where others wait for it, or with other news in time."""
-        within = self._store.report_within
-        if self._part.has_urgent_news or not within or self._part.wait == math.inf:
-            if self._waiting() or not self._store.immediate:
-                self._report()
-            else:
-                with suppress(StoreBusyError, StoreUnavailableError):
-                    self._part.exchange_now((0, 0))
-                    return
-                self._report()
+        """Report what there is: at once where it lets somebody go, else with others in time."""
+        if self._part.has_urgent_news or (self._waiting() and self._part.wait == math.inf):
+            self._report()
         elif self._report_timer is None:
             loop = asyncio.get_running_loop()
-            self._report_timer = loop.call_later(within, self._report)
+            self._report_timer = loop.call_later(self._store.report_within, self._report)
 
     def _report(self) -> None:
         self._stop_timer()

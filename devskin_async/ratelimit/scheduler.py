@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from aiolimiter import AsyncLimiter
 
+from ..errors import ConfigurationError
 from .events import Adapted, Granted, Listeners, Paused, Queued, Refused, log
 from .fairness import FairQueue, Flow
 from .forecast import forecast
@@ -215,7 +216,7 @@ class Scheduler:
         if self.listeners or self._waiting():
             return
         self._stop_timer()
-        with suppress(StoreBusyError, StoreUnavailableError, TimeoutError):
+        with suppress(StoreBusyError, StoreUnavailableError, ConfigurationError, TimeoutError):
             async with asyncio.timeout(_LEAVING):
                 if self._dispatcher is not None:
                     await asyncio.wait([self._dispatcher])
@@ -263,6 +264,14 @@ class Scheduler:
             self._dispatcher = asyncio.get_running_loop().create_task(self._dispatch())
 
     async def _dispatch(self) -> None:
+        try:
+            await self._serve()
+        except Exception as error:  # noqa: BLE001  # whoever waits raises it, and hangs otherwise
+            for queue in self._queues.values():
+                while (waiter := queue.pop()) is not None:
+                    waiter.set_exception(error)
+
+    async def _serve(self) -> None:
         while self._waiting() or self._part.has_news or self._part.is_waiting:
             self._changed.clear()  # what changes while a store is asked must not be missed
             try:

@@ -15,7 +15,7 @@ from mashumaro.codecs.orjson import ORJSONDecoder
 from pydantic import AwareDatetime, BaseModel
 
 from devskin_async import OrderStatus, OrderSummary, Page, convert
-from devskin_async.protocol.calls import Envelope
+from devskin_async.api.endpoints import Envelope
 
 T = TypeVar("T")
 Decode: TypeAlias = Callable[[bytes], Any]

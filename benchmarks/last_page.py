@@ -24,7 +24,7 @@ from attrs import asdict, frozen
 from benchmarks.measuring import prepare, serving
 from benchmarks.report import Figure, figure, keep, print_figures, quartiles, shown
 from devskin_async import DevSkinClient, OrderSummary, Page, RateLimit
-from devskin_async.protocol.calls import Envelope
+from devskin_async.api.endpoints import Envelope
 
 LIMIT, PER, ROUND_TRIP, ROWS = 100, 3.0, 0.05, 100
 SCALE = PER / 60

@@ -22,9 +22,8 @@ from benchmarks.readers import (
     this_library,
 )
 from benchmarks.report import keep, print_costs, quartiles
-from devskin_async.options import Queueing
-from devskin_async.protocol import calls, told
-from devskin_async.transport import Transport
+from devskin_async.api import decode, endpoints, parse_rate_limit_headers
+from devskin_async.transport import Queueing, Sender
 
 ROUNDS = 11
 
@@ -41,38 +40,38 @@ async def undecoded(base_url: str, pages: int) -> None:
         await by_workers(fetch, pages)
 
 
-async def exchanged(transport: Transport, _: Queueing, number: int) -> int:
-    """Make the call, send it, take the answer: bounded, without redirects or resends."""
-    await transport.exchange.send(calls.orders(number, ROWS))
+async def exchanged(sender: Sender, _: Queueing, number: int) -> int:
+    """Make the request, send it, take the response: without redirects or resends."""
+    await sender.transport.send(endpoints.orders(number, ROWS))
     return ROWS
 
 
-async def read(transport: Transport, _: Queueing, number: int) -> int:
+async def read(sender: Sender, _: Queueing, number: int) -> int:
     """And read it, checked against what was asked."""
-    call = calls.orders(number, ROWS)
-    return len(transport.exchange.read(call, await transport.exchange.send(call)).items)
+    request = endpoints.orders(number, ROWS)
+    return len(decode(request, await sender.transport.send(request)).items)
 
 
-async def slotted(transport: Transport, queueing: Queueing, number: int) -> int:
-    """And through the budget, which learns from the answer's headers."""
-    call = calls.orders(number, ROWS)
-    async with transport.scheduler.slot(queueing.lane, queueing.job) as slot:
-        answer = await transport.exchange.send(call)
-        slot.answered(told(answer))
-    return len(transport.exchange.read(call, answer).items)
+async def slotted(sender: Sender, queueing: Queueing, number: int) -> int:
+    """And through the budget, which learns from the response's headers."""
+    request = endpoints.orders(number, ROWS)
+    async with sender.scheduler.slot(queueing.lane, queueing.flow) as slot:
+        response = await sender.transport.send(request)
+        slot.observe(parse_rate_limit_headers(response.status, response.headers, response.at))
+    return len(decode(request, response).items)
 
 
-async def sent(transport: Transport, queueing: Queueing, number: int) -> int:
+async def sent(sender: Sender, queueing: Queueing, number: int) -> int:
     """And shared by whoever asks for the same, retried, timed."""
-    return len((await transport.send(calls.orders(number, ROWS), queueing)).items)
+    return len((await sender.send(endpoints.orders(number, ROWS), queueing)).items)
 
 
-def by(fetch: Callable[[Transport, Queueing, int], Awaitable[int]]) -> Read:
+def by(fetch: Callable[[Sender, Queueing, int], Awaitable[int]]) -> Read:
     """Have workers fetch pages by a part of the library."""
 
     async def pages_by_it(base_url: str, pages: int) -> None:
         async with this_library(base_url) as store:
-            await by_workers(partial(fetch, store.reader.transport, store.reader.queueing()), pages)
+            await by_workers(partial(fetch, store.reader.sender, store.reader.queueing()), pages)
 
     return pages_by_it
 
@@ -80,10 +79,10 @@ def by(fetch: Callable[[Transport, Queueing, int], Awaitable[int]]) -> Read:
 LAYERS: dict[str, Read] = {
     "aiohttp by hand, not decoded": undecoded,
     BY_HAND: pages_by_hand,
-    "exchange: send": by(exchanged),
-    "exchange: send and read": by(read),
+    "transport: send": by(exchanged),
+    "api: and decode": by(read),
     "ratelimit: and a slot": by(slotted),
-    "transport: and a task, shared": by(sent),
+    "sender: and a task, shared": by(sent),
     BY_PAGES: pages_by_us,
 }
 

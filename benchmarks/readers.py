@@ -13,7 +13,7 @@ import msgspec
 from benchmarks.decoders import decode_by_pydantic, decode_directly
 from benchmarks.measuring import LIFTED
 from devskin_async import DevSkinClient
-from devskin_async.protocol.calls import Envelope, OrderData
+from devskin_async.api.endpoints import Envelope, OrderData
 
 CONCURRENCY, ROWS = 10, 100
 HEADERS = {"X-API-Key": "key"}

@@ -1,5 +1,6 @@
 """Async client for the DevSkin Marketplace store API."""
 
+from ._capture import CapturedResponse, capture
 from ._version import __version__
 from .client import DevSkinClient
 from .errors import (
@@ -21,7 +22,6 @@ from .errors import (
     TransportError,
     WebhookError,
 )
-from .options import Retry
 from .paging import Listing, Rows
 from .ratelimit import (
     Adapted,
@@ -49,7 +49,7 @@ from .records import (
     Revenue,
     ShippingAddress,
 )
-from .timing import Timing, timing
+from .transport import Retry
 
 __all__ = [
     "APIError",
@@ -58,6 +58,7 @@ __all__ = [
     "BadRequestError",
     "Budget",
     "BudgetExceededError",
+    "CapturedResponse",
     "ConfigurationError",
     "Customer",
     "DailyRevenue",
@@ -93,9 +94,8 @@ __all__ = [
     "ServerError",
     "ShippingAddress",
     "StaleEventError",
-    "Timing",
     "TransportError",
     "WebhookError",
     "__version__",
-    "timing",
+    "capture",
 ]

@@ -14,14 +14,12 @@ import aiohttp
 from attrs import evolve
 from yarl import URL
 
+from .api import endpoints, positive
 from .errors import ConfigurationError
-from .exchange import Exchange
-from .options import Retry
-from .protocol import calls
 from .ratelimit import MACHINE, PROCESS, Budget, Lane, OnEvent, RateLimit
 from .records import Period, Revenue
 from .resources import Analytics, Customers, Orders, Products, Reader
-from .transport import Transport
+from .transport import HTTPTransport, Retry, Sender, Transport
 
 T = TypeVar("T")
 
@@ -55,11 +53,14 @@ class DevSkinClient:
         retry: How a request that failed transiently is sent again.
         session: An aiohttp session of the caller's, used and left open; None makes one. Its
             middlewares are not run: one that sends again would do so outside the budget.
+        transport: Sends the requests in place of aiohttp, such as `testing.MockTransport`; it is
+            closed with the client. None makes one.
         on_event: Called with what happens to requests, such as `Refused`; it must not wait.
 
     Raises:
         ConfigurationError: The key is missing or unusable, or the address is not acceptable.
-        ValueError: `concurrency` or `timeout` is not positive, `rate_limit` or `retry` is none.
+        ValueError: `concurrency` or `timeout` is not positive, `rate_limit` or `retry` is of
+            another type, or both `session` and `transport` are given.
     """
 
     reader: Reader  # what its calls are sent with, for the layers above
@@ -82,22 +83,26 @@ class DevSkinClient:
         timeout: float = 30.0,
         retry: Retry = Retry(),
         session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        exchange = Exchange(
-            _checked_base_url(base_url or os.environ.get("DEVSKIN_BASE_URL") or DEFAULT_BASE_URL),
-            _checked_key(api_key if api_key is not None else os.environ.get("DEVSKIN_API_KEY")),
+        url = _checked_base_url(base_url or os.environ.get("DEVSKIN_BASE_URL") or DEFAULT_BASE_URL)
+        key = _checked_key(api_key if api_key is not None else os.environ.get("DEVSKIN_API_KEY"))
+        if session is not None and transport is not None:
+            raise ValueError("pass a session or a transport, not both: a transport has its own")
+        http = HTTPTransport(url, key, session=session)
+        sender = Sender(
+            http if transport is None else transport,
+            base_url=url,
+            api_key=key,
+            place=_checked_place(budget or os.environ.get("DEVSKIN_BUDGET") or MACHINE),
+            limit=_instance("rate_limit", rate_limit, RateLimit),
+            retry=_instance("retry", retry, Retry),
             timeout=_positive_seconds("timeout", timeout),
-            session=session,
+            on_event=on_event,
+            check_open=http.check_open,
         )
-        transport = Transport(
-            exchange,
-            _instance("rate_limit", rate_limit, RateLimit),
-            _instance("retry", retry, Retry),
-            on_event,
-            _checked_place(budget or os.environ.get("DEVSKIN_BUDGET") or MACHINE),
-        )
-        self._set_reader(Reader(transport, calls.positive("concurrency", concurrency)))
+        self._set_reader(Reader(sender, positive("concurrency", concurrency)))
 
     def _set_reader(self, reader: Reader) -> None:
         self.reader = reader
@@ -115,12 +120,12 @@ class DevSkinClient:
         Raises:
             ValueError: `period` is none of these.
         """
-        return await self.reader.one(calls.revenue(period))
+        return await self.reader.one(endpoints.revenue(period))
 
     @property
     def budget(self) -> Budget:
         """The key's budget as it stands; asked for inside the running event loop."""
-        return self.reader.transport.scheduler.budget()
+        return self.reader.sender.scheduler.budget()
 
     def with_options(
         self,
@@ -164,7 +169,7 @@ class DevSkinClient:
 
         It may be called again. Closing a view closes the client, and the other way round.
         """
-        await self.reader.transport.aclose()
+        await self.reader.sender.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -180,7 +185,7 @@ class DevSkinClient:
     def __repr__(self) -> str:
         # One whose `__init__` failed has no reader, and shows up in tracebacks.
         reader: Reader | None = self.__dict__.get("reader")
-        store = reader.transport.exchange.base_url if reader else "(not initialized)"
+        store = reader.sender.base_url if reader else "(not initialized)"
         return f"<{type(self).__name__} {store}>"
 
     def __reduce__(self) -> NoReturn:

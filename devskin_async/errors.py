@@ -25,9 +25,24 @@ An argument that can't be right is a `ValueError` that names it, raised before a
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._capture import CapturedResponse
+
 
 class DevSkinError(Exception):
-    """Base of every error that this library raises on purpose."""
+    """Base of every error that this library raises on purpose.
+
+    Attributes:
+        response: What came in the call's last attempt; None where nothing came.
+        attempts: How often the call was sent.
+        queued: Seconds that it waited for the rate limit, all attempts together.
+    """
+
+    response: CapturedResponse | None = None
+    attempts: int = 0
+    queued: float = 0.0
 
 
 class ConfigurationError(DevSkinError):

@@ -1,4 +1,4 @@
-"""Many requests at once and their answers in order: bounded, cancellable, failing once.
+"""Many requests at once and their responses in order: bounded, cancellable, failing once.
 
 `Ordered` and `Pages` are plain iterators; `Rows` and `Listing` put one async generator on top, so
 that leaving a loop early closes them. One generator is never inside another: an event loop that
@@ -19,16 +19,15 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, Self, TypeVar
 
 from attrs import evolve
 
-from .protocol import PageNumbers
+from .api import PageNumbers
 from .records import Page
 
 A = TypeVar("A")
 T = TypeVar("T")
-R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -47,7 +46,7 @@ class Reading(Protocol[R_co]):
 class Rows(Generic[T]):
     """Rows that are read as they are asked for.
 
-    `async for row in rows` reads them in order, with further answers on their way meanwhile;
+    `async for row in rows` reads them in order, with further responses on their way meanwhile;
     `await rows` collects them. Each of these reads anew. Leaving a loop early cancels what is in
     flight.
 
@@ -135,36 +134,17 @@ class Ordered(Generic[A, T]):
         fetch: What to call.
         arguments: Taken one by one, as calls are started.
         concurrency: How many calls are in flight, or done and not taken yet, at the most.
-        finish: Makes a result of what a call gave, when its turn has come, or a future of what is
-            to be finished in its place; None gives it as it is.
     """
 
-    @overload
     def __init__(
         self, fetch: Callable[[A], Awaitable[T]], arguments: Iterable[A], concurrency: int
-    ) -> None: ...
-    @overload
-    def __init__(
-        self,
-        fetch: Callable[[A], Awaitable[Any]],
-        arguments: Iterable[A],
-        concurrency: int,
-        finish: Callable[[Any], T | asyncio.Future[Any]],
-    ) -> None: ...
-    def __init__(
-        self,
-        fetch: Callable[[A], Awaitable[Any]],
-        arguments: Iterable[A],
-        concurrency: int,
-        finish: Callable[[Any], T | asyncio.Future[Any]] | None = None,
     ) -> None:
         self._fetch = fetch
-        self._finish: Callable[[Any], T | asyncio.Future[Any]] = finish or _as_it_is
         self._rest = iter(arguments)
         self._concurrency = concurrency
-        self._under_way: deque[asyncio.Future[Any]] = deque()
+        self._under_way: deque[asyncio.Future[T]] = deque()
         self._failure: BaseException | None = None
-        self._awaited: asyncio.Future[Any] | None = None
+        self._awaited: asyncio.Future[T] | None = None
         self._wakeup: asyncio.Future[None] | None = None
 
     def __aiter__(self) -> Self:
@@ -173,12 +153,8 @@ class Ordered(Generic[A, T]):
     async def __anext__(self) -> T:
         try:
             self._start_more(self._concurrency)
-            while self._under_way:
-                result = await self._first()
-                if not isinstance(result, asyncio.Future):
-                    self._under_way.popleft()
-                    return result
-                self._under_way[0] = self._noted(result)
+            if self._under_way:
+                return await self._first()
         except BaseException:
             await self.aclose()
             raise
@@ -196,7 +172,7 @@ class Ordered(Generic[A, T]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _first(self) -> T | asyncio.Future[Any]:
+    async def _first(self) -> T:
         head = self._under_way[0]
         if not head.done() and self._failure is None:
             self._awaited, self._wakeup = head, asyncio.get_running_loop().create_future()
@@ -204,7 +180,7 @@ class Ordered(Generic[A, T]):
             self._awaited = None  # what was delivered is not held
         if self._failure is not None:
             raise self._failure
-        return self._finish(head.result())
+        return self._under_way.popleft().result()
 
     def _start_more(self, most: int) -> None:
         for argument in self._next(most - len(self._under_way)):
@@ -214,13 +190,11 @@ class Ordered(Generic[A, T]):
         return islice(self._rest, room)
 
     def _start(self, argument: A) -> None:
-        self._under_way.append(self._noted(asyncio.ensure_future(self._fetch(argument))))
-
-    def _noted(self, call: asyncio.Future[Any]) -> asyncio.Future[Any]:
+        call = asyncio.ensure_future(self._fetch(argument))
         call.add_done_callback(self._note)
-        return call
+        self._under_way.append(call)
 
-    def _note(self, call: asyncio.Future[Any]) -> None:
+    def _note(self, call: asyncio.Future[T]) -> None:
         error = None if call.cancelled() else call.exception()
         if self._failure is None:
             self._failure = error
@@ -237,7 +211,6 @@ class Pages(Ordered[int, Page[T]]):
     Args:
         fetch_page: Fetches the page of a number, from 1.
         concurrency: How many pages are in flight or held at the most.
-        finish: Makes a page of what was fetched, as for `Ordered`; None is for pages as they are.
         wanted: How many rows are wanted, None for all; the last page is cut to give no more.
         request: What is read, for an error to name.
 
@@ -246,7 +219,6 @@ class Pages(Ordered[int, Page[T]]):
             raised after the last page.
     """
 
-    @overload
     def __init__(
         self,
         fetch_page: Callable[[int], Awaitable[Page[T]]],
@@ -254,27 +226,8 @@ class Pages(Ordered[int, Page[T]]):
         *,
         wanted: int | None = None,
         request: str | None = None,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self,
-        fetch_page: Callable[[int], Awaitable[Any]],
-        concurrency: int,
-        finish: Callable[[Any], Page[T] | asyncio.Future[Any]],
-        *,
-        wanted: int | None = None,
-        request: str | None = None,
-    ) -> None: ...
-    def __init__(
-        self,
-        fetch_page: Callable[[int], Awaitable[Any]],
-        concurrency: int,
-        finish: Callable[[Any], Page[T] | asyncio.Future[Any]] | None = None,
-        *,
-        wanted: int | None = None,
-        request: str | None = None,
     ) -> None:
-        super().__init__(fetch_page, count(1), concurrency, finish or _as_it_is)
+        super().__init__(fetch_page, count(1), concurrency)
         self._numbers = PageNumbers(wanted)
         self._request = request
         self._asked = 0
@@ -313,7 +266,3 @@ class Pages(Ordered[int, Page[T]]):
             self._numbers.recount(await super().__anext__())
         if error := self._numbers.inconsistency(self._request):
             raise error
-
-
-def _as_it_is(result: R) -> R:
-    return result

@@ -10,11 +10,11 @@ from typing import Final, cast
 
 from attrs import evolve, frozen
 
+from ._capture import capture
 from .client import DevSkinClient
 from .export import Proof, rows
 from .ratelimit import Lane
 from .records import OrderSummary
-from .timing import timing
 from .webhooks import OrderEvent, WebhookEvent, WebhookReceiver
 from .webhooks.events import label, polled
 
@@ -104,10 +104,10 @@ async def reconcile(
 
 async def _present(store: DevSkinClient, first: dt.date) -> dt.datetime:
     """Ask for the time by the API's clock, as events have it; without a `Date` it is this one's."""
-    page = await store.with_options(lane=Lane.BULK).orders.page(limit=1, date_from=first)
+    with capture() as responses:
+        await store.with_options(lane=Lane.BULK).orders.page(limit=1, date_from=first)
     here = dt.datetime.now(dt.UTC)
-    taken = timing(page)
-    there = here if taken is None or taken.at is None else taken.at
+    there = responses[-1].at
     # A Date has whole seconds: where this clock agrees with it, it is the finer one.
     return here if dt.timedelta(0) <= here - there < _SAME_CLOCK else there
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from attrs import evolve, field, frozen
 
-from .inflight import Flight
-from .options import Deadline, Queueing
+from .api import DEFAULT_LIMIT, MAX_LIMIT, Request, endpoints, positive
 from .paging import Listing, Ordered, Pages, Rows
-from .protocol import DEFAULT_LIMIT, MAX_LIMIT, Call, calls
 from .ratelimit import Flow, Lane
 from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
-from .transport import Transport
+from .transport import Deadline, Queueing, Sender
 
 T = TypeVar("T")
 
@@ -25,14 +22,14 @@ class Reader:
     """How calls are read.
 
     Args:
-        transport: What sends them.
+        sender: What sends them.
         concurrency: How many of one listing are in flight or held at the most.
         deadline: Seconds for a whole call or listing; None sets no bound.
         max_wait: Seconds that a request may wait for the rate limit; None sets no bound.
         lane: The lane of every request; None is interactive for single calls, bulk for others.
     """
 
-    transport: Transport
+    sender: Sender
     concurrency: int
     deadline: float | None = None
     max_wait: float | None = None
@@ -43,67 +40,59 @@ class Reader:
     def _(self) -> Queueing:
         return Queueing(self.lane or Lane.INTERACTIVE, max_wait=self.max_wait)
 
-    def one(self, call: Call[T]) -> Coroutine[object, None, T]:
-        """Read one call's answer."""
+    def one(self, request: Request[T]) -> Awaitable[T]:
+        """Send one request and read its response."""
         queueing = self._alone
         if self.deadline is not None:
             queueing = evolve(queueing, deadline=Deadline.after(self.deadline))
-        return self.transport.send(call, queueing)
+        return self.sender.send(request, queueing)
 
     def listing(
-        self, call_of: Callable[[int, int], Call[Page[T]]], limit: int | None = None
+        self, page_request: Callable[[int, int], Request[Page[T]]], limit: int | None = None
     ) -> Listing[T]:
         """Read the pages of a list.
 
         Args:
-            call_of: Makes the call for the page of a number, from 1, with so many rows.
+            page_request: Makes the request for the page of a number, from 1, with so many rows.
             limit: How many rows to read at the most; None reads all.
 
         Raises:
-            ValueError: `limit` is not a positive integer, or `call_of` refuses its arguments.
+            ValueError: `limit` is not a positive integer, or `page_request` refuses its arguments.
         """
-        limit = limit if limit is None else calls.positive("limit", limit)
+        limit = limit if limit is None else positive("limit", limit)
         # Made before anything is awaited, so that wrong arguments are told at once.
-        call = call_of(1, 1)
-        filters = tuple(f"{name}={value}" for name, value in call.query[2:])
+        first = page_request(1, 1)
+        filters = tuple(f"{name}={value}" for name, value in first.query[2:])
         bound = () if limit is None else (f"limit={limit}",)
 
         def start(wanted: int | None) -> Pages[T]:
             queueing = self.queueing()
             page_limit = MAX_LIMIT if wanted is None else min(wanted, MAX_LIMIT)
             return Pages(
-                lambda number: self.transport.start(call_of(number, page_limit), queueing),
+                lambda number: self.sender.send(page_request(number, page_limit), queueing),
                 self.concurrency,
-                self._reading(queueing),
                 wanted=wanted,
-                request=str(call),
+                request=str(first),
             )
 
-        return Listing(start, ", ".join((call.path[1:], *filters, *bound)), limit)
+        return Listing(start, ", ".join((first.path[1:], *filters, *bound)), limit)
 
-    def many(self, wanted: Iterable[Call[T]], what: str) -> Rows[T]:
-        """Read the answers of many calls, which are `what`, in their order."""
-        reads = tuple(wanted)
+    def many(self, requests: Iterable[Request[T]], what: str) -> Rows[T]:
+        """Read the responses to many requests, which are `what`, in their order."""
+        wanted = tuple(requests)
 
-        def start() -> Ordered[Call[T], T]:
+        def start() -> Ordered[Request[T], T]:
             queueing = self.queueing()
             return Ordered(
-                lambda call: self.transport.start(call, queueing),
-                reads,
-                self.concurrency,
-                self._reading(queueing),
+                lambda request: self.sender.send(request, queueing), wanted, self.concurrency
             )
 
         return Rows(start, what)
 
-    def _reading(self, queueing: Queueing) -> Callable[[Flight[T]], T | asyncio.Future[Flight[T]]]:
-        return lambda flight: self.transport.read(flight, queueing)
-
     def queueing(self) -> Queueing:
         """Start a flow of many calls, such as one reading of a listing."""
-        return Queueing(
-            self.lane or Lane.BULK, Flow(), Deadline.after(self.deadline), self.max_wait
-        )
+        deadline = Deadline.after(self.deadline)
+        return Queueing(self.lane or Lane.BULK, Flow(), deadline, self.max_wait)
 
 
 class Orders:
@@ -122,7 +111,7 @@ class Orders:
             NotFoundError: The store has no such order.
             ValueError: `order_id` is not a positive integer.
         """
-        return await self._reader.one(calls.order(order_id))
+        return await self._reader.one(endpoints.order(order_id))
 
     def get_many(self, order_ids: Iterable[int]) -> Rows[Order]:
         """Read many orders, whole, concurrently; one request each.
@@ -137,7 +126,7 @@ class Orders:
         Raises:
             ValueError: An id is not a positive integer.
         """
-        wanted = (calls.order(order_id) for order_id in order_ids)
+        wanted = (endpoints.order(order_id) for order_id in order_ids)
         return self._reader.many(wanted, "orders by their ids")
 
     async def page(
@@ -162,7 +151,7 @@ class Orders:
             ValueError: An argument is out of its bounds.
         """
         return await self._reader.one(
-            calls.orders(page, limit, status=status, date_from=date_from, date_to=date_to)
+            endpoints.orders(page, limit, status=status, date_from=date_from, date_to=date_to)
         )
 
     def list(
@@ -191,7 +180,7 @@ class Orders:
             ValueError: An argument is out of its bounds.
         """
         return self._reader.listing(
-            lambda page, rows: calls.orders(
+            lambda page, rows: endpoints.orders(
                 page, rows, status=status, date_from=date_from, date_to=date_to
             ),
             limit,
@@ -214,7 +203,7 @@ class Products:
         Raises:
             ValueError: An argument is out of its bounds.
         """
-        return await self._reader.one(calls.products(page, limit))
+        return await self._reader.one(endpoints.products(page, limit))
 
     def list(self, *, limit: int | None = None) -> Listing[Product]:
         """Read all products, 100 a request, several requests at a time.
@@ -228,7 +217,7 @@ class Products:
         Raises:
             ValueError: `limit` is not a positive integer.
         """
-        return self._reader.listing(calls.products, limit)
+        return self._reader.listing(endpoints.products, limit)
 
 
 class Customers:
@@ -247,7 +236,7 @@ class Customers:
         Raises:
             ValueError: An argument is out of its bounds.
         """
-        return await self._reader.one(calls.customers(page, limit))
+        return await self._reader.one(endpoints.customers(page, limit))
 
     def list(self, *, limit: int | None = None) -> Listing[Customer]:
         """Read all customers, 100 a request, several requests at a time.
@@ -261,7 +250,7 @@ class Customers:
         Raises:
             ValueError: `limit` is not a positive integer.
         """
-        return self._reader.listing(calls.customers, limit)
+        return self._reader.listing(endpoints.customers, limit)
 
 
 class Analytics:
@@ -272,4 +261,4 @@ class Analytics:
 
     async def overview(self) -> Overview:
         """Read the store's key figures."""
-        return await self._reader.one(calls.overview())
+        return await self._reader.one(endpoints.overview())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devskin_async import Customer, Order, OrderSummary, Overview, Page, Product, Revenue
-from devskin_async.protocol import Call, calls
+from devskin_async.api import Request, endpoints
 
 ORDERS = b"""{"success": true, "data": {"items": [{"id": 1234, "order_number": "ORD-2026-001234",
 "status": "paid", "total": 199.90, "customer_name": "John Doe", "customer_email": "john@doe.test",
@@ -33,19 +33,19 @@ OVERVIEW = b"""{"success": true, "data": {"total_orders": 1563, "monthly_orders"
 "total_revenue": 185420.50, "monthly_revenue": 24580.50, "total_products": 87}}"""
 
 AnyCall = (
-    Call[Page[OrderSummary]]
-    | Call[Order]
-    | Call[Revenue]
-    | Call[Page[Product]]
-    | Call[Page[Customer]]
-    | Call[Overview]
+    Request[Page[OrderSummary]]
+    | Request[Order]
+    | Request[Revenue]
+    | Request[Page[Product]]
+    | Request[Page[Customer]]
+    | Request[Overview]
 )
 
 EXAMPLES: tuple[tuple[AnyCall, bytes], ...] = (
-    (calls.orders(1, 10), ORDERS),
-    (calls.order(1234), ORDER),
-    (calls.revenue("30d"), REVENUE),
-    (calls.products(1, 20), PRODUCTS),
-    (calls.customers(1, 20), CUSTOMERS),
-    (calls.overview(), OVERVIEW),
+    (endpoints.orders(1, 10), ORDERS),
+    (endpoints.order(1234), ORDER),
+    (endpoints.revenue("30d"), REVENUE),
+    (endpoints.products(1, 20), PRODUCTS),
+    (endpoints.customers(1, 20), CUSTOMERS),
+    (endpoints.overview(), OVERVIEW),
 )

@@ -468,7 +468,7 @@ async def test_the_key_is_in_no_repr_and_no_log(
     box.fail_next("500", "reset", "truncated", "ok")
     await store.analytics.overview()
     told = caplog.text + "".join(repr(vars(record)) for record in caplog.records)
-    views = (store, store.reader, store.orders, store.reader.transport, store.orders.list())
+    views = (store, store.reader, store.orders, store.reader.sender, store.orders.list())
     assert box.api_key not in told + "".join(map(repr, views))
     assert "trying again" in told
 

@@ -26,7 +26,7 @@ from devskin_async import (
     TransportError,
     convert,
 )
-from devskin_async.protocol.calls import Envelope, OrderData
+from devskin_async.api.endpoints import Envelope, OrderData
 
 from . import samples
 

@@ -14,13 +14,12 @@ PACKAGE = Path(devskin_async.__file__).parent
 NAME = devskin_async.__name__
 
 LAYERS = (
-    ("_json", "_values", "_version", "connections", "errors", "records", "redaction", "timing"),
+    ("_capture", "_json", "_values", "_version", "records"),
+    ("errors",),
     ("_tolerant",),
     ("convert", "ratelimit"),
-    ("protocol", "webhooks"),
-    ("exchange", "options", "sandbox"),
-    ("inflight",),
-    ("transport",),
+    ("api", "webhooks"),
+    ("sandbox", "transport"),
     ("paging",),
     ("resources",),
     ("client",),
@@ -73,4 +72,4 @@ def test_a_module_imports_only_its_own_part_and_lower_layers(path: Path) -> None
 def test_the_test_sees_relative_absolute_and_type_checking_imports(tmp_path: Path) -> None:
     module = PACKAGE / "client.py"
     seen = set(map(part_of, imports(module)))
-    assert {"errors", "protocol", "ratelimit", "records", "resources", "transport"} <= seen
+    assert {"api", "errors", "ratelimit", "records", "resources", "transport"} <= seen

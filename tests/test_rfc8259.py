@@ -19,8 +19,8 @@ from devskin_async import (
     TransportError,
     convert,
 )
+from devskin_async.api.endpoints import Envelope, OrderData
 from devskin_async.export.rows import line_id, read_rows
-from devskin_async.protocol.calls import Envelope, OrderData
 
 from . import samples
 

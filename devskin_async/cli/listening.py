@@ -23,7 +23,7 @@ from ..errors import (
     TransportError,
     WebhookError,
 )
-from ..exchange import plain_reason
+from ..transport import plain_reason
 from ..webhooks import HEADER, WebhookEvent, WebhookReceiver, aiohttp_handler
 from ..webhooks.signature import Headers
 from . import events

@@ -9,9 +9,9 @@ from typing import TypeAlias, TypeVar
 
 from attrs import AttrsInstance
 
+from ..api import MAX_LIMIT
 from ..errors import InconsistentListError
 from ..paging import Pages
-from ..protocol import MAX_LIMIT
 from ..records import Page
 from .render import Column, show, stderr, stdout, table, write_json
 from .waits import Waits

@@ -15,11 +15,11 @@ from typing import Annotated, TypeAlias
 from attrs import evolve, frozen
 from cyclopts import Group, Parameter, Token
 
+from ..api import MAX_INTEGER
 from ..client import DevSkinClient
 from ..errors import ConfigurationError
-from ..options import Retry
-from ..protocol import MAX_INTEGER
 from ..ratelimit import RateLimit
+from ..transport import Retry
 from .failures import ended_by_signals, needing_extra
 from .render import stderr
 from .waits import Waits

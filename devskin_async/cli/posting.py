@@ -15,7 +15,7 @@ from yarl import URL
 
 from .._version import __version__
 from ..errors import TransportError
-from ..exchange import plain_reason
+from ..transport import plain_reason
 from .render import printable
 
 _MOST_READ: Final = 4096

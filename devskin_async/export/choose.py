@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-from ..protocol import calls
+from ..api import endpoints
 from ..records import OrderStatus
 from .readers import Wanted
 from .reading import Choice
@@ -43,7 +43,7 @@ def choose(
     if verify not in ("twice", "once"):
         raise ValueError(f"verify must be 'twice' or 'once', not {verify!r}")
     # The call's own checks know what a status is, and a day.
-    query = dict(calls.orders(1, 1, status=status, date_from=date_from, date_to=date_to).query)
+    query = dict(endpoints.orders(1, 1, status=status, date_from=date_from, date_to=date_to).query)
     if "orders" not in names and (len(query) > len(("page", "limit")) or details):
         raise ValueError("status, date_from, date_to and details are for orders")
     if filter_on_server and status is None:

@@ -7,6 +7,7 @@ from functools import partial
 import msgspec
 
 from .. import convert
+from ..api import MAX_INTEGER, endpoints
 from ..errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -16,7 +17,6 @@ from ..errors import (
     NotFoundError,
     RateLimitedError,
 )
-from ..protocol import MAX_INTEGER, calls
 from ..records import Order
 from .journal import Journal
 from .manifest import added_up
@@ -73,7 +73,7 @@ class Details:
 
     async def _read(self, order_id: int) -> None:
         try:
-            answer = await self._session.send(calls.raw_order(order_id))
+            answer = await self._session.send(endpoints.raw_order(order_id))
             row = self._row(order_id, answer.order)
         except NotFoundError:
             unit = Unit(scope=SCOPE, number=order_id, at=now(), about=GONE)
@@ -114,7 +114,7 @@ class Details:
 
     async def _see_that_it_answers(self) -> None:
         """Ask for something else, which fails too where it is not the orders that are broken."""
-        await self._session.send(calls.orders(1, 1))
+        await self._session.send(endpoints.orders(1, 1))
 
     async def _set_aside(self) -> None:
         """Keep the errors: only now, so that an export that ended with them tries again."""

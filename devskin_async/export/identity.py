@@ -61,5 +61,4 @@ async def check_same_store(store: DevSkinClient, known: StoreMark, folder: Path)
 
 
 def _digest(salt: str, store: DevSkinClient) -> str:
-    # The budget's name has the host and a digest of the key.
-    return hashlib.sha256(f"{salt} {store.reader.transport.exchange.budget}".encode()).hexdigest()
+    return hashlib.sha256(f"{salt} {store.reader.sender.store_id}".encode()).hexdigest()

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 from attrs import field, frozen
 
-from ..protocol import MAX_LIMIT, Call, calls
+from ..api import MAX_LIMIT, Request, endpoints
 from ..records import Page, Period
 from .journal import Journal
 from .manifest import Certificate, Proof, instant_of
@@ -18,9 +18,9 @@ from .rows import Row
 from .tables import Resource
 from .units import Unit
 
-_LISTS: Mapping[str, Callable[[int], Call[Page[msgspec.Raw]]]] = {
-    "products": lambda page: calls.raw(calls.products(page, MAX_LIMIT)),
-    "customers": lambda page: calls.raw(calls.customers(page, MAX_LIMIT)),
+_LISTS: Mapping[str, Callable[[int], Request[Page[msgspec.Raw]]]] = {
+    "products": lambda page: endpoints.raw(endpoints.products(page, MAX_LIMIT)),
+    "customers": lambda page: endpoints.raw(endpoints.customers(page, MAX_LIMIT)),
 }
 
 
@@ -185,9 +185,9 @@ class Figures:
     async def _ask(self) -> Sequence[Row]:
         if self._resource == "revenue":
             # The longest period there is, as an export is of all there is.
-            series = await self._session.send_dated(calls.raw_revenue(Period.YEAR))
+            series = await self._session.send_dated(endpoints.raw_revenue(Period.YEAR))
             return self._session.read("revenue", series.daily, "$.data.daily")
-        answer = await self._session.send_dated(calls.raw_overview())
+        answer = await self._session.send_dated(endpoints.raw_overview())
         return self._session.read("overview", [answer.figures], "$.data")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from attrs import evolve, field, frozen
 
-from ..protocol import Call, page_count
+from ..api import Request, page_count
 from ..records import Page
 from .manifest import Proof
 from .reading import Session, now, unknown_in, work_off
@@ -139,7 +139,7 @@ class Passes:
         session: Session,
         resource: Resource,
         scope: str,
-        call: Callable[[int], Call[Page[msgspec.Raw]]],
+        call: Callable[[int], Request[Page[msgspec.Raw]]],
         *,
         once: bool,
         status: str | None = None,

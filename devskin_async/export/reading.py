@@ -11,12 +11,12 @@ from typing import TypeVar
 import msgspec
 from attrs import AttrsInstance, define, frozen
 
+from .._capture import CapturedResponse, capture
+from ..api import Request, page_count
 from ..client import DevSkinClient
 from ..errors import DecodeError, DevSkinError
-from ..options import Queueing
-from ..protocol import Call, page_count
 from ..records import Page
-from ..timing import timing
+from ..transport import Queueing
 from .rows import Row, first_error, read_rows
 from .sinks import Check, MisfitError
 from .stage import Stage
@@ -124,7 +124,7 @@ class Session:
         self.requests: int = 0
         self._tallied = ""
         self._tallies: dict[str, Tally] = {}
-        self._scheduler = store.reader.transport.scheduler
+        self._scheduler = store.reader.sender.scheduler
         self._refused = self._scheduler.refused
         self._queueing: Queueing = store.reader.queueing()
         self._sending = asyncio.Semaphore(self.concurrency)
@@ -161,26 +161,29 @@ class Session:
         self.stage.note(self._tallied, msgspec.json.encode(self.tally))
         return await self.stage.keep(*units)
 
-    async def send_dated(self, call: Call[T]) -> T:
+    async def send_dated(self, call: Request[T]) -> T:
         """Send a call whose answer is a proof; one that a cache had kept is noted."""
-        result = await self.send(call)
-        taken = timing(result)
-        if taken is not None and taken.age > 0:
+        result, response = await self._send(call)
+        if response.age > 0:
             self.tally.cached += 1
         return result
 
-    async def send(self, call: Call[T]) -> T:
+    async def send(self, call: Request[T]) -> T:
         """Send a call in the export's job, and count the requests that it takes."""
-        async with self._sending:
-            try:
-                result = await self.store.reader.transport.send(call, self._queueing)
-            except DevSkinError as error:
-                self._count(error)
-                raise
-            self._count(result)
-            return result
+        return (await self._send(call))[0]
 
-    async def ask(self, resource: Resource, call: Call[Page[msgspec.Raw]]) -> RowPage:
+    async def _send(self, call: Request[T]) -> tuple[T, CapturedResponse]:
+        async with self._sending:
+            with capture() as responses:
+                try:
+                    result = await self.store.reader.sender.send(call, self._queueing)
+                except DevSkinError as error:
+                    self._count(error.attempts)
+                    raise
+            self._count(responses[-1].attempts)
+            return result, responses[-1]
+
+    async def ask(self, resource: Resource, call: Request[Page[msgspec.Raw]]) -> RowPage:
         """Ask for a page of a list.
 
         Raises:
@@ -231,9 +234,7 @@ class Session:
             place = error.path.removeprefix(f"{table.name}[0]" if alone else table.name)
             raise DecodeError(f"{path}{place}", error.expected, error.received) from None
 
-    def _count(self, value: object) -> None:
-        taken = timing(value)
-        attempts = taken.attempts if taken is not None else 0
+    def _count(self, attempts: int) -> None:
         self.tally.requests += attempts
         self.requests += attempts
         self.tell()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from attrs import evolve, frozen
 
+from ..api import MAX_LIMIT, Request, endpoints
 from ..errors import ConfigurationError
-from ..protocol import MAX_LIMIT, Call, calls
 from ..records import Page
 from .database import START_OVER
 from .identity import StoreMark, mark
@@ -119,7 +119,7 @@ async def _check_same_store(session: Session) -> None:
 
 def _sample(
     journal: Journal,
-) -> tuple[Resource, Call[Page[msgspec.Raw]], set[object]] | None:
+) -> tuple[Resource, Request[Page[msgspec.Raw]], set[object]] | None:
     """Choose a page that was read, how it is read again, and the ids that it had."""
     for scope in journal.scopes():
         units = [unit for unit in journal.units(scope) if journal.unit_ids(unit)]
@@ -132,7 +132,7 @@ def _sample(
             found = msgspec.json.decode(unit.about, type=SliceNote).slice
             return "orders", orders_call(found, 1, None, inclusive=survey.inclusive), ids
         if scope.startswith("products"):
-            return "products", calls.raw(calls.products(1, MAX_LIMIT)), ids
+            return "products", endpoints.raw(endpoints.products(1, MAX_LIMIT)), ids
         if scope.startswith("customers"):
-            return "customers", calls.raw(calls.customers(1, MAX_LIMIT)), ids
+            return "customers", endpoints.raw(endpoints.customers(1, MAX_LIMIT)), ids
     return None

@@ -218,7 +218,7 @@ async def run(
     async with Stage(out, fresh=job.fresh) as stage:
         session = Session(store, stage, choice, check=CHECKS.get(layout.format))
         terms = Terms(
-            base_url=store.reader.transport.exchange.base_url,
+            base_url=store.reader.sender.base_url,
             status=choice.status,
             filter_on_server=choice.filter_on_server,
             first=wanted.days.first,

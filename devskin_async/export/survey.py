@@ -10,8 +10,8 @@ from typing import TypeAlias
 import msgspec
 from attrs import field, frozen
 
+from ..api import MAX_INTEGER, MAX_LIMIT, Request, endpoints
 from ..errors import APIError, AuthenticationError, DecodeError, ServerError
-from ..protocol import MAX_INTEGER, MAX_LIMIT, Call, calls
 from ..records import OrderSummary, Page, Period
 from .reading import RowPage, Session
 from .rows import Row
@@ -51,13 +51,13 @@ class Survey:
 
 def orders_call(
     found: Slice, page: int, status: str | None, *, inclusive: bool | None
-) -> Call[Page[msgspec.Raw]]:
+) -> Request[Page[msgspec.Raw]]:
     """Make the call for a page of a slice of orders."""
     last = found.last
     if last is not None and inclusive is False:
         last = last + 1 if last < LATEST else None
-    return calls.raw(
-        calls.orders(
+    return endpoints.raw(
+        endpoints.orders(
             page, MAX_LIMIT, status=status, date_from=_date(found.first), date_to=_date(last)
         )
     )
@@ -119,7 +119,7 @@ async def counted_days(session: Session, total: int) -> dict[int, int]:
     if total <= _FEW:
         return {}
     try:
-        series = await session.send(calls.revenue(Period.YEAR))
+        series = await session.send(endpoints.revenue(Period.YEAR))
     except AuthenticationError:
         raise
     except (APIError, DecodeError):

@@ -116,7 +116,7 @@ def _before(
     manifest = read_manifest(folder)
     if fresh:
         return manifest if manifest.format in FORMATS else None
-    wrong = _obstacle(manifest, store.reader.transport.exchange.base_url, file_format)
+    wrong = _obstacle(manifest, store.reader.sender.base_url, file_format)
     if wrong is not None:
         raise ConfigurationError(
             f"{folder} holds an export {wrong}: give another folder, or --fresh to write it anew"

@@ -7,6 +7,7 @@ from the time alone; a `store` keeps the state; `participation` is one event loo
 
 from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried
 from .fairness import FairQueue, Flow
+from .naming import budget_name
 from .policy import Budget, Lane, RateLimit, Use, check_seconds, check_whole
 from .quota import LONGEST_PAUSE, RateLimitInfo
 from .scheduler import Scheduler
@@ -40,6 +41,7 @@ __all__ = [
     "StoreBusyError",
     "StoreUnavailableError",
     "Use",
+    "budget_name",
     "check_seconds",
     "check_whole",
     "shared_scheduler",

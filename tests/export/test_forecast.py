@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from devskin_async import DevSkinClient, RateLimit
-from devskin_async.exchange import Exchange
 from devskin_async.export import Progress, export
 from devskin_async.export.stage import Stage
-from devskin_async.protocol import Answer, Call
 from devskin_async.sandbox import Sandbox
-from devskin_async.testing import virtual_time
+from devskin_async.testing import MockTransport, Request, Response, respond, virtual_time
 
 ROUND_TRIP = 0.05
 
@@ -33,29 +30,30 @@ def _no_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stage, "run", run)
 
 
-def answered_by(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def answered_by(box: Sandbox) -> MockTransport:
     """Let the sandbox answer without a socket, a round trip after it was asked."""
     assert box._runner is not None
     assert box._runner.server is not None
     handle = box._runner.server.request_handler
 
-    async def send(_: Exchange, call: Call[object]) -> Answer:
+    async def send(request: Request[object]) -> Response:
         await asyncio.sleep(ROUND_TRIP)
         headers = {"X-API-Key": box.api_key}
-        request = make_mocked_request("GET", f"/api/v1{call.target}", headers=headers)
-        response = await handle(request)
+        response = await handle(
+            make_mocked_request("GET", f"/api/v1{request.target}", headers=headers)
+        )
         assert isinstance(response, web.Response)
         assert isinstance(response.body, bytes)
-        return Answer(response.status, response.headers, response.body, dt.datetime.now(dt.UTC))
+        return respond(response.status, body=response.body, headers=response.headers)
 
-    monkeypatch.setattr(Exchange, "send", send)
+    return MockTransport(send)
 
 
 @pytest.mark.usefixtures("_no_wire")
 @pytest.mark.parametrize(("orders", "details"), [(45_000, False), (700, True)])
 @virtual_time
 async def test_the_time_left_is_within_a_twentieth_after_the_first_window(
-    orders: int, details: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    orders: int, details: bool, tmp_path: Path
 ) -> None:
     told: list[tuple[float, float]] = []
     loop = asyncio.get_running_loop()
@@ -65,9 +63,10 @@ async def test_the_time_left_is_within_a_twentieth_after_the_first_window(
             told.append((loop.time(), progress.seconds_left))
 
     async with Sandbox(orders=orders, products=250, customers=250, limiter="none") as box:
-        answered_by(box, monkeypatch)
         limit = RateLimit(reserve=0)
-        async with DevSkinClient(box.api_key, base_url=box.base_url, rate_limit=limit) as store:
+        async with DevSkinClient(
+            box.api_key, base_url=box.base_url, rate_limit=limit, transport=answered_by(box)
+        ) as store:
             began = loop.time()
             done = await export(
                 store, ["orders", "products"], tmp_path, details=details, on_progress=note

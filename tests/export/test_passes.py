@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devskin_async import DecodeError, OrderSummary
+from devskin_async.api import MAX_LIMIT, endpoints
 from devskin_async.export.counting import is_counted
 from devskin_async.export.lists import Listed
 from devskin_async.export.passes import MOST_PASSES, Passes, Reading
@@ -24,7 +25,6 @@ from devskin_async.export.reading import Choice, RowPage, Session, Tally
 from devskin_async.export.rows import read_rows
 from devskin_async.export.stage import Stage
 from devskin_async.export.units import Unit
-from devskin_async.protocol import MAX_LIMIT, calls
 from devskin_async.sandbox import ListOrder, Sandbox
 
 from .support import Before, ids_of, order, row, session_of
@@ -35,7 +35,7 @@ def orders_of(session: Session, *, once: bool = False, status: str | None = None
         session,
         "orders",
         "list",
-        lambda page: calls.raw(calls.orders(page, MAX_LIMIT)),
+        lambda page: endpoints.raw(endpoints.orders(page, MAX_LIMIT)),
         once=once,
         status=status,
     )
@@ -46,7 +46,7 @@ def customers_of(session: Session) -> Passes:
         session,
         "customers",
         "customers",
-        lambda page: calls.raw(calls.customers(page, MAX_LIMIT)),
+        lambda page: endpoints.raw(endpoints.customers(page, MAX_LIMIT)),
         once=False,
     )
 

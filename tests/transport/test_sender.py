@@ -34,16 +34,15 @@ from devskin_async import (
     ServerError,
     TransportError,
 )
-from devskin_async.exchange import _send_once
-from devskin_async.options import Deadline, Queueing
-from devskin_async.protocol import calls
+from devskin_async.api import endpoints
 from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
-
-from . import samples
-from .conftest import AT_ONCE
-from .serving import KEY, answering, serving, whole_text
-from .support import open_sessions, until
+from devskin_async.transport import Deadline, Queueing
+from devskin_async.transport.http import _send_once
+from tests import samples
+from tests.conftest import AT_ONCE
+from tests.serving import KEY, answering, serving, whole_text
+from tests.support import open_sessions, until
 
 API = "https://api-marketplace.devskin.com/api/v1"
 OVERVIEW = f"{API}/analytics/overview"
@@ -429,7 +428,7 @@ async def test_a_server_that_does_not_speak_http_is_a_transport_error() -> None:
 
 async def test_a_server_without_tls_at_an_https_address_is_a_transport_error() -> None:
     async with serving(answering(samples.OVERVIEW)) as plain:
-        address = plain.reader.transport.exchange.base_url.replace("http:", "https:")
+        address = plain.reader.sender.base_url.replace("http:", "https:")
         async with DevSkinClient(KEY, base_url=address, retry=AT_ONCE) as store:
             with pytest.raises(TransportError, match=r"can't connect to 127\.0\.0\.1 .*SSL"):
                 await store.analytics.overview()
@@ -560,11 +559,11 @@ async def test_different_reads_are_different_requests(box: Sandbox, store: DevSk
 async def test_a_record_and_a_raw_row_of_the_same_read_are_not_mixed_up(
     box: Sandbox, store: DevSkinClient
 ) -> None:
-    call = calls.products(1, 100)
+    call = endpoints.products(1, 100)
     queueing = Queueing()
     page, raw = await asyncio.gather(
-        store.reader.transport.send(call, queueing),
-        store.reader.transport.send(calls.raw(call), queueing),
+        store.reader.sender.send(call, queueing),
+        store.reader.sender.send(endpoints.raw(call), queueing),
     )
     assert box.counts.requests == 2
     assert isinstance(page.items[0], Product)
@@ -776,7 +775,7 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
 async def test_a_deadline_that_has_passed_sends_nothing(store: DevSkinClient) -> None:
     passed = Queueing(deadline=Deadline(5, now() - 1))
     with pytest.raises(TransportError, match="deadline of 5 s"):
-        await store.reader.transport.send(calls.overview(), passed)
+        await store.reader.sender.send(endpoints.overview(), passed)
     assert store.budget.sent == 0
 
 
@@ -805,7 +804,7 @@ def test_use_from_another_event_loop_says_what_to_do() -> None:
 
     async def read_and_keep() -> None:
         await read()
-        await store.reader.transport.exchange.aclose()
+        await store.reader.sender.transport.aclose()
 
     asyncio.run(read_and_keep())
     with pytest.raises(ConfigurationError, match="another event loop: make one client in each"):

@@ -6,9 +6,9 @@ import asyncio
 import random
 from typing import NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
 
-from .ratelimit import Lane, RequestFlow, check_seconds, check_whole
+from ..ratelimit import Lane, RequestFlow, check_seconds, check_whole
 
 _DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 
@@ -79,16 +79,17 @@ class Queueing:
         flow: What the call is part of; flows take turns. None is a flow of its own.
         deadline: When the call must be over; None sets no bound.
         max_wait: Seconds that it may wait for the rate limit, each time; None is any time.
+        bounded: Whether it may wait for some time only.
     """
 
     lane: Lane = Lane.INTERACTIVE
     flow: RequestFlow | None = None
     deadline: Deadline | None = None
     max_wait: float | None = None
+    bounded: bool = field(init=False)
 
-    @property
-    def bounded(self) -> bool:
-        """Whether the call may wait for some time only."""
+    @bounded.default
+    def _(self) -> bool:
         return self.deadline is not None or self.max_wait is not None
 
     def bound_below(self, wait: float, now: float) -> str | None:

@@ -30,10 +30,9 @@ from devskin_async import (
 from devskin_async.ratelimit import Scheduler
 from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
-
-from . import samples
-from .conftest import AT_ONCE
-from .support import until
+from tests import samples
+from tests.conftest import AT_ONCE
+from tests.support import until
 
 KEY = "dsk_secret_key"
 API = "https://api-marketplace.devskin.com/api/v1"

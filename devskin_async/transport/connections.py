@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 connected: ContextVar[bool] = ContextVar("connected", default=True)
-"""Whether the request that this task sends has a connection; reset by `Exchange.send`."""
+"""Whether the request that this task sends has a connection; see `QuietConnector.connect`."""
 
 
 class QuietConnector(aiohttp.TCPConnector):
     """Opens connections and keeps them, and drops a kept one on which something has come.
 
-    A server may send onto an idle connection: a 408 before it closes it, or an answer twice.
-    aiohttp would take such bytes for the answer to the next request, which then gets the wrong
+    A server may send onto an idle connection: a 408 before it closes it, or a response twice.
+    aiohttp would take such bytes for the response to the next request, which then gets the wrong
     one, and so does every request after it; or it would wait without end for the rest.
     """
 
@@ -65,7 +65,7 @@ class QuietConnector(aiohttp.TCPConnector):
 
 
 def _is_quiet(protocol: ResponseHandler) -> bool:
-    """Say whether nothing has come since the last answer: neither read yet nor in the socket."""
+    """Say whether nothing has come since the last response: neither read yet nor in the socket."""
     if protocol.should_close or protocol.transport is None:
         return False
     return not _is_readable(protocol.transport.get_extra_info("socket"))

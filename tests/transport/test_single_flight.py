@@ -1,16 +1,14 @@
-"""Calls under way: an answer is read once, when it is taken, and asked for again where it can't."""
+"""Identical calls share a response, which is read once, and asked for again where it can't be."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import aiohttp
 import pytest
-from aioresponses import aioresponses
+from aioresponses import CallbackResult, aioresponses
 
 from devskin_async import (
     AuthenticationError,
@@ -19,18 +17,15 @@ from devskin_async import (
     DevSkinClient,
     Retried,
     Retry,
-    Timing,
     TransportError,
-    timing,
 )
-from devskin_async.inflight import Flight, Seat
-from devskin_async.protocol import calls
+from devskin_async.api import endpoints
 from devskin_async.ratelimit import OnEvent
 from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
-
-from . import samples
-from .conftest import UNLIMITED
+from devskin_async.transport.single_flight import SharedCall, Waiter
+from tests import samples
+from tests.conftest import UNLIMITED
 
 KEY = "dsk_secret_key"
 API = "https://api-marketplace.devskin.com/api/v1"
@@ -55,12 +50,6 @@ def page(number: int, rows: bytes = b"", total: int = 5) -> bytes:
     )
 
 
-def attempts_of(value: object) -> int:
-    taken = timing(value)
-    assert taken is not None
-    return taken.attempts
-
-
 def serve(mocked: aioresponses, *bodies: bytes) -> None:
     """Answer with each body in turn, with the last one from then on."""
     for body in bodies[:-1]:
@@ -83,7 +72,6 @@ async def test_a_broken_answer_is_asked_for_again_once_for_all_who_share_it() ->
             answers = await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
             assert store.budget.sent == 2
     assert all(answer is answers[0] for answer in answers)
-    assert attempts_of(answers[0]) == 2
     assert [event.attempt for event in told if isinstance(event, Retried)] == [1]
 
 
@@ -98,7 +86,7 @@ async def test_an_answer_that_stays_broken_is_asked_for_as_often_as_retry_says(
             with pytest.raises(TransportError, match="can't be read as JSON") as caught:
                 await store.analytics.overview()
             assert store.budget.sent == attempts
-    assert timing(caught.value) == Timing(queued=0.0, attempts=attempts)
+    assert caught.value.attempts == attempts
 
 
 @virtual_time
@@ -109,8 +97,8 @@ async def test_failures_of_all_kinds_count_together() -> None:
             mocked.get(OVERVIEW, body=BROKEN)
         mocked.get(OVERVIEW, body=samples.OVERVIEW)
         async with client(attempts=5) as store:
-            overview = await store.analytics.overview()
-    assert attempts_of(overview) == 5
+            await store.analytics.overview()
+            assert store.budget.sent == 5
 
 
 @virtual_time
@@ -139,15 +127,6 @@ async def test_broken_answers_end_with_the_deadline() -> None:
 
 
 @virtual_time
-async def test_a_broken_page_of_a_listing_is_asked_for_again_when_its_turn_comes() -> None:
-    with aioresponses() as mocked:
-        serve_pages(mocked, {3: [BROKEN, page(3)]})
-        async with client() as store:
-            assert [order.id async for order in store.orders.list()] == [1, 2, 3, 4, 5]
-            assert store.budget.sent == 6
-
-
-@virtual_time
 @pytest.mark.parametrize("attempts", [2, 6])
 async def test_a_broken_first_page_is_asked_for_again_once(attempts: int) -> None:
     with aioresponses() as mocked:
@@ -169,22 +148,6 @@ async def test_a_broken_answer_is_asked_for_again_once_though_it_is_taken_at_man
 
 
 @virtual_time
-async def test_a_call_that_is_made_again_does_not_take_on_the_count_of_a_new_one() -> None:
-    with aioresponses() as mocked:
-        serve(mocked, BROKEN)
-        async with client(attempts=2) as store:
-            transport, queueing = store.reader.transport, store.reader.queueing()
-            held = await transport.start(calls.overview(), queueing)
-            new = transport.start(calls.overview(), queueing)
-            again = transport.read(held, queueing)
-            assert isinstance(again, asyncio.Future)
-            with pytest.raises(TransportError, match="can't be read as JSON") as caught:
-                transport.read(await again, queueing)
-            assert timing(caught.value) == Timing(queued=0.0, attempts=2)
-            assert (await new).sent == 1
-
-
-@virtual_time
 async def test_an_error_of_another_page_comes_out_while_one_is_asked_for_again() -> None:
     with aioresponses() as mocked:
         mocked.get(f"{API}/orders?page=1&limit=100", body=page(1))
@@ -200,84 +163,18 @@ async def test_an_error_of_another_page_comes_out_while_one_is_asked_for_again()
 
 
 @virtual_time
-async def test_a_deadline_that_a_pause_outlasts_ends_a_broken_call_at_once() -> None:
-    with aioresponses() as mocked:
-        serve(mocked, BROKEN)
-        mocked.get(f"{API}/orders/1", status=429, headers={"Retry-After": "60"}, repeat=True)
-        async with client() as store:
-            held = await store.reader.transport.start(calls.overview(), store.reader.queueing())
-            refused = asyncio.create_task(store.orders.get(1))
-            while not store.budget.paused_for:  # noqa: ASYNC110  # there is no event to wait for
-                await asyncio.sleep(0.01)
-            queueing = store.with_options(deadline=5).reader.queueing()
-            with pytest.raises(
-                BudgetExceededError, match="over the deadline of 5 s; last attempt: GET"
-            ):
-                store.reader.transport.read(held, queueing)
-            refused.cancel()
-
-
-@virtual_time
-async def test_nothing_is_sent_again_after_the_deadline() -> None:
-    with aioresponses() as mocked:
-        serve(mocked, BROKEN)
-        async with client() as store:
-            reader = store.with_options(deadline=5).reader
-            queueing = reader.queueing()
-            held = await reader.transport.start(calls.overview(), queueing)
-            await asyncio.sleep(6)
-            with pytest.raises(TransportError, match="no answer within the deadline of 5 s"):
-                reader.transport.read(held, queueing)
-            assert store.budget.sent == 1
-
-
-@virtual_time
 async def test_a_task_that_is_cancelled_before_it_began_leaves_nobody_waiting() -> None:
     with aioresponses() as mocked:
         serve(mocked, samples.OVERVIEW)
         async with client() as store:
             before = asyncio.all_tasks()
-            call = store.reader.transport.start(calls.overview(), store.reader.queueing())
+            call = store.reader.sender.send(endpoints.overview(), store.reader.queueing())
             for task in asyncio.all_tasks() - before:
                 task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
             await store.analytics.overview()
             assert store.budget.sent == 1
-
-
-@virtual_time
-async def test_a_page_of_another_shape_is_told_when_its_turn_comes() -> None:
-    with aioresponses() as mocked:
-        serve_pages(mocked, {3: [page(3, b'{"id": "three"}')]})
-        async with client() as store:
-            orders = aiter(store.orders.list())
-            assert [(await anext(orders)).id for _ in range(2)] == [1, 2]
-            with pytest.raises(DecodeError, match=r"items\[0\]\.id"):
-                await anext(orders)
-
-
-@virtual_time
-async def test_pages_that_wait_for_their_turn_are_not_records_yet(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    read: list[int] = []
-    with aioresponses() as mocked:
-        serve_pages(mocked, {})
-        async with client() as store:
-            exchange = store.reader.transport.exchange
-            reading: Callable[[Any, Any], Any] = exchange.read
-
-            def noted(call: Any, answer: Any) -> Any:
-                read.append(int(dict(call.query)["page"]))
-                return reading(call, answer)
-
-            monkeypatch.setattr(exchange, "read", noted)
-            async for each in store.orders.list().pages():
-                assert read[-1] == each.page
-                await asyncio.sleep(60)  # the others have come meanwhile
-                assert read[-1] == each.page
-    assert read == [1, 2, 3, 4, 5]
 
 
 @virtual_time
@@ -300,7 +197,7 @@ async def test_calls_that_are_over_leave_nothing_for_the_garbage_collector(
         await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
         await store.orders.list()
         await asyncio.sleep(0)
-        left = [each for each in gc.get_objects() if isinstance(each, Flight | Seat)]
+        left = [each for each in gc.get_objects() if isinstance(each, SharedCall | Waiter)]
     finally:
         gc.enable()
     assert left == []
@@ -318,5 +215,45 @@ async def test_a_call_that_is_over_before_its_task_is_there_reaches_its_caller()
             with pytest.raises(TransportError, match="gone"):
                 await store.analytics.overview()
             with pytest.raises(TransportError, match="gone"):
-                await store.reader.transport.start(calls.overview(), store.reader.queueing())
+                await store.reader.sender.send(endpoints.overview(), store.reader.queueing())
             await store.analytics.overview()
+
+
+@virtual_time
+async def test_a_broken_page_of_a_listing_is_asked_for_again() -> None:
+    with aioresponses() as mocked:
+        serve_pages(mocked, {3: [BROKEN, page(3)]})
+        async with client() as store:
+            assert [order.id async for order in store.orders.list()] == [1, 2, 3, 4, 5]
+            assert store.budget.sent == 6
+
+
+@virtual_time
+async def test_a_page_of_another_shape_ends_a_listing_before_its_turn_comes() -> None:
+    with aioresponses() as mocked:
+        serve_pages(mocked, {3: [page(3, b'{"id": "three"}')]})
+        async with client() as store:
+            pages = store.orders.list().pages()
+            await anext(pages)
+            await asyncio.sleep(1)  # the others have come meanwhile
+            with pytest.raises(DecodeError, match=r"items\[0\]\.id"):
+                await anext(pages)
+
+
+@virtual_time
+async def test_a_pause_that_outlasts_the_deadline_ends_a_broken_call_at_once() -> None:
+    async def broken_later(*_: object, **__: object) -> CallbackResult:
+        await asyncio.sleep(1)
+        return CallbackResult(body=BROKEN)
+
+    with aioresponses() as mocked:
+        mocked.get(OVERVIEW, callback=broken_later, repeat=True)
+        mocked.get(f"{API}/orders/1", status=429, headers={"Retry-After": "60"}, repeat=True)
+        async with client() as store:
+            refused = asyncio.create_task(store.orders.get(1))
+            with pytest.raises(
+                BudgetExceededError, match="over the deadline of 5 s; last attempt: GET"
+            ):
+                await store.with_options(deadline=5).analytics.overview()
+            assert asyncio.get_running_loop().time() == pytest.approx(1, abs=0.01)
+            refused.cancel()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devskin_async import InconsistentListError, Page
-from devskin_async.protocol import PageNumbers
+from devskin_async.api import PageNumbers
 
 LIMIT = 100
 WINDOW = 10

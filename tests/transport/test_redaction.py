@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 
 import devskin_async
 from devskin_async import APIError, DevSkinClient, DevSkinError
-from devskin_async.redaction import Redactor
-
-from .serving import answering, serving, whole_text
+from devskin_async.transport.redaction import Redactor
+from tests.serving import answering, serving, whole_text
 
 PACKAGE = Path(devskin_async.__file__).parent
 KEY = "sk/live+A<b>&'c'=9~\"x\\y"
@@ -159,4 +158,6 @@ async def test_the_frames_of_an_error_hold_no_answer_that_repeats_the_key() -> N
 
 async def test_a_client_in_a_frame_shows_no_key(box: Any) -> None:
     async with DevSkinClient("dsk_secret_key_0123", base_url=box.base_url) as store:
-        assert "dsk_secret" not in repr([store, store.reader, store.reader.transport.exchange])
+        assert "dsk_secret" not in repr(
+            [store, store.reader, store.reader.sender, store.reader.sender.transport]
+        )

@@ -12,9 +12,8 @@ import aiohttp
 import pytest
 
 from devskin_async import DecodeError, DevSkinClient, DevSkinError, TransportError
-
-from . import samples
-from .conftest import AT_ONCE, UNLIMITED
+from tests import samples
+from tests.conftest import AT_ONCE, UNLIMITED
 
 KEY = "dsk_secret_key"
 LATE_408 = b"HTTP/1.0 408 Request Time-out\r\nConnection: close\r\n\r\nToo slow"

@@ -1,10 +1,19 @@
-"""The API key, taken out of texts in whatever way a server may have repeated it."""
+"""The API key, taken out of texts and errors in whatever way a server may have repeated it."""
 
 from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
 from html.entities import codepoint2name
+from typing import TypeVar
+
+from multidict import CIMultiDict
+
+from ..api import MismatchedResponseError, Request, Response, decode
+from ..errors import DevSkinError
+
+T = TypeVar("T")
 
 _REDACTED = "[the API key]"
 _SHORT = 8
@@ -29,6 +38,31 @@ class Redactor:
     def __call__(self, text: str) -> str:
         """Return the text without the key."""
         return self._pattern.sub(_REDACTED, text)
+
+
+def decode_redacted(request: Request[T], response: Response, redact: Redactor) -> T | DevSkinError:
+    """Return what a response holds, or its error without the key and without a traceback."""
+    try:
+        return decode(request, response)
+    except MismatchedResponseError:
+        if response.on_mismatch is not None:
+            response.on_mismatch()
+    except DevSkinError:
+        pass
+    # Taken out before anything is cut, since a cut key would not be found.
+    body = redact(response.body.decode("latin-1")).encode("latin-1")
+    headers = redact_headers(response.headers, redact)
+    try:
+        return decode(request, response._replace(headers=headers, body=body))
+    except DevSkinError as error:
+        # And once more from what was decoded.
+        args = [redact(arg) if isinstance(arg, str) else arg for arg in error.args]
+        return type(error)(*args)
+
+
+def redact_headers(headers: Mapping[str, str], redact: Redactor) -> CIMultiDict[str]:
+    """Return headers without the key."""
+    return CIMultiDict((name, redact(text)) for name, text in headers.items())
 
 
 def _ways_to_write(character: str) -> str:

@@ -1,70 +1,65 @@
-"""One exchange over HTTP: a request goes out, its answer comes in, bounded and without the key."""
+"""One request and its response over HTTP, by aiohttp."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import hashlib
 import os
 import re
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Protocol
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from ._version import __version__
+from .._version import __version__
+from ..api import MAX_BODY, MAX_ERROR_BODY, SUCCESSFUL, Request, Response, one_line, response_time
+from ..errors import ConfigurationError, DecodeError, DevSkinError, TransportError
 from .connections import QuietConnector, close_when_forgotten, connected
-from .errors import ConfigurationError, DecodeError, DevSkinError, TransportError
-from .protocol import (
-    MAX_BODY,
-    MAX_ERROR_BODY,
-    Answer,
-    Call,
-    EchoError,
-    one_line,
-    present,
-    read,
-    succeeded,
-)
 from .redaction import Redactor
-
-T = TypeVar("T")
 
 _MAX_HEADER = 32 * 1024
 _QUOTE = re.compile(r""":?\s*b?['"]""")
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 
 
-class Exchange:
-    """Sends requests with one API key; no error that leaves it holds the key.
+class Transport(Protocol):
+    """What sends requests: `HTTPTransport`, or in a test any object with these two methods."""
+
+    async def send(self, request: Request[object]) -> Response:
+        """Send a request once and take its response, whatever its status.
+
+        Args:
+            request: What to read, by its `method`, `path` and `params`.
+
+        Raises:
+            TransportError: No whole response came; the call is tried again if it is `transient`.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Free what is held; the client that was given it calls this when it is closed."""
+        ...
+
+
+class HTTPTransport:
+    """Sends requests with one API key by aiohttp; no error that it raises holds the key.
 
     Args:
         base_url: The API's address, checked by the caller.
         api_key: Sent in the `X-API-Key` header and nowhere else.
-        timeout: Seconds from sending a request to the end of its answer.
         session: A session of the caller's, used and left open; None makes one when needed. Its
             middlewares are not run: one that sends again would do so outside the budget.
     """
 
     def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        *,
-        timeout: float,
-        session: aiohttp.ClientSession | None,
+        self, base_url: str, api_key: str, *, session: aiohttp.ClientSession | None = None
     ) -> None:
-        self.base_url = base_url
         # Built from its parts, a URL need not be taken apart again for each request.
         self._base = URL(base_url, encoded=True)
         self._path = self._base.raw_path.rstrip("/")
-        # Budgets are told apart by the host and the key, which a digest does not tell.
-        digest = hashlib.sha256(api_key.encode()).hexdigest()
-        self.budget: str = f"{self._base.authority} {digest}"
         self._headers = CIMultiDict(
             {
                 "X-API-Key": api_key,
@@ -74,7 +69,6 @@ class Exchange:
             }
         )
         self._redact = Redactor(api_key)
-        self._timeout = timeout
         self._session = session
         self._owns_session = session is None
         self._connector: QuietConnector | None = None  # of a session made here
@@ -90,87 +84,61 @@ class Exchange:
                 "the session passed to this client is closed; pass an open one"
             )
 
-    async def send(self, call: Call[T]) -> Answer:
-        """Send a call once and take its answer.
+    async def send(self, request: Request[object]) -> Response:
+        """Send a request once and take its response.
 
         Raises:
-            TransportError: No whole answer came.
-            DecodeError: The answer is longer than any that the reference describes.
+            TransportError: No whole response came.
+            DecodeError: The body is longer than any that the reference describes.
             ConfigurationError: The caller's session belongs to another event loop.
         """
-        connected.set(not self._owns_session)
+        connected.set(not self._owns_session)  # a session of the caller's does not tell
         failure: Callable[[], DevSkinError]
         try:
-            if (answer := await self._round_trip(call)) is not None:
-                return answer
+            if (response := await self._round_trip(request)) is not None:
+                return response
             most = f"a body of at most {MAX_BODY // 1024**2} MiB"
-            failure = partial(DecodeError, "$", most, "a longer one", str(call))
-        except TimeoutError:
-            text = f"{call}: no answer within {self._timeout:g} s"
-            failure = partial(TransportError, text, sent=connected.get())
+            failure = partial(DecodeError, "$", most, "a longer one", str(request))
         except _NotConnectedError as error:
-            connected.set(False)
-            text = f"{call}: {self._line(str(error))}"
+            text = f"{request}: {self._line(str(error))}"
             failure = partial(TransportError, text, sent=False, transient=error.transient)
         except RuntimeError as error:
             whose = "its own session" if self._owns_session else "the session passed to this client"
             failure = partial(ConfigurationError, f"{whose}: {self._line(str(error))}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            text = f"{call}: {self._line(_reason(error))}"
+            text = f"{request}: {self._line(_reason(error))}"
             failure = partial(TransportError, text, sent=connected.get())
         # Outside of `except`: aiohttp's errors can hold the request's headers, and so the key.
         raise failure()
 
-    async def _round_trip(self, call: Call[T]) -> Answer | None:
-        """Send a call and take its answer; None stands for one that is too long."""
+    async def _round_trip(self, request: Request[object]) -> Response | None:
+        """Send a request and take its response; None stands for one that is too long."""
         url = URL.build(
             scheme=self._base.scheme,
             authority=self._base.raw_authority,
-            path=self._path + call.path,
-            query_string=call.query_string,
+            path=self._path + request.path,
+            query_string=request.query_string,
             encoded=True,
         )
-        async with (
-            # aiohttp's own timeout does not end every wait of aiohttp's.
-            asyncio.timeout(self._timeout),
-            self._open_session().get(
-                url,
-                headers=self._headers,
-                timeout=_NO_TIMEOUT,
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=True,
-                max_line_size=_MAX_HEADER,
-                max_field_size=_MAX_HEADER,
-                middlewares=(_send_once,),
-            ) as response,
-        ):
+        session = self._session or self._open_session()
+        async with session.get(
+            url,
+            headers=self._headers,
+            timeout=_NO_TIMEOUT,
+            allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=True,
+            max_line_size=_MAX_HEADER,
+            max_field_size=_MAX_HEADER,
+            middlewares=(_send_once,),
+        ) as response:
             body = await _read_body(response)
             if body is None:
                 return None
-            at = present(response.headers, dt.datetime.now(dt.UTC))
-            return Answer(response.status, response.headers, body, at)
-
-    def read(self, call: Call[T], answer: Answer) -> T | DevSkinError:
-        """Give what an answer holds, or the error that `protocol.read` raises.
-
-        The error has neither the key nor a frame that holds the answer.
-        """
-        result = _read(call, answer)
-        if isinstance(result, EchoError) and self._connector is not None:
-            # Whatever else is on its way on that connection belongs to another request too.
-            self._connector.distrust()
-        if not isinstance(result, DevSkinError):
-            return result
-        # Taken out before anything is cut, since a cut key would not be found.
-        headers = CIMultiDict((n, self._redact(v)) for n, v in answer.headers.items())
-        body = self._redact(answer.body.decode("latin-1")).encode("latin-1")
-        result = _read(call, answer._replace(headers=headers, body=body))
-        if not isinstance(result, DevSkinError):
-            return result
-        # And once more from what was decoded.
-        args = [self._redact(arg) if isinstance(arg, str) else arg for arg in result.args]
-        return type(result)(*args)
+            at = response_time(response.headers, dt.datetime.now(dt.UTC))
+            # Whatever else is on its way on a connection belongs to another request too.
+            on_mismatch = None if self._connector is None else self._connector.distrust
+            return Response(response.status, response.headers, body, at, on_mismatch)
 
     async def aclose(self) -> None:
         """Close the session, unless it is the caller's."""
@@ -178,12 +146,11 @@ class Exchange:
             await self._session.close()
 
     def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._connector = QuietConnector()
-            self._session = aiohttp.ClientSession(
-                connector=self._connector, cookie_jar=aiohttp.DummyCookieJar()
-            )
-            close_when_forgotten(self, self._session)
+        self._connector = QuietConnector()
+        self._session = aiohttp.ClientSession(
+            connector=self._connector, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        close_when_forgotten(self, self._session)
         return self._session
 
     def _line(self, text: str) -> str:
@@ -197,7 +164,7 @@ class _NotConnectedError(aiohttp.ClientError):
 
 
 class _ConnectionLostError(aiohttp.ClientError):
-    """The connection broke before an answer came."""
+    """The connection broke before a response came."""
 
 
 async def _send_once(
@@ -249,13 +216,13 @@ def _reason(error: Exception) -> str:
 
 
 def _unquoted(message: str) -> str:
-    """Leave out what aiohttp quotes of the answer: cut off, it can hold a part of the key."""
+    """Leave out what aiohttp quotes of the response: cut off, it can hold a part of the key."""
     return _QUOTE.split(message, maxsplit=1)[0]
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:
-    """Read an answer's body, or of an error's as much as tells what it is; None if too long."""
-    most = MAX_BODY if succeeded(response.status) else MAX_ERROR_BODY
+    """Read a body, or of an error's as much as tells what it is; None if it is too long."""
+    most = MAX_BODY if response.status in SUCCESSFUL else MAX_ERROR_BODY
     content = response.content
     chunks: list[bytes] = []
     size = 0
@@ -269,10 +236,3 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:
     if size > MAX_BODY:
         return None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _read(call: Call[T], answer: Answer) -> T | DevSkinError:
-    try:
-        return read(call, answer)
-    except DevSkinError as error:
-        return error

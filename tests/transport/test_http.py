@@ -12,10 +12,9 @@ import pytest
 from aiohttp import web
 
 from devskin_async import BadRequestError, DevSkinClient, RateLimit, Retried, TransportError
-
-from . import samples
-from .conftest import AT_ONCE, UNLIMITED
-from .serving import answering, serving, whole_text
+from tests import samples
+from tests.conftest import AT_ONCE, UNLIMITED
+from tests.serving import answering, serving, whole_text
 
 KEY = "dsk_secret_key"
 FINE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

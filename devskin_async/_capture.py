@@ -1,0 +1,62 @@
+"""What came on the wire: collected for the calls of a block, and carried by errors."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+
+@frozen(kw_only=True)
+class CapturedResponse:
+    """What came on the wire in response to a call, without its body.
+
+    Args:
+        method: The request's method.
+        path: Its path below the base URL, without the query.
+        status: The HTTP status.
+        headers: The headers, looked up without regard to case; the API key is taken out.
+        attempts: How often the call had been sent by then.
+        queued: Seconds that it had waited for the rate limit by then, all attempts together.
+        elapsed: Seconds on the wire, from sending the request to the end of the response.
+        at: When the response was given, by the server's clock where it tells.
+        age: Seconds for which a cache had kept it; 0 where it came from the API itself.
+    """
+
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str] = field(hash=False)
+    attempts: int
+    queued: float
+    elapsed: float
+    at: dt.datetime
+    age: float
+
+
+Captures: TypeAlias = tuple[list[CapturedResponse], ...]
+captures: ContextVar[Captures] = ContextVar("captures", default=())
+"""The lists of all `capture` blocks that the running code is in."""
+
+
+@contextmanager
+def capture() -> Iterator[list[CapturedResponse]]:
+    """Collect what comes on the wire for the calls made in this block.
+
+    That includes calls of tasks created in it, the responses of attempts that are retried, and
+    those that a call shares with an identical one in flight, from when it joins.
+
+    Returns:
+        The responses in the order in which they came; the list grows while calls are in flight.
+    """
+    responses: list[CapturedResponse] = []
+    outer = captures.get()
+    captures.set((*outer, responses))
+    try:
+        yield responses
+    finally:
+        captures.set(outer)

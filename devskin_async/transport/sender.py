@@ -1,0 +1,294 @@
+"""Calls over the network: the retry loop, each attempt with a slot of the rate limit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any, TypeVar
+
+from yarl import URL
+
+from .._capture import CapturedResponse
+from ..api import (
+    MismatchedResponseError,
+    Request,
+    Response,
+    age,
+    may_retry,
+    parse_rate_limit_headers,
+)
+from ..errors import APIError, ConfigurationError, DevSkinError, RateLimitedError, TransportError
+from ..ratelimit import OnEvent, RateLimit, Retried, Scheduler, budget_name, shared_scheduler
+from .connections import connected
+from .http import Transport
+from .options import Queueing, Retry
+from .redaction import Redactor, decode_redacted, redact_headers
+from .single_flight import Key, SharedCall, Waiter, would_wait
+
+T = TypeVar("T")
+
+_MISMATCHED_ATTEMPTS = 3
+
+
+class Sender:
+    """Sends calls for one API key, each attempt through the scheduler.
+
+    Args:
+        transport: Sends one request.
+        base_url: The API's address, whose host has a budget for each key.
+        api_key: The key, which no error shows.
+        place: Where the key's budget is kept; see `shared_scheduler`.
+        limit: The limit that every attempt keeps.
+        retry: How a failed attempt is repeated.
+        timeout: Seconds from sending a request to the end of its response.
+        on_event: Called with what happens to requests; None listens to nothing.
+        check_open: Called before each call; raises `ConfigurationError` if nothing can be sent.
+
+    Attributes:
+        store_id: The API's host and a digest of the key, which is not to be shown.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        base_url: str,
+        api_key: str,
+        place: str,
+        limit: RateLimit,
+        retry: Retry,
+        timeout: float,
+        on_event: OnEvent | None = None,
+        check_open: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.transport = transport
+        self.base_url = base_url
+        digest = hashlib.sha256(api_key.encode()).hexdigest()
+        self.store_id: str = f"{URL(base_url).authority} {digest}"
+        self._budget = (place, budget_name(URL(base_url).authority, api_key))
+        self._redact = Redactor(api_key)
+        self._limit = limit
+        self._retry = retry
+        self._timeout = timeout
+        self._on_event = on_event
+        self._check_open = check_open
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._calls: dict[Key, SharedCall[Any]] = {}
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        """The budget, which belongs to the event loop in which it is first asked for."""
+        scheduler = shared_scheduler(*self._budget, self._limit)
+        scheduler.listeners.add(self, self._on_event)
+        scheduler.allow_attempts_of(self._timeout)
+        return scheduler
+
+    def send(self, request: Request[T], queueing: Queueing) -> asyncio.Future[T]:
+        """Send a request, or join an identical one in flight.
+
+        Args:
+            request: What to read.
+            queueing: How it waits for its turn, and for how long.
+
+        Returns:
+            What the response holds. Cancelling the future gives up this caller only; callers that
+            share the request are unaffected.
+
+        Raises:
+            APIError: The API answered with an error, also after the retries.
+            BudgetExceededError: The rate limit makes it wait longer than it may.
+            TransportError: No whole response came, or not before the deadline.
+            DecodeError: The response is not what the reference describes.
+            ConfigurationError: The client is closed, or belongs to another event loop.
+        """
+        loop = self._usable_loop()
+        key = (request.path, request.query, request.reads, queueing.lane)
+        call: SharedCall[T] | None = self._calls.get(key)
+        if queueing.bounded:
+            self._check_bounds(request, queueing, call)
+        if call is not None:
+            return Waiter(call, queueing, loop)
+        call = SharedCall(
+            request, key, self._calls, partial(self.scheduler.rough_wait, queueing.lane)
+        )
+        waiter = Waiter(call, queueing, loop)
+        call.start(self._run(call, queueing), loop)
+        return waiter
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight and close the transport.
+
+        Raises:
+            ConfigurationError: The client is in use in another event loop.
+        """
+        if self._loop not in (None, asyncio.get_running_loop()) and not self._loop.is_closed():
+            raise ConfigurationError("close this client in the event loop in which it is used")
+        self._closed = True
+        calls = tuple(self._calls.values())
+        for call in calls:
+            call.task.cancel()
+            text = f"{call.request}: the client was closed before the response arrived"
+            call.set_exception(ConfigurationError(text))
+        try:
+            await asyncio.gather(*(call.task for call in calls), return_exceptions=True)
+        finally:
+            if "scheduler" in vars(self):
+                await self.scheduler.leave(self)
+            await self.transport.aclose()
+
+    def _usable_loop(self) -> asyncio.AbstractEventLoop:
+        if self._closed:
+            raise ConfigurationError("this client is closed: make a new one")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ConfigurationError(
+                "this client belongs to another event loop: make one client in each loop"
+            )
+        self._check_open()
+        return loop
+
+    def _check_bounds(
+        self, request: Request[T], queueing: Queueing, call: SharedCall[T] | None
+    ) -> None:
+        """Refuse at once what would wait too long; what is on the wire waits no more."""
+        now, deadline = asyncio.get_running_loop().time(), queueing.deadline
+        if call is None or call.awaits_slot:
+            # A call in the queue is nearer than a new one would be; but a pause is for all.
+            scheduler, joins = self.scheduler, call is not None
+            wait = scheduler.paused_for() if joins else scheduler.forecast(1, queueing.lane)
+            if (bound := queueing.bound_below(wait, now)) is not None:
+                raise would_wait(request, wait, bound, call)
+        if deadline is not None and deadline.at <= now:
+            raise TransportError(f"{request}: the deadline of {deadline.seconds:g} s has passed")
+
+    async def _run(self, call: SharedCall[T], queueing: Queueing) -> T:
+        """Send a call until a response is decoded, or its error is final."""
+        while True:
+            try:
+                return await self._attempt(call, queueing)
+            except DevSkinError as error:
+                call.fail(error)
+                wait = self._wait_before_retry(call, error)
+                if wait is None:
+                    if isinstance(error, RateLimitedError) and self._is_hopeless(call):
+                        self._give_up_the_refused()
+                    raise
+                call.release_hopeless(_asked(error))
+                if not wait:
+                    call.wait_again()
+                self._tell_retried(call, error, wait)
+            await asyncio.sleep(wait)
+            if not call.awaits_slot:
+                call.wait_again()
+
+    async def _attempt(self, call: SharedCall[T], queueing: Queueing) -> T:
+        request, response = call.request, None
+        async with self.scheduler.slot(queueing.lane, queueing.flow) as slot:
+            call.begin_attempt(slot.granted_at, slot.queued)
+            connected.set(True)
+            try:
+                # aiohttp's own timeout does not end every wait of aiohttp's.
+                async with asyncio.timeout(self._timeout):
+                    response = await self.transport.send(request)
+            except TimeoutError:
+                pass  # raised below, where no context can hold the request's headers
+            except TransportError as error:
+                connected.set(error.sent)
+                raise
+            finally:
+                if not connected.get():
+                    slot.cancel()
+            if response is not None:
+                elapsed = asyncio.get_running_loop().time() - slot.granted_at
+                slot.observe(
+                    parse_rate_limit_headers(response.status, response.headers, response.at)
+                )
+        if response is None:
+            text = f"{request}: no answer within {self._timeout:g} s"
+            raise TransportError(text, sent=connected.get())
+        result = decode_redacted(request, response, self._redact)
+        if call.captures or isinstance(result, DevSkinError):
+            call.receive(self._captured(call, response, elapsed))
+        if isinstance(result, DevSkinError):
+            del response  # it may repeat the key, and this frame is part of the error
+            if isinstance(result, RateLimitedError) and self._is_hopeless(call):
+                result = self._final(result)
+            raise result
+        return result
+
+    def _captured(
+        self, call: SharedCall[T], response: Response, elapsed: float
+    ) -> CapturedResponse:
+        return CapturedResponse(
+            method=call.request.method,
+            path=call.request.path,
+            status=response.status,
+            headers=redact_headers(response.headers, self._redact),
+            attempts=call.attempts,
+            queued=call.queued,
+            elapsed=elapsed,
+            at=response.at,
+            age=age(response.headers),
+        )
+
+    def _wait_before_retry(self, call: SharedCall[T], error: DevSkinError) -> float | None:
+        """Say how long to wait before a call is sent again, the rate limit aside; None for never.
+
+        Refusals are waited out in the queue, where the pause that they bring is one for all.
+        """
+        if not may_retry(error) or self._retry.attempts == 1:
+            return None
+        if isinstance(error, RateLimitedError):
+            return None if self._is_hopeless(call) else 0.0
+        most = self._retry.attempts
+        if isinstance(error, MismatchedResponseError):
+            # Left over on a connection, it does not come again; an API that has changed does.
+            most = min(most, _MISMATCHED_ATTEMPTS)
+        if call.failures >= most:
+            return None
+        # "At once" (0, or a date that has passed) still leaves the growing wait of our own.
+        return _asked(error) or self._retry.wait(call.failures)
+
+    def _is_hopeless(self, call: SharedCall[T]) -> bool:
+        """Say whether nothing of the key was accepted for a whole window before a refusal."""
+        return self.scheduler.was_refused_for_a_window(call.granted_at)
+
+    def _give_up_the_refused(self) -> None:
+        """Tell all calls that were refused and wait that the key stayed refused for a window."""
+        for call in tuple(self._calls.values()):
+            if call.awaits_slot and isinstance(call.failure, RateLimitedError):
+                call.set_exception(self._final(call.failure))
+                call.task.cancel()
+
+    def _final(self, error: RateLimitedError) -> RateLimitedError:
+        """Say of a refusal that outlasted the patience what it means and when to come back."""
+        wait = error.retry_after or self.scheduler.budget().paused_for
+        return RateLimitedError(
+            error.status,
+            f"{error.message}; rate-limited for more than {self._limit.per:g} s, probably because "
+            f"another program uses this API key; retry in {math.ceil(wait)} s",
+            error.method,
+            error.path,
+            wait,
+        )
+
+    def _tell_retried(self, call: SharedCall[T], error: DevSkinError, wait: float) -> None:
+        event = Retried(
+            request=str(call.request),
+            attempt=call.attempts,
+            reason=str(error).removeprefix(f"{call.request}: "),
+            wait=max(wait, self.scheduler.paused_for()),
+        )
+        now, refused = asyncio.get_running_loop().time(), isinstance(error, RateLimitedError)
+        self.scheduler.listeners.tell_retried(event, now, refused=refused)
+
+
+def _asked(error: DevSkinError) -> float:
+    """Say how many seconds the API asked to be left alone."""
+    return (error.retry_after or 0.0) if isinstance(error, APIError) else 0.0

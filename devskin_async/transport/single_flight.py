@@ -1,0 +1,266 @@
+"""Single flight: identical calls share one request, and each caller may give up alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from attrs import define, field
+
+from .._capture import CapturedResponse, Captures, captures
+from ..api import Request
+from ..errors import BudgetExceededError, DevSkinError, RateLimitedError, TransportError
+from ..ratelimit import Lane
+from .options import Deadline, Queueing
+
+T = TypeVar("T")
+
+Key: TypeAlias = tuple[str, tuple[tuple[str, str], ...], str, Lane]
+
+_TICK = 1e-3
+
+
+@define(eq=False)
+class SharedCall(Generic[T]):
+    """A call in flight, in the register of all of them until it is over.
+
+    Args:
+        request: What is read.
+        key: What is read, how, and in which lane: an interactive call does not wait for bulk work.
+        register: Where callers of the same find it.
+        limit_wait: Predicts the seconds that a request would wait for the rate limit now.
+        awaits_slot: Whether it waits for the rate limit, or is about to.
+        attempts: How often it was sent.
+        granted_at: When its last attempt got its slot, on the loop's clock.
+        queued: Seconds that it waited for the rate limit.
+        failures: How many attempts failed; refusals are not among them.
+        failure: What the last attempt failed with, or was refused with.
+        response: What came in the last attempt; None where nothing has.
+        captures: Where callers collect what comes.
+        task: Its attempts.
+        waiters: The callers who wait for it, the first one first.
+    """
+
+    request: Request[T]
+    key: Key
+    register: dict[Key, SharedCall[Any]]
+    limit_wait: Callable[[], float]
+    awaits_slot: bool = True
+    attempts: int = 0
+    granted_at: float = 0.0
+    queued: float = 0.0
+    failures: int = 0
+    failure: DevSkinError | None = None
+    response: CapturedResponse | None = None
+    captures: Captures = ()
+    task: asyncio.Task[T] = field(init=False)
+    waiters: dict[Waiter[T], None] = field(factory=dict)
+
+    def start(self, attempts: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+        """Begin with the attempts, whose outcome all callers get."""
+        self.register[self.key] = self
+        self.task = loop.create_task(attempts)
+        self.task.add_done_callback(self._finish)
+
+    def begin_attempt(self, granted_at: float, queued: float) -> None:
+        """Note that it is sent."""
+        self.awaits_slot = False
+        self.granted_at = granted_at
+        self.queued += queued
+        self.attempts += 1
+        self.response = None
+        for waiter in self.waiters:
+            waiter.unbound_wait()
+
+    def receive(self, response: CapturedResponse) -> None:
+        """Note what came, for errors and for callers who capture it."""
+        self.response = response
+        for responses in self.captures:
+            responses.append(response)
+
+    def fail(self, error: DevSkinError) -> None:
+        """Note what an attempt failed with, or was refused with."""
+        self.failure = error
+        if not isinstance(error, RateLimitedError):
+            self.failures += 1
+
+    def describe(self, error: DevSkinError) -> None:
+        """Let an error tell what became of the call."""
+        error.response, error.attempts, error.queued = self.response, self.attempts, self.queued
+
+    def wait_again(self) -> None:
+        """Wait for the rate limit once more; whoever may not wait that long is told at once.
+
+        Raises:
+            CancelledError: Nobody is left who waits.
+        """
+        self.awaits_slot = True
+        if any(waiter.queueing.bounded for waiter in self.waiters):
+            wait, now = self.limit_wait(), asyncio.get_running_loop().time()
+            for waiter in tuple(self.waiters):
+                if (bound := waiter.queueing.bound_below(wait, now)) is not None:
+                    waiter.fail(would_wait(self.request, wait, bound, self))
+                else:
+                    waiter.bound_wait()
+            if not self.waiters:
+                raise asyncio.CancelledError
+
+    def release_hopeless(self, wait: float) -> None:
+        """Let those go whose deadline comes before the next attempt can.
+
+        Args:
+            wait: The seconds that the API asked to be left alone; the rate limit may ask for more.
+        """
+        if all(waiter.queueing.deadline is None for waiter in self.waiters):
+            return
+        now = asyncio.get_running_loop().time()
+        goes_at = now + max(wait, self.limit_wait())
+        for waiter in tuple(self.waiters):
+            deadline = waiter.queueing.deadline
+            if deadline is not None and now < deadline.at < goes_at:
+                waiter.fail(_missed(self, deadline))
+
+    def leave(self, waiter: Waiter[T]) -> None:
+        """Let a caller go who gave up; the last one cancels the call."""
+        self.waiters.pop(waiter, None)
+        if not self.waiters:
+            self._unregister()
+            self.task.cancel()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Give all callers an error."""
+        if isinstance(error, DevSkinError):
+            self.describe(error)
+        for waiter in self._released():
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def _finish(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():  # from outside: all callers gave up, or the loop cancels all its tasks
+            for waiter in self._released():
+                waiter.cancel()
+        elif (error := task.exception()) is not None:
+            self.set_exception(error)
+        else:
+            for waiter in self._released():
+                if not waiter.done():
+                    waiter.set_result(task.result())
+
+    def _released(self) -> Iterable[Waiter[T]]:
+        self._unregister()
+        # A waiter and its call know each other, and shall not wait for the garbage collector.
+        waiters, self.waiters = self.waiters, {}
+        return waiters
+
+    def _unregister(self) -> None:
+        if self.register.get(self.key) is self:
+            del self.register[self.key]
+
+
+class Waiter(asyncio.Future[T]):
+    """One caller's own future of a call's result, within the caller's own bounds.
+
+    Who cancels it, or may wait no longer, leaves the others theirs.
+    """
+
+    __slots__ = ("_deadline_timer", "_wait_timer", "call", "queueing")
+
+    def __init__(
+        self, call: SharedCall[T], queueing: Queueing, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(loop=loop)
+        self.call: SharedCall[T] = call
+        self.queueing: Queueing = queueing
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._wait_timer: asyncio.TimerHandle | None = None
+        call.waiters[self] = None
+        call.captures += captures.get()
+        if not queueing.bounded:
+            return
+        self.add_done_callback(Waiter._stop_timers)
+        if (deadline := queueing.deadline) is not None:
+            self._deadline_timer = loop.call_at(deadline.at, self._miss, deadline)
+        if call.awaits_slot:
+            self.bound_wait()
+
+    def bound_wait(self) -> None:
+        """Let the caller wait for the rate limit for `max_wait` seconds from now."""
+        self.unbound_wait()
+        if (seconds := self.queueing.max_wait) is not None:
+            # A slot that is free at that very moment is in time.
+            self._wait_timer = self.get_loop().call_later(
+                seconds + _TICK, self._stop_waiting, seconds
+            )
+
+    def unbound_wait(self) -> None:
+        """Let the caller wait on: it is not the rate limit any more that it waits for."""
+        if self._wait_timer is not None:
+            self._wait_timer.cancel()
+            self._wait_timer = None
+
+    def fail(self, error: DevSkinError) -> None:
+        """Give this caller an error, and let it go."""
+        if not self.done():
+            self.call.describe(error)
+            self.set_exception(error)
+            self.call.leave(self)
+
+    def cancel(self, msg: object = None) -> bool:
+        """Give the call up, unless it is over."""
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self.call.leave(self)
+        return cancelled
+
+    def _miss(self, deadline: Deadline) -> None:
+        self.fail(_missed(self.call, deadline))
+
+    def _stop_waiting(self, seconds: float) -> None:
+        text = f"waited for the rate limit for its whole max_wait of {seconds:g} s"
+        self.fail(_limited(self.call.request, text, self.call.limit_wait(), self.call))
+
+    def _stop_timers(self) -> None:
+        self.unbound_wait()
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+            self._deadline_timer = None
+
+
+def would_wait(
+    request: Request[T], wait: float, bound: str, call: SharedCall[T] | None = None
+) -> BudgetExceededError:
+    """Make the error of a call that would wait longer for the rate limit than it may.
+
+    Args:
+        request: The request.
+        wait: The predicted wait, in seconds.
+        bound: What it is too long for.
+        call: What has become of it so far; None where nothing has.
+    """
+    text = f"would wait {wait:.1f} s for the rate limit, over the {bound}"
+    return _limited(request, text, wait, call)
+
+
+def _missed(call: SharedCall[T], deadline: Deadline) -> DevSkinError:
+    """Make the error of a call that has missed its deadline, or is bound to."""
+    request, wait = call.request, call.limit_wait()
+    seconds = f"deadline of {deadline.seconds:g} s"
+    now = asyncio.get_running_loop().time()
+    if now < deadline.at:
+        if now + wait > deadline.at:
+            return would_wait(request, wait, seconds, call)
+        return TransportError(f"{request}: can't be retried before the {seconds}: {call.failure}")
+    if call.awaits_slot and wait > 0:
+        text = f"the {seconds} passed while it waited for the rate limit"
+        return _limited(request, text, wait, call)
+    so_far = f" (attempt {call.attempts}; last attempt: {call.failure})" if call.failure else ""
+    return TransportError(f"{request}: no answer within the {seconds}{so_far}")
+
+
+def _limited(
+    request: Request[T], text: str, wait: float, call: SharedCall[T] | None
+) -> BudgetExceededError:
+    failure = None if call is None else call.failure
+    so_far = "nothing was sent" if failure is None else f"last attempt: {failure}"
+    return BudgetExceededError(f"{request}: {text}; {so_far}", wait)

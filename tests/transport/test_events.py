@@ -1,0 +1,35 @@
+"""A client's listener is told what happens to its requests."""
+
+from __future__ import annotations
+
+from devskin_async import DevSkinClient, Retried
+from devskin_async.sandbox import Sandbox
+from tests.conftest import AT_ONCE
+
+
+async def test_a_listener_is_told_of_every_retry(box: Sandbox) -> None:
+    told: list[object] = []
+    async with DevSkinClient(
+        box.api_key, base_url=box.base_url, retry=AT_ONCE, on_event=told.append
+    ) as store:
+        box.fail_next("500", "ok")
+        await store.analytics.overview()
+    retried = [event for event in told if isinstance(event, Retried)]
+    assert retried == [
+        Retried(
+            request="GET /analytics/overview",
+            attempt=1,
+            reason="500 Internal server error",
+            wait=0,
+        )
+    ]
+
+
+async def test_a_client_that_is_closed_is_told_no_more(box: Sandbox) -> None:
+    told: list[object] = []
+    async with DevSkinClient(box.api_key, base_url=box.base_url, on_event=told.append) as store:
+        await store.analytics.overview()
+    seen = len(told)
+    async with DevSkinClient(box.api_key, base_url=box.base_url) as store:
+        await store.analytics.overview()
+    assert len(told) == seen > 0

@@ -78,6 +78,7 @@ class MachineStore:
         self._clock = clock
         self._path = self._find_path()
         self._state = _new_state()
+        self._data: bytes | None = None  # which says the same, where nobody changed it since
         self._used_at = -math.inf
         self._was_damaged = False
 
@@ -89,12 +90,15 @@ class MachineStore:
         def change(data: bytes | None) -> bytes:
             nonlocal reply
             now = self._clock()
-            state = self._first_state(now, report) if data is None else self._load(data)
-            reply = step(state, now, report)
-            self._state = state
-            return dumps(state)
+            if data is None:
+                self._state = self._first_state(now, report)
+            elif data != self._data:
+                self._state = self._load(data)
+            self._data = None  # what follows may fail
+            reply = step(self._state, now, report)
+            return dumps(self._state)
 
-        self._update(change)
+        self._data = self._update(change)
         self.steps += 1
         self._was_damaged = False
         self._used_at = self._clock()
@@ -114,7 +118,7 @@ class MachineStore:
             self._state = _new_state() if data is None else self._load(data)
             return data or dumps(self._state)
 
-        self._update(keep)
+        self._data = self._update(keep)
 
     def view(self) -> tuple[BudgetState, float]:
         """Return the budget; see `Store.view`."""
@@ -124,15 +128,15 @@ class MachineStore:
         """Close the file; whoever shares it in this process opens it again."""
         self._files.close(self._path)
 
-    def _update(self, change: Callable[[bytes | None], bytes]) -> None:
+    def _update(self, change: Callable[[bytes | None], bytes]) -> bytes:
         from .machine_file import DamagedFileError
 
         try:
-            self._files.update(self._path, change)
+            return self._files.update(self._path, change)
         except StoreUnavailableError as error:
             self._was_damaged |= isinstance(error, DamagedFileError)
             self._path = self._find_path()  # its directory may be gone, as after a logout
-            self._files.update(self._path, change)
+            return self._files.update(self._path, change)
 
     def _find_path(self) -> str:
         directory = str(budget_directory())

@@ -1,6 +1,6 @@
 """The SQLite files of budgets, each holding one row, and this process's connections to them.
 
-A rollback journal, not a write-ahead log: it costs 2 µs more a step, but a connection holds no
+A rollback journal, not a write-ahead log: it costs 9 µs more a step, but a connection holds no
 lock and one file descriptor between steps, so that a fork, a closed connection or a file that was
 removed can't harm anybody.
 """
@@ -36,7 +36,8 @@ _SWEPT_AT_MOST = 32
 _LOOKED_AT = 1000
 _TRIES = 3
 _SET_UP = (
-    "PRAGMA journal_mode=TRUNCATE",
+    "PRAGMA page_size=8192",  # holds most states
+    "PRAGMA journal_mode=PERSIST",
     "PRAGMA synchronous=OFF",  # what a power failure destroys is of no use afterwards
     "BEGIN EXCLUSIVE",
     "CREATE TABLE IF NOT EXISTS budget (id INTEGER PRIMARY KEY, state BLOB NOT NULL)",
@@ -74,18 +75,18 @@ class BudgetFile:
             self._db.close()
             raise
 
-    def update(self, change: Callable[[bytes | None], bytes]) -> bool:
-        """Replace what it holds in one step; return whether its path still leads to it."""
+    def update(self, change: Callable[[bytes | None], bytes]) -> bytes | None:
+        """Replace what it holds in one step; None where it was removed."""
         execute = self._db.execute
         execute("BEGIN EXCLUSIVE")
         try:
             if not self._is_current():
-                return False
+                return None
             row = execute("SELECT state FROM budget").fetchone()
             state = change(row[0] if row else None)
-            execute("INSERT OR REPLACE INTO budget VALUES (1, ?)", (state,))
+            execute("REPLACE INTO budget VALUES (1, ?)", (state,))
             execute("COMMIT")
-            return True
+            return state
         finally:
             if self._db.in_transaction:
                 execute("ROLLBACK")
@@ -125,8 +126,8 @@ class BudgetFiles:
                 after_in_child=self._after_fork_in_child,
             )
 
-    def update(self, path: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Replace what a file holds.
+    def update(self, path: str, change: Callable[[bytes | None], bytes]) -> bytes:
+        """Replace what a file holds, and return what it holds now.
 
         Args:
             path: The file.
@@ -141,9 +142,9 @@ class BudgetFiles:
             raise StoreBusyError
         try:
             for _ in range(_TRIES):
-                if self._used(path).update(change):
-                    return
-                self._drop(path)  # it was removed
+                if (state := self._used(path).update(change)) is not None:
+                    return state
+                self._drop(path)
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             if code in _BUSY:

@@ -94,7 +94,7 @@ async def aiolimiter(loop: SetClockLoop) -> Queue:
 def _paused(loop: SetClockLoop) -> Scheduler:
     """Make a scheduler with more slots than waiters, all of which must wait out a pause."""
     limit = RateLimit(2 * WAITERS, 60, burst=2 * WAITERS)
-    store = MemoryStore(loop.time)
+    store = MemoryStore(loop.time, report_within=0.5)
     store.exchange(Report(participant="other.1", limit=Limit.of(limit), lease=0, pause=60))
     return Scheduler(limit, store)
 

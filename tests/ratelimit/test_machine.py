@@ -47,7 +47,9 @@ class Traffic(RuleBasedStateMachine):
         self.limit = limit
         self.scheduler = Scheduler(limit)
         self.server = StrictServer(limit)
-        self.jobs: dict[Lane, list[RequestFlow]] = {lane: [Flow() for _ in range(3)] for lane in Lane}
+        self.jobs: dict[Lane, list[RequestFlow]] = {
+            lane: [Flow() for _ in range(3)] for lane in Lane
+        }
         self.tasks: list[asyncio.Task[None]] = []
         self.sent = 0
 

@@ -13,19 +13,21 @@ from aiolimiter import AsyncLimiter
 
 from benchmarks.servers import PER, REQUESTS
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import RateLimitInfo, Scheduler, SlotJob
+from devskin_async.ratelimit import RateLimitInfo, RequestFlow, Scheduler
 
 Answered: TypeAlias = Callable[[bool, float | None], None]
 Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[Answered]]
 
 
-def slots(scheduler: Scheduler, lane: Lane = Lane.INTERACTIVE, job: SlotJob | None = None) -> Turn:
+def slots(
+    scheduler: Scheduler, lane: Lane = Lane.INTERACTIVE, flow: RequestFlow | None = None
+) -> Turn:
     """Take the scheduler's slots, and let it learn from the answers as the library does."""
 
     @asynccontextmanager
     async def turn() -> AsyncIterator[Answered]:
-        async with scheduler.slot(lane, job) as slot:
-            yield lambda refused, wait: slot.answered(
+        async with scheduler.slot(lane, flow) as slot:
+            yield lambda refused, wait: slot.observe(
                 RateLimitInfo(refused=refused, retry_after=wait)
             )
 

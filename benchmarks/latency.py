@@ -15,7 +15,7 @@ from benchmarks.clients import Turn, aiolimiter, slots, window_from_the_send
 from benchmarks.servers import SlidingLog
 from benchmarks.simulation import deliver, simulate, work
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Job, Scheduler
+from devskin_async.ratelimit import Flow, Scheduler
 
 PAGES, EVERY = 1000, 10.0
 TARGET_P99 = 0.05
@@ -54,12 +54,12 @@ class Queueing:
 
 def with_lanes() -> Turns:
     scheduler = Scheduler(RateLimit())
-    return slots(scheduler, Lane.BULK, Job()), slots(scheduler, Lane.INTERACTIVE)
+    return slots(scheduler, Lane.BULK, Flow()), slots(scheduler, Lane.INTERACTIVE)
 
 
 def without_lanes() -> Turns:
-    """Put all requests into one job of one lane: first come, first served."""
-    turn = slots(Scheduler(RateLimit()), Lane.BULK, Job())
+    """Put all requests into one flow of one lane: first come, first served."""
+    turn = slots(Scheduler(RateLimit()), Lane.BULK, Flow())
     return turn, turn
 
 

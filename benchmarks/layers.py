@@ -55,9 +55,9 @@ async def read(sender: Sender, _: Queueing, number: int) -> int:
 async def slotted(sender: Sender, queueing: Queueing, number: int) -> int:
     """And through the budget, which learns from the response's headers."""
     request = endpoints.orders(number, ROWS)
-    async with sender.scheduler.slot(queueing.lane, queueing.job) as slot:
+    async with sender.scheduler.slot(queueing.lane, queueing.flow) as slot:
         response = await sender.transport.send(request)
-        slot.answered(parse_rate_limit_headers(response.status, response.headers, response.at))
+        slot.observe(parse_rate_limit_headers(response.status, response.headers, response.at))
     return len(decode(request, response).items)
 
 

@@ -21,7 +21,7 @@ from attrs import frozen
 from benchmarks.measuring import in_turn, prepare
 from benchmarks.report import Figure, figure, keep, print_costs, print_figures, quartiles, ratios
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Job, MemoryStore, Scheduler, SlotJob
+from devskin_async.ratelimit import Flow, RateLimitInfo, RequestFlow, Scheduler
 
 WAITERS, ROUNDS = 10_000, 15
 FREE, ROUNDS_OF_FREE = 5_000, 31
@@ -117,12 +117,12 @@ async def slot(loop: SetClockLoop) -> Queue:
     return Queue(wait, _minutes_later(loop))
 
 
-async def slot_of_one_job(loop: SetClockLoop) -> Queue:
+async def slot_of_one_flow(loop: SetClockLoop) -> Queue:
     scheduler = _paused()
-    job: SlotJob = Job()
+    flow: RequestFlow = Flow()
 
     async def wait() -> None:
-        async with scheduler.slot(Lane.BULK, job):
+        async with scheduler.slot(Lane.BULK, flow):
             pass
 
     return Queue(wait, _minutes_later(loop))
@@ -133,7 +133,7 @@ QUEUES: dict[str, Make] = {
     AIOLIMITER: aiolimiter,
     "this scheduler: acquire alone": granted,
     SLOT: slot,
-    "this scheduler: slot, bulk, one job": slot_of_one_job,
+    "this scheduler: slot, bulk, one flow": slot_of_one_flow,
 }
 
 

@@ -16,6 +16,9 @@ settings.register_profile("patient", deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 
+# No test leaves a file in the user's runtime directory, nor does a process that one starts.
+os.environ["DEVSKIN_BUDGET"] = "process"
+
 AT_ONCE = Retry(wait_initial=0, wait_jitter=0)
 UNLIMITED = RateLimit(1_000_000, 1, burst=1_000_000)
 

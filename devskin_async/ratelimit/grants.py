@@ -64,7 +64,7 @@ class _Turn:
             if name != report.participant and each.waits_until > state.now
         ]
         # Who goes first among those who hold as many: whoever was last granted one longest ago.
-        self._before = {
+        self._before = self._others and {
             id(each)
             for name, each in state.participants.items()
             if (each.granted_at, name) < (self._me.granted_at, report.participant)

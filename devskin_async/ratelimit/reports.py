@@ -84,6 +84,7 @@ class Report(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
             nothing.
         held: What it holds; only where the state was lost.
         leaves: Whether it takes part no more.
+        share: The share that it was last told; see `Participant.share`.
     """
 
     participant: str
@@ -100,6 +101,7 @@ class Report(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     shaping: Shaping | None = None
     held: Held | None = None
     leaves: bool = False
+    share: int = 0
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from aiolimiter import AsyncLimiter
 
+from ..errors import ConfigurationError
 from .events import Adapted, Granted, Listeners, Paused, Queued, Refused, log
 from .fairness import FairQueue, Flow
 from .forecast import forecast
@@ -23,7 +24,7 @@ from .quota import RateLimitInfo
 from .reports import LANES
 from .shaping import RefusalTracker, usual_shape
 from .slot import RequestFlow, Slot, Waiter
-from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError
+from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError, report_within
 from .uses import uses
 
 _SMOOTHING = 0.2
@@ -52,7 +53,9 @@ class Scheduler:
         self.limit = limit
         self.listeners: Listeners = Listeners()
         self.refused: int = 0
-        self._store: Store = store or MemoryStore(lambda: asyncio.get_running_loop().time())
+        self._store: Store = store or MemoryStore(
+            lambda: asyncio.get_running_loop().time(), report_within=report_within(limit.per)
+        )
         self._part = Participation(self._store, name, limit)
         self._limiter = AsyncLimiter(limit.burst, limit.burst * limit.per / limit.requests)
         self._queues: dict[Lane, FairQueue[Waiter]] = {lane: FairQueue() for lane in Lane}
@@ -213,7 +216,7 @@ class Scheduler:
         if self.listeners or self._waiting():
             return
         self._stop_timer()
-        with suppress(StoreBusyError, StoreUnavailableError, TimeoutError):
+        with suppress(StoreBusyError, StoreUnavailableError, ConfigurationError, TimeoutError):
             async with asyncio.timeout(_LEAVING):
                 if self._dispatcher is not None:
                     await asyncio.wait([self._dispatcher])
@@ -261,6 +264,14 @@ class Scheduler:
             self._dispatcher = asyncio.get_running_loop().create_task(self._dispatch())
 
     async def _dispatch(self) -> None:
+        try:
+            await self._serve()
+        except Exception as error:  # noqa: BLE001  # whoever waits raises it, and hangs otherwise
+            for queue in self._queues.values():
+                while (waiter := queue.pop()) is not None:
+                    waiter.set_exception(error)
+
+    async def _serve(self) -> None:
         while self._waiting() or self._part.has_news or self._part.is_waiting:
             self._changed.clear()  # what changes while a store is asked must not be missed
             try:
@@ -283,19 +294,12 @@ class Scheduler:
                 await self._until_changed(self._part.wait)
 
     def _report_soon(self) -> None:
-        """Report what there is: at once where others wait for it, or with other news in time."""
-        within = self._store.report_within
-        if self._part.has_urgent_news or not within or self._part.wait == math.inf:
-            if self._waiting() or not self._store.immediate:
-                self._report()
-            else:
-                with suppress(StoreBusyError, StoreUnavailableError):
-                    self._part.exchange_now((0, 0))
-                    return
-                self._report()
+        """Report what there is: at once where it lets somebody go, else with others in time."""
+        if self._part.has_urgent_news or (self._waiting() and self._part.wait == math.inf):
+            self._report()
         elif self._report_timer is None:
             loop = asyncio.get_running_loop()
-            self._report_timer = loop.call_later(within, self._report)
+            self._report_timer = loop.call_later(self._store.report_within, self._report)
 
     def _report(self) -> None:
         self._stop_timer()

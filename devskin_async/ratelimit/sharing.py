@@ -18,12 +18,11 @@ from .events import log
 from .machine import open_machine_store
 from .policy import RateLimit
 from .scheduler import Scheduler
-from .store import MemoryStore, Store, StoreUnavailableError
+from .store import MemoryStore, Store, StoreUnavailableError, report_within
 
 PROCESS, MACHINE = "process", "machine"
 
 _SWEPT_FROM = 64
-_LATEST_REPORT = 0.5  # seconds
 _Key: TypeAlias = tuple[str, str, RateLimit]
 
 
@@ -34,7 +33,7 @@ class _Stores:
     stores: dict[str, MemoryStore] = field(factory=dict)
     sweep_at: int = _SWEPT_FROM
 
-    def get(self, name: str, *, own_clock: bool) -> MemoryStore:
+    def get(self, name: str, per: float, *, own_clock: bool) -> MemoryStore:
         """Return a budget, and forget those that nobody uses and whose slots are free again."""
         store = self.stores.get(name)
         if store is None:
@@ -42,7 +41,7 @@ class _Stores:
                 self.stores = {k: each for k, each in self.stores.items() if not each.is_idle()}
                 self.sweep_at = max(_SWEPT_FROM, 2 * len(self.stores))
             clock = asyncio.get_running_loop().time if own_clock else time.monotonic
-            store = self.stores[name] = MemoryStore(clock)
+            store = self.stores[name] = MemoryStore(clock, report_within=report_within(per))
         return store
 
 
@@ -116,10 +115,10 @@ def shared_scheduler(place: str, name: str, limit: RateLimit) -> Scheduler:
 def _store(place: str, name: str, per: float, known: _Loop) -> Store:
     # A loop with a clock of its own, as in tests, can share with nobody.
     if abs(asyncio.get_running_loop().time() - time.monotonic()) > 1:
-        return known.stores.get(name, own_clock=True)
+        return known.stores.get(name, per, own_clock=True)
     if place == MACHINE:
         try:
-            return open_machine_store(name, report_within=_report_within(per))
+            return open_machine_store(name, report_within=report_within(per))
         except StoreUnavailableError as error:
             _warn_once(
                 f"{error}; the API key's requests are shared within this process alone: set "
@@ -128,12 +127,8 @@ def _store(place: str, name: str, per: float, known: _Loop) -> Store:
     elif place != PROCESS:
         from .valkey import open_valkey_store
 
-        return open_valkey_store(place, name, report_within=_report_within(per))
-    return _process.stores.get(name, own_clock=False)
-
-
-def _report_within(per: float) -> float:
-    return min(per / 100, _LATEST_REPORT)
+        return open_valkey_store(place, name, report_within=report_within(per))
+    return _process.stores.get(name, per, own_clock=False)
 
 
 def _warn_once(text: str) -> None:

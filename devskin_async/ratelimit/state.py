@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterable
 from operator import attrgetter
 
 import msgspec
@@ -73,6 +72,8 @@ class Participant(msgspec.Struct, array_like=True):
         granted_at: When it last got a slot.
         interactive_at: When it last wanted an interactive slot.
         share: Slots that it may hold while the budget is out of reach.
+        promised: Slots that no other may be promised: its share, or an earlier one that was
+            larger, while it is not known to have been told of the smaller one.
         bucket: Its own token bucket.
     """
 
@@ -84,6 +85,7 @@ class Participant(msgspec.Struct, array_like=True):
     granted_at: float = -math.inf
     interactive_at: float = -math.inf
     share: int = 0
+    promised: int = 0
     bucket: Bucket = msgspec.field(default_factory=Bucket)
 
 
@@ -184,26 +186,31 @@ class BudgetState(msgspec.Struct, array_like=True):
         if report.wants[INTERACTIVE]:
             me.interactive_at = self.now
         me.share = 0 if report.leaves else self._share(report)
+        me.promised = 0 if report.leaves else max(me.share, report.share)
         return me
 
     def _share(self, report: Report) -> int:
         """Return the part of the slots that no other participant was promised."""
         others = [each for name, each in self.participants.items() if name != report.participant]
         active = 1 + sum(each.seen > self.now - FORGOTTEN_AFTER for each in others)
-        left = report.limit.requests - sum(each.share for each in others)
+        left = report.limit.requests - sum(each.promised for each in others)
         return max(0, min(report.limit.requests // active, left))
 
     def _restore(self, report: Report, me: Participant) -> None:
+        """Take what a participant says that it holds for what is known of the same slots."""
         if report.held is None:
             return
-        for slots, restored in (
-            (self.in_flight, report.held.in_flight),
-            (self.answered, report.held.answered),
-        ):
+        held = ((self.in_flight, report.held.in_flight), (self.answered, report.held.answered))
+        numbers = {slot.number for _, restored in held for slot in restored}
+        for slots, _ in held:
+            for slot in tuple(slots):
+                if slot.participant == report.participant and slot.number in numbers:
+                    slots.remove(slot)
+                    me.held[slot.lane] -= 1
+        for slots, restored in held:
             for slot in restored:
-                if not self._holds(report.participant, slot.number):
-                    insort(slots, replace(slot, at=self.now + slot.at), key=_at)
-                    me.held[slot.lane] += 1
+                insort(slots, replace(slot, at=self.now + slot.at), key=_at)
+                me.held[slot.lane] += 1
 
     def _release(self, report: Report, me: Participant) -> None:
         mine = {s.number: s for s in self.in_flight if s.participant == report.participant}
@@ -259,10 +266,6 @@ class BudgetState(msgspec.Struct, array_like=True):
             each.granted_at -= back
             each.interactive_at -= back
             each.bucket.filled_at -= back
-
-    def _holds(self, participant: str, number: int) -> bool:
-        held: Iterable[Slot] = (*self.in_flight, *self.answered)
-        return any(s.participant == participant and s.number == number for s in held)
 
 
 _decoder = msgspec.msgpack.Decoder(BudgetState)

@@ -11,6 +11,13 @@ from .grants import step
 from .reports import Reply, Report
 from .state import BudgetState
 
+_LATEST_REPORT = 0.5  # seconds
+
+
+def report_within(per: float) -> float:
+    """Return how long an answered request may remain unreported, in a window of `per` seconds."""
+    return min(per / 100, _LATEST_REPORT)
+
 
 class StoreBusyError(Exception):
     """Another process is using the store at this moment: try again in some milliseconds."""
@@ -28,7 +35,7 @@ class Store(Protocol):
         steps: How many calls were made to it.
         immediate: Whether `exchange` returns a reply, not something to await.
         report_within: Seconds for which an answered request may remain unreported, so that one
-            call reports several; 0 where a call costs nothing.
+            call reports several.
     """
 
     where: str
@@ -59,13 +66,14 @@ class MemoryStore:
 
     Args:
         clock: Its clock.
+        report_within: See `Store`.
     """
 
     where = "process"
     immediate = True
-    report_within = 0.0
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, report_within: float) -> None:
+        self.report_within = report_within
         self._clock = clock
         self._lock = threading.Lock()
         self._state = BudgetState(epoch=1)

@@ -347,7 +347,7 @@ class SlowStore:
     steps = 0
 
     def __init__(self) -> None:
-        self._store = MemoryStore(now)
+        self._store = MemoryStore(now, report_within=0.5)
 
     async def exchange(self, report: Report) -> Reply:
         await asyncio.sleep(0.01)

@@ -2,131 +2,162 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from msgspec.structs import replace
 
 from devskin_async import RateLimit
-from devskin_async.ratelimit.shaping import Shape, Shaper
+from devskin_async.ratelimit.shaping import RefusalTracker, Shape, Shaping
 
-USUAL = Shape(100, 100 / 60)
+LIMIT = RateLimit()
 CAUTIOUS = Shape(10, 100 / 60 * 0.99)
+NEVER = (0, -math.inf)  # nothing was accepted yet
 
 
-def shaper(*, accepted_at: float | None = None) -> Shaper:
-    made = Shaper(RateLimit())
-    if accepted_at is not None:
-        made.accepted(accepted_at, accepted_at)
-    return made
+def refused(
+    known: Shaping, now: float, granted_at: float, accepted: tuple[int, float] = NEVER
+) -> Shaping:
+    return known.refused(LIMIT, now, granted_at, accepted)
 
 
-def test_the_flow_is_shaped_by_the_limit_at_first() -> None:
-    assert shaper().shape == USUAL
-    assert not shaper().probing
+def accepted(known: Shaping, now: float, granted_at: float) -> Shaping:
+    return known.accepted(LIMIT, now, granted_at)
+
+
+def lesson(now: float = 1.0, accepted_at: float = 0.0) -> Shaping:
+    """What one refusal teaches after one request was accepted."""
+    return refused(Shaping(), now, now - 0.5, (1, accepted_at))
+
+
+def test_nothing_is_in_force_at_first() -> None:
+    assert Shaping().shape is None
+    assert not Shaping().probing
 
 
 def test_a_refusal_of_the_very_first_requests_only_pauses() -> None:
-    made = shaper()
-    assert made.refused(1, granted_at=0) == 2
-    assert made.shape == USUAL
-    assert made.probing
+    after = refused(Shaping(), 1, granted_at=0)
+    assert after.pause == 2
+    assert after.shape is None
+    assert after.probing
 
 
 def test_a_refusal_after_requests_were_accepted_makes_the_bucket_small() -> None:
-    made = shaper(accepted_at=0)
-    made.refused(1, granted_at=0.5)
-    assert made.shape == CAUTIOUS
+    assert lesson().shape == CAUTIOUS
 
 
 def test_a_refusal_long_after_anything_was_accepted_only_pauses() -> None:
-    made = shaper(accepted_at=0)
-    made.refused(121, granted_at=120.5)
-    assert made.shape == USUAL
+    after = lesson(now=121)
+    assert after.shape is None
+    assert after.pause == 2
 
 
 def test_one_burst_of_refusals_is_one_lesson() -> None:
-    made = shaper(accepted_at=0)
-    assert made.refused(1, granted_at=0.5) == 2
-    assert [made.refused(1 + i / 10, granted_at=0.5 + i / 100) for i in range(1, 16)] == [None] * 15
-    assert made.shape == CAUTIOUS
+    first = lesson()
+    for i in range(1, 16):
+        assert refused(first, 1 + i / 10, 0.5 + i / 100, (1, 0)) is first
 
 
 def test_pauses_grow_until_something_is_accepted() -> None:
-    made = shaper()
-    pauses = [made.refused(t, granted_at=t - 0.1) for t in (1, 10, 20, 40, 80, 160, 320)]
+    known = Shaping()
+    pauses = []
+    for now in (1, 10, 20, 40, 80, 160, 320):
+        known = refused(known, now, now - 0.1)
+        pauses.append(known.pause)
     assert pauses == [2, 4, 8, 16, 32, 60, 60]
-    made.accepted(400, granted_at=399)
-    assert made.refused(401, granted_at=400.5) == 2
+    known = accepted(known, 400, granted_at=399)
+    assert refused(known, 401, granted_at=400.5).pause == 2
 
 
-def test_an_answer_to_a_request_sent_before_the_lesson_ends_nothing() -> None:
-    made = shaper()
-    made.refused(1, granted_at=0)
-    made.accepted(2, granted_at=0.5)
-    assert made.probing
-    made.accepted(4, granted_at=3)
-    assert not made.probing
+def test_a_response_to_a_request_sent_before_the_lesson_ends_nothing() -> None:
+    known = refused(Shaping(), 1, granted_at=0)
+    assert accepted(known, 2, granted_at=0.5) is known
+    assert not accepted(known, 4, granted_at=3).probing
+
+
+def test_a_request_that_is_accepted_as_usual_changes_nothing() -> None:
+    known = Shaping()
+    assert accepted(known, 10, granted_at=9) is known
 
 
 def test_a_probe_that_is_refused_says_no_more_about_the_shape() -> None:
-    made = shaper(accepted_at=0)
-    made.refused(1, granted_at=0.5)
-    made.refused(4, granted_at=3.5)
-    assert made.shape == CAUTIOUS
+    assert refused(lesson(), 4, granted_at=3.5, accepted=(1, 0)).shape == CAUTIOUS
 
 
 def test_a_small_bucket_that_is_refused_becomes_as_slow_as_what_was_accepted() -> None:
-    made = shaper()
-    for i in range(50):
-        made.accepted(i / 10, granted_at=i / 10)
-    made.refused(5, granted_at=4.9)
-    made.accepted(8, granted_at=7.9)
-    made.refused(9, granted_at=8.5)
-    assert made.shape.burst == 10
-    assert made.shape.rate == pytest.approx(51 / 60 * 0.99)
+    known = accepted(lesson(5, accepted_at=4.9), 8, granted_at=7.9)
+    shape = refused(known, 9, granted_at=8.5, accepted=(51, 8)).shape
+    assert shape is not None
+    assert shape.burst == 10
+    assert shape.rate == pytest.approx(51 / 60 * 0.99)
 
 
 def test_the_rate_is_never_more_than_halved_at_once_and_always_lowered() -> None:
-    made = shaper(accepted_at=0)
-    made.refused(1, granted_at=0.5)
-    made.accepted(4, granted_at=3.9)
-    made.refused(5, granted_at=4.5)
-    assert made.shape.rate == pytest.approx(CAUTIOUS.rate / 2)
-    for i in range(200):
-        made.accepted(10 + i / 10, granted_at=9 + i / 10)
-    made.refused(31, granted_at=30.5)
-    assert made.shape.rate == pytest.approx(CAUTIOUS.rate / 2 * 0.99)
+    known = accepted(lesson(), 4, granted_at=3.9)
+    known = refused(known, 5, granted_at=4.5, accepted=(2, 4))
+    assert known.rate == pytest.approx(CAUTIOUS.rate / 2)
+    known = accepted(known, 10, granted_at=9)
+    known = refused(known, 31, granted_at=30.5, accepted=(200, 30))
+    assert known.rate == pytest.approx(CAUTIOUS.rate / 2 * 0.99)
 
 
 def test_the_shape_recovers_slowly() -> None:
-    made = shaper(accepted_at=0)
-    made.refused(1, granted_at=0.5)
-    shapes = []
+    known = lesson()
+    bursts = []
     for minute in range(1, 20):
-        made.accepted(60.0 * minute + 2, granted_at=60.0 * minute + 1)
-        shapes.append(made.shape.burst)
-    assert shapes == [10] * 2 + [20] * 3 + [40] * 3 + [80] * 3 + [100] * 8
-    assert made.shape == USUAL
+        known = accepted(known, 60.0 * minute + 2, granted_at=60.0 * minute + 1)
+        bursts.append(known.burst if known.shape else "as usual")
+    assert bursts == [10] * 2 + [20] * 3 + [40] * 3 + [80] * 3 + ["as usual"] * 8
 
 
 def test_a_rate_that_was_lowered_recovers_before_the_burst_and_after_twice_as_long() -> None:
-    made = shaper(accepted_at=0)
-    made.refused(1, granted_at=0.5)
-    made.accepted(4, granted_at=3.9)
-    made.refused(5, granted_at=4.5)
-    lowered = made.shape.rate
-    made.accepted(5 + 5 * 60, granted_at=5 + 5 * 60)
-    assert made.shape.rate == lowered
-    made.accepted(5 + 6 * 60, granted_at=5 + 6 * 60)
-    assert made.shape.burst == 10
-    assert made.shape.rate == pytest.approx(lowered * 1.02)
+    known = accepted(lesson(), 4, granted_at=3.9)
+    lowered = refused(known, 5, granted_at=4.5, accepted=(2, 4))
+    still = accepted(lowered, 5 + 5 * 60, granted_at=5 + 5 * 60)
+    assert still.rate == lowered.rate
+    higher = accepted(still, 5 + 6 * 60, granted_at=5 + 6 * 60)
+    assert higher.burst == 10
+    assert higher.rate == pytest.approx(lowered.rate * 1.02)
 
 
-def test_a_shaped_flow_begins_with_an_empty_bucket_after_each_pause() -> None:
-    made = shaper(accepted_at=0)
-    made.refused(1, granted_at=0.5)
-    cautious = made.shape
-    made.accepted(4, granted_at=3.9)
-    emptied = made.shape
-    assert emptied is not cautious
-    assert emptied == cautious
-    made.accepted(5, granted_at=4.9)
-    assert made.shape is emptied
+def test_a_small_limit_learns_too() -> None:
+    limit = RateLimit(5, 60)
+    after = Shaping().refused(limit, 1, 0.5, (1, 0))
+    assert after.shape == Shape(1, 5 / 60 * 0.99)
+
+
+def test_only_the_budget_counts_versions() -> None:
+    known = replace(Shaping(), version=7)
+    assert refused(known, 1, granted_at=0).version == 7
+
+
+@pytest.fixture
+def tracker() -> RefusalTracker:
+    return RefusalTracker(per=60)
+
+
+def test_refusals_are_over_when_nothing_was_accepted_for_a_window(
+    tracker: RefusalTracker,
+) -> None:
+    tracker.refused(10, pause=2)
+    tracker.refused(14, pause=4)
+    assert not tracker.is_over(granted_at=69.9)
+    assert tracker.is_over(granted_at=70)
+
+
+def test_a_request_that_is_accepted_begins_the_wait_anew(tracker: RefusalTracker) -> None:
+    tracker.refused(10, pause=2)
+    tracker.accepted()
+    tracker.refused(60, pause=2)
+    assert not tracker.is_over(granted_at=119)
+    assert tracker.is_over(granted_at=120)
+
+
+def test_a_refusal_long_after_the_last_one_begins_the_wait_anew(tracker: RefusalTracker) -> None:
+    tracker.refused(10, pause=2)
+    tracker.refused(500, pause=2)
+    assert not tracker.is_over(granted_at=559)
+
+
+def test_without_a_refusal_nothing_is_over(tracker: RefusalTracker) -> None:
+    assert not tracker.is_over(granted_at=1e9)

@@ -1,0 +1,509 @@
+-- One step of a budget that is kept on a Valkey server. A port of `grants.step` and `BudgetState`,
+-- name for name: what a line means is said there, and a test holds both to the same results.
+-- KEYS[1] is the state, ARGV[1] the report, both in MessagePack. ARGV[2] numbers the participant's
+-- calls: one that comes late, after a later one, is not carried out.
+
+local FORGOTTEN_AFTER, SLEW = 3600, 1
+local RESERVE, LATELY, LATE, LEFT_ALONE, POLL, LEAST_LATE = 10, 5, 1 / 10, 1 / 20, 1 / 10, 0.2
+local FAIL_OVER = 2 -- seconds for which participants can report what a fail-over has lost
+local INTERACTIVE, BULK = 1, 2 -- a lane of the protocol, and 1
+local PARTICIPANT, NUMBER, LANE, AT = 1, 2, 3, 4 -- of a slot
+local inf, max, min = math.huge, math.max, math.min
+
+-- The fields of the arrays. The last ones of a state and of a participant are not Python's:
+-- which server wrote it, which epoch began with nothing known, and the last call.
+local REPORT = {'participant', 'limit', 'lease', 'epoch', 'next_number', 'answered', 'cancelled',
+  'accepted', 'wants', 'pause', 'quota', 'shaping', 'held', 'leaves', 'share'}
+local LIMIT = {'requests', 'per', 'burst', 'reserve'}
+local STATE = {'epoch', 'now', 'per', 'in_flight', 'answered', 'participants', 'paused_until',
+  'quota_left', 'quota_until', 'quota_at', 'accepted_at', 'shaping', 'bucket', 'probe', 'server',
+  'began'}
+local MEMBER = {'requests', 'seen', 'waiting', 'waits_until', 'held', 'granted_at',
+  'interactive_at', 'share', 'promised', 'bucket', 'call'}
+local SHAPING = {'version', 'burst', 'rate', 'probing', 'lesson_at', 'pause',
+  'accepted_since_lesson', 'changed_at', 'recovery'}
+local BUCKET = {'tokens', 'filled_at'}
+
+local function named(values, names)
+  local fields = {}
+  for i, name in ipairs(names) do fields[name] = values[i] end
+  return fields
+end
+
+local function listed(fields, names)
+  local values = {}
+  for i, name in ipairs(names) do values[i] = fields[name] end
+  return values
+end
+
+local function loads(data)
+  local state = named(cmsgpack.unpack(data), STATE)
+  state.shaping = named(state.shaping, SHAPING)
+  state.bucket = named(state.bucket, BUCKET)
+  for name, values in pairs(state.participants) do
+    local each = named(values, MEMBER)
+    each.bucket = named(each.bucket, BUCKET)
+    state.participants[name] = each
+  end
+  return state
+end
+
+local function dumps(state)
+  local values = listed(state, STATE)
+  local participants = {}
+  for name, each in pairs(state.participants) do
+    local fields = listed(each, MEMBER)
+    fields[10] = listed(each.bucket, BUCKET)
+    participants[name] = fields
+  end
+  values[12] = listed(state.shaping, SHAPING)
+  values[13] = listed(state.bucket, BUCKET)
+  -- By hand, since an empty table would be packed as an array: the head of an array of 16, and
+  -- the head of an empty map.
+  return '\220\000\016' .. cmsgpack.pack(unpack(values, 1, 5))
+    .. (next(participants) and cmsgpack.pack(participants) or '\128')
+    .. cmsgpack.pack(unpack(values, 7, 16))
+end
+
+local function new_bucket() return {tokens = inf, filled_at = -inf} end
+
+local function new_state(epoch, server)
+  return {epoch = epoch, now = -inf, per = 0, in_flight = {}, answered = {}, participants = {},
+    paused_until = -inf, quota_left = inf, quota_until = -inf, quota_at = -inf,
+    accepted_at = -inf, bucket = new_bucket(), probe = {'', 0}, server = server, began = epoch,
+    shaping = {version = 0, burst = 0, rate = 0, probing = false, lesson_at = -inf, pause = 0,
+      accepted_since_lesson = true, changed_at = -inf, recovery = 3}}
+end
+
+local function new_member(requests)
+  return {requests = requests, seen = -inf, waiting = {0, 0}, waits_until = -inf, held = {0, 0},
+    granted_at = -inf, interactive_at = -inf, share = 0, promised = 0, bucket = new_bucket(), call = 0}
+end
+
+local function copy(fields)
+  local other = {}
+  for name, value in pairs(fields) do other[name] = value end
+  return other
+end
+
+local function any(counts) return counts[1] ~= 0 or counts[2] ~= 0 end
+
+local function insort(slots, slot)
+  local low, high = 1, #slots + 1
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if slot[AT] < slots[middle][AT] then high = middle else low = middle + 1 end
+  end
+  table.insert(slots, low, slot)
+end
+
+local function remove(slots, slot)
+  for i, each in ipairs(slots) do
+    if each == slot then return table.remove(slots, i) end
+  end
+end
+
+-- `<` would follow the server's locale.
+local function precedes(name, other)
+  for i = 1, min(#name, #other) do
+    local mine, its = name:byte(i), other:byte(i)
+    if mine ~= its then return mine < its end
+  end
+  return #name < #other
+end
+
+-- BudgetState ---------------------------------------------------------------------------------
+
+local function go_back(state, now)
+  local back, slots = state.now - now, {}
+  for _, slot in ipairs(state.in_flight) do
+    slot[AT] = now + state.per
+    insort(slots, slot)
+  end
+  for _, slot in ipairs(state.answered) do
+    slot[AT] = min(slot[AT] - back, now + state.per)
+    insort(slots, slot)
+  end
+  state.in_flight, state.answered = {}, slots
+  state.paused_until = min(state.paused_until - back, now + state.per)
+  state.quota_until, state.quota_at = -inf, -inf
+  state.accepted_at = state.accepted_at - back
+  state.bucket.filled_at = state.bucket.filled_at - back
+  state.shaping.lesson_at = state.shaping.lesson_at - back
+  state.shaping.changed_at = state.shaping.changed_at - back
+  for _, each in pairs(state.participants) do
+    each.seen = each.seen - back
+    each.waits_until = -inf
+    each.granted_at = each.granted_at - back
+    each.interactive_at = each.interactive_at - back
+    each.bucket.filled_at = each.bucket.filled_at - back
+  end
+end
+
+local function advance(state, now)
+  if now < state.now then
+    if now > state.now - SLEW then now = state.now else go_back(state, now) end
+  end
+  state.now = now
+  local in_flight, answered = {}, {}
+  for _, slot in ipairs(state.in_flight) do
+    if slot[AT] <= now then
+      slot[AT] = slot[AT] + state.per
+      insort(state.answered, slot)
+    else
+      table.insert(in_flight, slot)
+    end
+  end
+  for _, slot in ipairs(state.answered) do
+    if slot[AT] <= now then
+      local held = state.participants[slot[PARTICIPANT]].held
+      held[slot[LANE] + 1] = held[slot[LANE] + 1] - 1
+    else
+      table.insert(answered, slot)
+    end
+  end
+  state.in_flight, state.answered = in_flight, answered
+  if now >= state.quota_until then state.quota_left = inf end
+end
+
+local function share(state, report)
+  local active, left = 1, report.limit.requests
+  for name, each in pairs(state.participants) do
+    if name ~= report.participant then
+      if each.seen > state.now - FORGOTTEN_AFTER then active = active + 1 end
+      left = left - each.promised
+    end
+  end
+  return max(0, min(math.floor(report.limit.requests / active), left))
+end
+
+local function participant(state, report)
+  for name, each in pairs(state.participants) do
+    if each.seen < state.now - FORGOTTEN_AFTER and not any(each.held) then
+      state.participants[name] = nil
+    end
+  end
+  local me = state.participants[report.participant] or new_member(report.limit.requests)
+  state.participants[report.participant] = me
+  me.requests = report.limit.requests
+  me.seen = report.leaves and -inf or state.now
+  me.waiting = {report.wants[1], report.wants[2]}
+  me.waits_until = -inf
+  if report.wants[INTERACTIVE] > 0 then me.interactive_at = state.now end
+  me.share = report.leaves and 0 or share(state, report)
+  me.promised = report.leaves and 0 or max(me.share, report.share)
+  return me
+end
+
+local function restore(state, report, me)
+  if not report.held then return end
+  local numbers = {}
+  for _, restored in ipairs(report.held) do
+    for _, slot in ipairs(restored) do numbers[slot[NUMBER]] = true end
+  end
+  for i, name in ipairs({'in_flight', 'answered'}) do
+    local slots = {}
+    for _, slot in ipairs(state[name]) do
+      if slot[PARTICIPANT] == report.participant and numbers[slot[NUMBER]] then
+        me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] - 1
+      else
+        table.insert(slots, slot)
+      end
+    end
+    for _, slot in ipairs(report.held[i]) do
+      slot[AT] = state.now + slot[AT]
+      insort(slots, slot)
+      me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] + 1
+    end
+    state[name] = slots
+  end
+end
+
+local function release(state, report, me)
+  local cancelled, mine, in_flight = {}, {}, {}
+  for _, number in ipairs(report.cancelled) do cancelled[number] = true end
+  for _, slot in ipairs(state.in_flight) do
+    local number = slot[NUMBER]
+    if slot[PARTICIPANT] ~= report.participant then
+      table.insert(in_flight, slot)
+    elseif cancelled[number] or number >= report.next_number then
+      me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] - 1
+    else
+      table.insert(in_flight, slot)
+      mine[number] = slot
+    end
+  end
+  state.in_flight = in_flight
+  for _, answer in ipairs(report.answered) do
+    local slot = mine[answer[1]]
+    if slot then
+      remove(state.in_flight, slot)
+      slot[AT] = state.now - answer[2] + state.per
+      insort(state.answered, slot)
+    end
+  end
+end
+
+local function learn(state, report)
+  if report.accepted then state.accepted_at = state.now end
+  if report.pause > 0 then
+    state.paused_until = max(state.paused_until, state.now + report.pause)
+  end
+  if report.quota then
+    local remaining, reset_after, granted_at = unpack(report.quota)
+    if granted_at >= state.quota_at then
+      state.quota_left = remaining - #state.in_flight
+      state.quota_until = state.now + reset_after
+      state.quota_at = granted_at
+    end
+  end
+  local learned, known = report.shaping, state.shaping
+  if learned and learned.version == known.version then
+    state.shaping = copy(learned)
+    state.shaping.version = known.version + 1
+    local changed = learned.rate ~= known.rate
+      or (learned.rate ~= 0 and learned.burst ~= known.burst)
+    local probed = known.probing and not learned.probing
+    if changed or (probed and learned.rate ~= 0) then
+      state.bucket = {tokens = 0, filled_at = max(state.now, state.paused_until)}
+    end
+  end
+end
+
+local function take_in(state, report)
+  state.per = max(state.per, report.limit.per)
+  local me = participant(state, report)
+  restore(state, report, me)
+  release(state, report, me)
+  learn(state, report)
+end
+
+-- grants --------------------------------------------------------------------------------------
+
+local function fill(bucket, burst, rate, now)
+  local gained = max(0, now - bucket.filled_at) * rate
+  bucket.tokens = min(burst, bucket.tokens + gained)
+  bucket.filled_at = max(bucket.filled_at, now)
+end
+
+local function bucket_wait(bucket, rate, now)
+  if bucket.tokens >= 1 then return 0 end
+  return bucket.filled_at - now + (1 - bucket.tokens) / rate
+end
+
+local Turn = {}
+Turn.__index = Turn
+
+function Turn.new(state, report)
+  local self = setmetatable({state = state, report = report, now = state.now}, Turn)
+  local name = report.participant
+  local me = state.participants[name]
+  self.me, self.others = me, {}
+  local interactive_elsewhere = false
+  for other, each in pairs(state.participants) do
+    if other ~= name then
+      if each.waits_until > state.now then
+        local before = each.granted_at < me.granted_at
+          or (each.granted_at == me.granted_at and precedes(other, name))
+        table.insert(self.others, {each = each, before = before and 1 or 0})
+      end
+      if each.interactive_at > state.now - LATELY * state.per then interactive_elsewhere = true end
+    end
+  end
+  local reserve = report.limit.reserve
+  if reserve < 0 then reserve = interactive_elsewhere and RESERVE or 0 end
+  self.reserve = min(reserve, report.limit.requests - 1)
+  return self
+end
+
+function Turn:is_probing()
+  for _, slot in ipairs(self.state.in_flight) do
+    if slot[PARTICIPANT] == self.state.probe[1] and slot[NUMBER] == self.state.probe[2] then
+      return true
+    end
+  end
+  return false
+end
+
+function Turn:gate()
+  local state, me, limit, now = self.state, self.me, self.report.limit, self.now
+  if state.shaping.probing and self:is_probing() then return inf end
+  local wait = max(0, state.paused_until - now)
+  if state.quota_left <= 0 then wait = max(wait, state.quota_until - now) end
+  local rate = limit.requests / limit.per
+  fill(me.bucket, limit.burst, rate, now)
+  wait = max(wait, bucket_wait(me.bucket, rate, now))
+  if state.shaping.rate ~= 0 then
+    fill(state.bucket, state.shaping.burst, state.shaping.rate, now)
+    wait = max(wait, bucket_wait(state.bucket, state.shaping.rate, now))
+  end
+  return wait
+end
+
+function Turn:waiting(lane)
+  local count = self.me.waiting[lane]
+  for _, other in ipairs(self.others) do count = count + other.each.waiting[lane] end
+  return count
+end
+
+function Turn:free(lane)
+  local requests = self.report.limit.requests
+  local held, in_lane = #self.state.in_flight + #self.state.answered, 0
+  for _, each in pairs(self.state.participants) do in_lane = in_lane + each.held[lane] end
+  local most = requests - self.reserve
+  if lane == INTERACTIVE then
+    most = self:waiting(BULK) > 0 and requests - min(self.reserve, most) or requests
+  end
+  return requests - held, most - in_lane
+end
+
+function Turn:claims(lane)
+  local state, me, claims = self.state, self.me, 0
+  local held = #state.in_flight + #state.answered
+  for _, other in ipairs(self.others) do
+    local each = other.each
+    if each.waiting[lane] > 0 and (each.requests >= me.requests or each.requests > held) then
+      local behind = me.held[lane] - each.held[lane] + other.before
+      claims = claims + min(each.waiting[lane], max(0, behind))
+    end
+  end
+  return claims
+end
+
+function Turn:missing(lane, claims)
+  local free, free_in_lane = self:free(lane)
+  if lane == BULK then
+    local waiting = self:waiting(INTERACTIVE)
+    if waiting > 0 then free = free - min(waiting, max(0, min(self:free(INTERACTIVE)))) end
+  end
+  return claims + 1 - free, claims + 1 - free_in_lane
+end
+
+function Turn:freed(lane, of_all, of_lane)
+  local at = -inf
+  if of_all > 0 then
+    local slot = self.state.answered[of_all]
+    at = slot and slot[AT] or inf
+  end
+  if of_lane > 0 then
+    local freed_at = inf
+    for _, slot in ipairs(self.state.answered) do
+      if slot[LANE] + 1 == lane then
+        of_lane = of_lane - 1
+        if of_lane == 0 then
+          freed_at = slot[AT]
+          break
+        end
+      end
+    end
+    at = max(at, freed_at)
+  end
+  return at
+end
+
+function Turn:slot_wait(lane)
+  local claims = self:claims(lane)
+  local at = self:freed(lane, self:missing(lane, claims))
+  if claims > 0 then
+    local free_at = self:freed(lane, self:missing(lane, 0))
+    at = min(at, max(free_at, self.now) + LEFT_ALONE * self.state.per)
+  end
+  return max(0, at - self.now)
+end
+
+function Turn:lane()
+  if any(self.me.waiting) and self:gate() <= 0 then
+    for lane = INTERACTIVE, BULK do
+      if self.me.waiting[lane] > 0 and max(self:missing(lane, self:claims(lane))) <= 0 then
+        return lane
+      end
+    end
+  end
+end
+
+function Turn:grant()
+  local state, me, report, granted = self.state, self.me, self.report, {}
+  local number, lane = report.next_number, self:lane()
+  while lane do
+    table.insert(state.in_flight,
+      {report.participant, number, lane - 1, self.now + report.lease})
+    me.held[lane] = me.held[lane] + 1
+    me.waiting[lane] = me.waiting[lane] - 1
+    me.granted_at = self.now
+    me.bucket.tokens = me.bucket.tokens - 1
+    state.bucket.tokens = state.bucket.tokens - 1
+    state.quota_left = state.quota_left - 1
+    if state.shaping.probing then state.probe = {report.participant, number} end
+    number = number + 1
+    table.insert(granted, lane - 1)
+    lane = self:lane()
+  end
+  return granted
+end
+
+function Turn:wait()
+  local me, state = self.me, self.state
+  if not any(me.waiting) then return inf end
+  local wait = inf
+  for lane = INTERACTIVE, BULK do
+    if me.waiting[lane] > 0 then wait = min(wait, self:slot_wait(lane)) end
+  end
+  wait = max(wait, self:gate())
+  if wait == inf then
+    local first = next(state.participants)
+    if next(state.participants, first) then wait = POLL * state.per end
+  end
+  me.waits_until = self.now + min(wait, state.per) + max(LATE * state.per, LEAST_LATE)
+  return wait
+end
+
+local function step(state, now, report)
+  advance(state, now)
+  local granted, wait = {}, 0
+  if report.epoch == 0 or report.epoch == state.epoch then
+    take_in(state, report)
+    local turn = Turn.new(state, report)
+    granted = turn:grant()
+    wait = turn:wait()
+  end
+  return {state.now, granted, wait, state.epoch, state.paused_until, listed(state.shaping, SHAPING)}
+end
+
+-- The server -----------------------------------------------------------------------------------
+
+local report = named(cmsgpack.unpack(ARGV[1]), REPORT)
+report.limit = named(report.limit, LIMIT)
+report.shaping = report.shaping and named(report.shaping, SHAPING)
+local call = tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now, present = time[1] + time[2] / 1000000, time[1] * 1000000 + time[2]
+local info = redis.call('INFO', 'server')
+local server, uptime = info:match('run_id:(%w+)'), tonumber(info:match('uptime_in_seconds:(%d+)'))
+local longest = report.limit.per + report.lease -- nothing is held for longer
+
+local data = redis.call('GET', KEYS[1])
+local state = data and loads(data) or new_state(present, server)
+if not data or state.server ~= server then
+  -- What another server wrote last may be missing here, as all is on one that started empty. The
+  -- participants report what they hold, since the epoch is another; those that are gone can't.
+  local until_then = now - uptime + 1 + longest
+  if data then until_then = max(until_then, now + min(FAIL_OVER, longest)) end
+  if until_then > now then state.paused_until = max(state.paused_until, until_then) end
+  state.epoch, state.server = max(present, state.epoch + 1), server
+end
+if report.epoch ~= 0 and report.epoch < state.began then -- there was a budget, and it is lost
+  state.paused_until = max(state.paused_until, state.began / 1000000 + longest)
+end
+
+local me = state.participants[report.participant]
+if me and me.call >= call then return redis.error_reply('LATE a later call was first') end
+local reply = step(state, now, report)
+me = state.participants[report.participant]
+if me then me.call = call end
+
+local last = max(state.now, state.paused_until, state.quota_until)
+for _, slot in ipairs(state.in_flight) do last = max(last, slot[AT] + state.per) end
+for _, slot in ipairs(state.answered) do last = max(last, slot[AT]) end
+data = dumps(state)
+redis.call('SET', KEYS[1], data, 'PX', math.ceil((last - now + longest + FORGOTTEN_AFTER) * 1000))
+return {cmsgpack.pack(reply), data}

@@ -111,8 +111,8 @@ class OutageStore:
 
     def view(self) -> tuple[BudgetState, float]:
         """Return the budget as it is known here; see `Store.view`."""
-        if self._alone is None:
-            return self._store.view()
+        if self._alone is None or not self._alone.share:
+            return self._store.view()  # how long it will wait is not known
         return self._alone.state.copy(), self._present()
 
     async def aclose(self) -> None:

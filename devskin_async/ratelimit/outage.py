@@ -11,6 +11,9 @@ than their shares, from before. So, from when a participant finds the store away
   free again by then, everywhere: after a lease, a slot counts as answered, and after a window more
   it is free. So all that is held was taken alone, within shares.
 
+So it is well to find out early, while the slots are still held: a participant that holds or
+wants any looks whether the store is there, unless it has been heard from just before.
+
 It is assumed that the store is away for all. Were it in reach for others all the while, they would
 take the slots of this participant once their leases are over. For a short time that does no harm:
 a participant that uses a slot again held it until then. It is assumed too that leases differ by no
@@ -32,6 +35,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -46,6 +50,7 @@ from .store import Store, StoreBusyError, StoreUnavailableError
 _BUSY_FOR = 3.0  # seconds after which a store that is in use counts as out of reach
 _ASK_AGAIN = 0.5  # seconds after which who waits asks again, since the store may be back
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
+_LOOK_AGAIN = 1 / 20  # of a window
 _ELSEWHERE = "other processes:.0"
 
 _Failure = (StoreBusyError, StoreUnavailableError, ConfigurationError)
@@ -68,9 +73,12 @@ class OutageStore:
         self.tell: Callable[[Event, int], None] = lambda event, level: log.log(level, "%s", event)
         self._store = store
         self._clock = clock
+        self._check: Callable[[], Awaitable[None]] | None = getattr(store, "check", None)
         self._alone: _Alone | None = None
         self._rejoins = False
         self._retrying: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._last_report: Report | None = None
         self._busy_since: float | None = None
         self._alone_steps = 0
         self._share = 0
@@ -117,10 +125,11 @@ class OutageStore:
 
     async def aclose(self) -> None:
         """Let go of connections, and try no more."""
-        if self._retrying is not None:
-            self._retrying.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._retrying
+        for task in (self._retrying, self._watching):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         await self._store.aclose()
 
     async def _exchange_later(self, report: Report) -> Reply:
@@ -137,12 +146,20 @@ class OutageStore:
         self._replied_at = self._clock()
         self._offset = reply.now - self._replied_at
         self._share = reply.share
-        if report.epoch == 0:
+        self._last_report = replace(report, next_number=report.next_number + len(reply.granted))
+        was_alone = self._alone is not None
+        if was_alone:  # it was back all the same, before anything was granted here
+            self._restore()
+        if report.epoch == 0 and not was_alone:
             self._rejoins = False
+        if self._check and (self._watching is None or self._watching.done()):
+            self._watching = asyncio.get_running_loop().create_task(self._watch(self._check))
         return reply
 
     def _go_on(self, report: Report, error: Exception) -> Reply:
         """Go on alone, unless the store is only busy, or was never of use."""
+        if self._alone is not None:
+            return self._step_alone(self._alone, report)
         now = self._clock()
         reason = str(error)
         if isinstance(error, StoreBusyError):
@@ -193,9 +210,29 @@ class OutageStore:
                     return
                 continue
             self._take_in(reply, report)
-            self._alone, self._rejoins = None, True
-            self.tell(Restored(where=self._store.where), logging.WARNING)
             return
+
+    def _restore(self) -> None:
+        self._alone, self._rejoins = None, True
+        if self._retrying is not None and self._retrying is not asyncio.current_task():
+            self._retrying.cancel()
+        self.tell(Restored(where=self._store.where), logging.WARNING)
+
+    async def _watch(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Look whether the store is there, while the participant may hold slots."""
+        while self._alone is None and self._last_report is not None:
+            last = self._last_report
+            if self._clock() > self._replied_at + last.limit.per + last.lease:
+                return
+            heard_at = self._replied_at
+            await asyncio.sleep(last.limit.per * _LOOK_AGAIN)
+            if self._replied_at > heard_at or self._alone is not None:
+                continue
+            try:
+                await check()
+            except (StoreUnavailableError, ConfigurationError) as error:
+                news: dict[str, Any] = {"answered": (), "cancelled": (), "wants": (0, 0)}
+                self._go_on(replace(self._last_report, held=None, pause=0.0, **news), error)
 
 
 class _Alone:

@@ -22,8 +22,8 @@ more than a factor of two and a window.
 A server that is stricter than the limit has taught its pace, and quota headers tell what is left:
 of both, too, a participant takes its share.
 
-The store is tried again all the time. When it is back, it is told first what is held here, and
-whatever may be granted here until it has answered; then all goes through it again.
+The store is tried again all the time. When it is back, it is told what is held here; nothing is
+granted here meanwhile, and then all goes through it again.
 """
 
 from __future__ import annotations
@@ -198,19 +198,21 @@ class OutageStore:
         while True:
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # no secret
             pause = min(2 * pause, _LAST_RETRY)
-            report = replace(alone.report(self._present()), share=self._share)
             try:
+                if self._check is not None:
+                    await self._check()
+                report = replace(alone.freeze(self._present()), share=self._share)
                 reply = self._store.exchange(report)
                 if not isinstance(reply, Reply):
                     reply = await reply
             except _Failure as error:
-                alone.was_not_told()
+                alone.is_frozen = False
                 if isinstance(error, ConfigurationError) and self._never_replied:
                     self._alone = None  # the next report raises it
                     return
-                continue
-            self._take_in(reply, report)
-            return
+            else:
+                self._take_in(reply, report)
+                return
 
     def _restore(self) -> None:
         self._alone, self._rejoins = None, True
@@ -250,7 +252,7 @@ class _Alone:
         self.state = state
         self._report = report
         self._next = report.next_number
-        self._bound = math.inf  # the first number of which the store does not know
+        self.is_frozen = False
         state.advance(now)
         state.in_flight = [slot for slot in state.in_flight if slot.participant == name]
         state.answered = [slot for slot in state.answered if slot.participant == name]
@@ -266,44 +268,32 @@ class _Alone:
 
     def step(self, now: float, report: Report) -> Reply:
         """Take in a report, and grant what may go."""
-        interactive, bulk = report.wants
-        room = self._bound - report.next_number
-        if interactive + bulk > room:
-            interactive = min(interactive, int(room))
-            bulk = min(bulk, int(room) - interactive)
-        wanted = replace(self._for_share(report), wants=(interactive, bulk))
+        wanted = self._for_share(report)
+        if self.is_frozen:
+            wanted = replace(wanted, wants=(0, 0))
         reply = step(self.state, now, wanted)
         self._report = report
         self._next = report.next_number + len(reply.granted)
         waits = sum(report.wants) > len(reply.granted)
         return replace(reply, wait=min(reply.wait, _ASK_AGAIN)) if waits else reply
 
-    def report(self, now: float) -> Report:
-        """Return what the store has to know, were it back: what is held, and may be until then."""
+    def freeze(self, now: float) -> Report:
+        """Grant nothing more, and return what the store has to know: all that is held."""
+        self.is_frozen = True
         state, name = self.state, self._report.participant
         state.advance(now)
-        free = self._report.limit.requests - len(state.in_flight) - len(state.answered)
-        self._bound = self._next + max(0, free)
-        may_go = [
-            Slot(name, number, BULK, self._report.lease)
-            for number in range(self._next, int(self._bound))
-        ]
-        in_flight = [replace(slot, at=slot.at - now) for slot in state.in_flight]
-        answered = [
-            replace(slot, at=slot.at - now) for slot in state.answered if slot.participant == name
-        ]
+        in_flight, answered = (
+            tuple(replace(slot, at=slot.at - now) for slot in slots if slot.participant == name)
+            for slots in (state.in_flight, state.answered)
+        )
         return Report(
             participant=name,
             limit=self._report.limit,
             lease=self._report.lease,
-            next_number=int(self._bound),
+            next_number=self._next,
             pause=max(0.0, state.paused_until - now),
-            held=Held((*in_flight, *may_go), tuple(answered)),
+            held=Held(in_flight, answered),
         )
-
-    def was_not_told(self) -> None:
-        """Note that the store did not take in the report."""
-        self._bound = math.inf
 
     def _for_share(self, report: Report) -> Report:
         quota = report.quota

@@ -15,15 +15,17 @@ So it is well to find out early, while the slots are still held: a participant t
 wants any looks whether the store is there, unless it has been heard from just before.
 
 It is assumed that the store is away for all. Were it in reach for others all the while, they would
-take the slots of this participant once their leases are over. For a short time that does no harm:
-a participant that uses a slot again held it until then. It is assumed too that leases differ by no
-more than a factor of two and a window.
+take the slots of this participant once their leases are over. It is assumed too that leases differ
+by no more than a factor of two and a window; that a store which has lost its state does not go
+away again before all have come to it, and heard of their new shares; and that nobody new is first
+to come to a store that is back.
 
 A server that is stricter than the limit has taught its pace, and quota headers tell what is left:
 of both, too, a participant takes its share.
 
 The store is tried again all the time. When it is back, it is told what is held here; nothing is
-granted here meanwhile, and then all goes through it again.
+granted here meanwhile, and then all goes through it again. Who comes first pauses everybody, for
+as long as it takes the others to find the store and tell what they hold.
 """
 
 from __future__ import annotations
@@ -35,7 +37,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -48,8 +49,10 @@ from .state import FORGOTTEN_AFTER, BudgetState, Participant
 from .store import Store, StoreBusyError, StoreUnavailableError
 
 _BUSY_FOR = 3.0  # seconds after which a store that is in use counts as out of reach
-_ASK_AGAIN = 0.5  # seconds after which who waits asks again, since the store may be back
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
+_RETRY_AFTER = 1 / 60  # of a window, where it is a short one
+_ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they may
+_ASK_AGAIN = 0.5  # seconds after which who waits asks again, since the store may be back
 _LOOK_AGAIN = 1 / 20  # of a window
 _ELSEWHERE = "other processes:.0"
 
@@ -194,14 +197,16 @@ class OutageStore:
 
     async def _retry(self, alone: _Alone) -> None:
         """Try the store until it answers, and tell it what is held here."""
-        pause = _FIRST_RETRY
+        after, longest = _FIRST_RETRY, _last_retry(alone.per)
         while True:
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # no secret
-            pause = min(2 * pause, _LAST_RETRY)
+            await asyncio.sleep(after * random.uniform(0.5, 1))  # noqa: S311  # no secret
+            after = min(2 * after, longest)
             try:
                 if self._check is not None:
                     await self._check()
-                report = replace(alone.freeze(self._present()), share=self._share)
+                report = alone.freeze(self._present())
+                pause = max(report.pause, _ALL_ARE_BACK * _last_retry(report.limit.per))
+                report = replace(report, pause=pause, share=self._share)
                 reply = self._store.exchange(report)
                 if not isinstance(reply, Reply):
                     reply = await reply
@@ -233,8 +238,7 @@ class OutageStore:
             try:
                 await check()
             except (StoreUnavailableError, ConfigurationError) as error:
-                news: dict[str, Any] = {"answered": (), "cancelled": (), "wants": (0, 0)}
-                self._go_on(replace(self._last_report, held=None, pause=0.0, **news), error)
+                self._go_on(_without_news(self._last_report), error)
 
 
 class _Alone:
@@ -253,6 +257,7 @@ class _Alone:
         self._report = report
         self._next = report.next_number
         self.is_frozen = False
+        self.per = limit.per
         state.advance(now)
         state.in_flight = [slot for slot in state.in_flight if slot.participant == name]
         state.answered = [slot for slot in state.answered if slot.participant == name]
@@ -318,3 +323,16 @@ class _Alone:
             self.state.answered.append(Slot(_ELSEWHERE, number, lane, until))
             others.held[lane] += 1
         self.state.answered.sort(key=lambda slot: slot.at)
+
+
+def _last_retry(per: float) -> float:
+    return min(_LAST_RETRY, max(_FIRST_RETRY, per * _RETRY_AFTER))
+
+
+def _without_news(report: Report) -> Report:
+    return Report(
+        participant=report.participant,
+        limit=report.limit,
+        lease=report.lease,
+        next_number=report.next_number,
+    )

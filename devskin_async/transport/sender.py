@@ -161,7 +161,7 @@ class Sender:
         if call is None or call.awaits_slot:
             # A call in the queue is nearer than a new one would be; but a pause is for all.
             scheduler, joins = self.scheduler, call is not None
-            wait = scheduler.paused_for() if joins else scheduler.forecast(1, queueing.lane)
+            wait = scheduler.paused_for() if joins else scheduler.rough_wait(queueing.lane)
             if (bound := queueing.bound_below(wait, now)) is not None:
                 raise would_wait(request, wait, bound, call)
         if deadline is not None and deadline.at <= now:

@@ -167,11 +167,11 @@ class Sender:
         if deadline is not None and deadline.at <= now:
             raise TransportError(f"{request}: the deadline of {deadline.seconds:g} s has passed")
 
-    async def _run(self, call: SharedCall[T], queueing: Queueing) -> T:
+    async def _run(self, call: SharedCall[T], queueing: Queueing) -> None:
         """Send a call until a response is decoded, or its error is final."""
         while True:
             try:
-                return await self._attempt(call, queueing)
+                record = await self._attempt(call, queueing)
             except DevSkinError as error:
                 call.fail(error)
                 wait = self._wait_before_retry(call, error)
@@ -183,6 +183,9 @@ class Sender:
                 if not wait:
                     call.wait_again()
                 self._tell_retried(call, error, wait)
+            else:
+                call.set_result(record)
+                return
             await asyncio.sleep(wait)
             if not call.awaits_slot:
                 call.wait_again()

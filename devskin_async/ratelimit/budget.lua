@@ -5,7 +5,7 @@
 
 local FORGOTTEN_AFTER, SLEW = 3600, 1
 local RESERVE, LATELY, LATE, LEFT_ALONE, POLL, LEAST_LATE = 10, 5, 1 / 10, 1 / 20, 1 / 10, 0.2
-local TOGETHER = 0.005
+local AT_LEAST = 0.005
 local FAIL_OVER = 2 -- seconds for which participants can report what a fail-over has lost
 local INTERACTIVE, BULK = 1, 2 -- a lane of the protocol, and 1
 local PARTICIPANT, NUMBER, LANE, AT = 1, 2, 3, 4 -- of a slot
@@ -459,7 +459,7 @@ function Turn:wait()
     local first = next(state.participants)
     if next(state.participants, first) then wait = POLL * state.per end
   end
-  if #self.others > 0 then wait = max(wait, min(TOGETHER, state.per / 100)) end
+  if #self.others > 0 then wait = max(wait, min(AT_LEAST, state.per / 100)) end
   me.waits_until = self.now + min(wait, state.per) + max(LATE * state.per, LEAST_LATE)
   return wait
 end

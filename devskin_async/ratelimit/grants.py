@@ -28,8 +28,9 @@ _LATE = 1 / 10
 _LEFT_ALONE = 1 / 20
 _POLL = 1 / 10
 _LEAST_LATE = 0.2  # seconds
-# Slots that become free within so many seconds are asked for together, beside others.
-_TOGETHER = 0.005
+# So that one step takes several slots that become free together, in seconds. It is less than a
+# round trip: in a longer time who has few callers would have used up all that wait.
+_AT_LEAST = 0.005
 
 
 def step(state: BudgetState, now: float, report: Report) -> Reply:
@@ -109,7 +110,7 @@ class _Turn:
         if wait == math.inf and len(self._state.participants) > 1:
             wait = _POLL * per
         if self._others:
-            wait = max(wait, min(_TOGETHER, per / 100))
+            wait = max(wait, min(_AT_LEAST, per / 100))
         late = max(_LATE * per, _LEAST_LATE)
         me.waits_until = self._now + min(wait, per) + late
         return wait
@@ -147,20 +148,20 @@ class _Turn:
         This looks ahead, and uses up what the turn knows of the slots.
         """
         lanes = [lane for lane in (INTERACTIVE, BULK) if self._me.waiting[lane]]
-        at, until = self._now, math.inf
+        at, deadline = self._now, math.inf
         for slot in (None, *self._state.answered):
             if slot is not None:
                 at = slot.at
                 self._hold(slot.participant, slot.lane, -1)
-            if at >= until:
+            if at >= deadline:
                 break
             for lane in lanes:
                 if self._is_free(lane, self._claims(lane)):
                     return max(0.0, at - self._now)
-                if until == math.inf and self._is_free(lane, 0):
+                if deadline == math.inf and self._is_free(lane, 0):
                     # Whoever goes first may be gone; its slot is not left alone for long.
-                    until = max(at, self._now) + _LEFT_ALONE * self._state.per
-        return until - self._now
+                    deadline = max(at, self._now) + _LEFT_ALONE * self._state.per
+        return deadline - self._now
 
     def _hold(self, participant: str, lane: int, more: int) -> None:
         self._in_lane[lane] += more

@@ -466,14 +466,16 @@ end
 
 local function step(state, now, report)
   advance(state, now)
-  local granted, wait = {}, 0
+  local granted, wait, share = {}, 0, 0
   if report.epoch == 0 or report.epoch == state.epoch then
     take_in(state, report)
     local turn = Turn.new(state, report)
     granted = turn:grant()
     wait = turn:wait()
+    share = turn.me.share
   end
-  return {state.now, granted, wait, state.epoch, state.paused_until, listed(state.shaping, SHAPING)}
+  return {state.now, granted, wait, state.epoch, state.paused_until,
+    listed(state.shaping, SHAPING), share}
 end
 
 -- The server -----------------------------------------------------------------------------------

@@ -43,13 +43,14 @@ def step(state: BudgetState, now: float, report: Report) -> Reply:
     """
     state.advance(now)
     granted: tuple[int, ...] = ()
-    wait = 0.0
+    wait, share = 0.0, 0
     if report.epoch in (0, state.epoch):
         state.take_in(report)
         turn = _Turn(state, report)
         granted = tuple(turn.grant())
         wait = turn.wait()
-    return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping)
+        share = state.participants[report.participant].share
+    return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping, share)
 
 
 class _Turn:

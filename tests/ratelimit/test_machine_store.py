@@ -161,9 +161,9 @@ def test_what_a_removed_file_held_of_others_is_waited_out(clock: Clock, director
     the_file(directory).unlink()
     clock.now += 1
     assert one.take(1) == 0
-    clock.now += PER - 0.5
+    clock.now += LEASE + PER - 1.5
     assert one.take(1) == 0
-    clock.now += 0.5
+    clock.now += 1.5
     assert one.take(1) == 1
 
 
@@ -191,12 +191,12 @@ def test_a_directory_that_is_removed_is_made_again(clock: Clock, directory: Path
 # A file that can't be used
 
 
-def test_a_damaged_file_is_replaced_and_a_window_waited_out(clock: Clock, directory: Path) -> None:
+def test_a_damaged_file_is_replaced_and_what_it_held_is_waited_out(clock: Clock, directory: Path) -> None:
     Participant(opened(clock), "before").take(10)
     the_file(directory).write_bytes(b"no database" * 1000)
     after = Participant(opened(clock), "after")
     assert after.take(1) == 0
-    clock.now += PER
+    clock.now += LEASE + PER
     assert after.take(10) == 10
 
 

@@ -195,7 +195,7 @@ class LostFileTraffic(MachineTraffic):
     loses = True
 
 
-MANY = settings(max_examples=60, stateful_step_count=30, deadline=None)
+MANY = settings(max_examples=__import__("os").environ.get("NEX",60) and int(__import__("os").environ.get("NEX",60)), stateful_step_count=30, deadline=None)
 TestProcessTraffic = ProcessTraffic.TestCase
 TestProcessTraffic.settings = MANY
 TestMachineTraffic = MachineTraffic.TestCase

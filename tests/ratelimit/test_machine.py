@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Flow, Scheduler, RequestFlow
+from devskin_async.ratelimit import Flow, RequestFlow, Scheduler
 from devskin_async.testing import VirtualTimeLoop
 
 

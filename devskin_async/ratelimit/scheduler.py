@@ -19,6 +19,7 @@ from ..errors import ConfigurationError
 from .events import Adapted, Granted, Listeners, Paused, Queued, Refused, log
 from .fairness import FairQueue, Flow
 from .forecast import Forecast
+from .outage import OutageStore
 from .participation import Participation
 from .policy import Budget, Lane, RateLimit
 from .quota import RateLimitInfo
@@ -74,6 +75,8 @@ class Scheduler:
         self._store: Store = store or MemoryStore(
             lambda: asyncio.get_running_loop().time(), report_within=report_within(limit.per)
         )
+        if isinstance(self._store, OutageStore):
+            self._store.tell = self.listeners.tell
         self._part = Participation(self._store, name, limit)
         self._limiter = AsyncLimiter(limit.burst, limit.burst * limit.per / limit.requests)
         self._queues: dict[Lane, FairQueue[Waiter]] = {lane: FairQueue() for lane in Lane}

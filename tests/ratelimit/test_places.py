@@ -150,10 +150,13 @@ class Traffic(RuleBasedStateMachine):
             self.ahead = 0.0
 
     @precondition(lambda self: self.loses)
-    @rule(position=st.integers(0, 3))
-    def the_state_is_lost(self, position: int) -> None:
+    @rule(position=st.integers(0, 3), killed=st.none() | st.integers(0, 3))
+    def the_state_is_lost(self, position: int, killed: int | None) -> None:
         if (member := self.member(position)) and member.epoch:
             self.world.ask(member)  # who knew it lately is the one to notice
+            other = None if killed is None else self.member(killed)
+            if other and other is not member:
+                self.world.crash(other)
             self.world.place.lose()
             self.world.ask(member)
 
@@ -195,7 +198,7 @@ class LostFileTraffic(MachineTraffic):
     loses = True
 
 
-MANY = settings(max_examples=__import__("os").environ.get("NEX",60) and int(__import__("os").environ.get("NEX",60)), stateful_step_count=30, deadline=None)
+MANY = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestProcessTraffic = ProcessTraffic.TestCase
 TestProcessTraffic.settings = MANY
 TestMachineTraffic = MachineTraffic.TestCase

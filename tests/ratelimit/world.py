@@ -171,10 +171,10 @@ class World:
         """Report, ask for slots, and send what is granted."""
         if member not in self.members:
             return
-        reply = self._exchange(member, self._report(member, None))
+        reply = self._exchange(member)
         if member.epoch not in (0, reply.epoch):
             member.epoch = 0
-            reply = self._exchange(member, self._report(member, member.held(self.now)))
+            reply = self._exchange(member)
         if loses_reply:  # whatever it was, nothing is known to have happened
             member.asks_at = self.now
             return
@@ -238,7 +238,7 @@ class World:
     def _later(self, seconds: float, what: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now + seconds, next(self._order), what))
 
-    def _report(self, member: Member, held: Held | None) -> Report:
+    def _report(self, member: Member) -> Report:
         return Report(
             participant=member.name,
             limit=Limit.of(member.limit),
@@ -252,10 +252,11 @@ class World:
             pause=member.pause,
             quota=member.quota,
             shaping=member.lesson,
-            held=held,
+            held=None if member.epoch else member.held(self.now),
         )
 
-    def _exchange(self, member: Member, report: Report) -> Reply:
+    def _exchange(self, member: Member) -> Reply:
+        report = self._report(member)
         reply = member.store.exchange(report)
         if not isinstance(reply, Reply):
             reply = self._loop.run_until_complete(_awaited(reply))

@@ -315,10 +315,10 @@ async def test_a_node_of_a_cluster_is_an_error_that_says_what_to_do() -> None:
         writer.close()
 
     port = free_port()
-    async with await asyncio.start_server(serve, "127.0.0.1", port):
-        async with opened(f"valkey://127.0.0.1:{port}") as store:
-            with pytest.raises(ConfigurationError, match="is a node of a cluster"):
-                await Participant(store).take(1)
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    async with server, opened(f"valkey://127.0.0.1:{port}") as store:
+        with pytest.raises(ConfigurationError, match="is a node of a cluster"):
+            await Participant(store).take(1)
 
 
 @pytest.mark.parametrize(

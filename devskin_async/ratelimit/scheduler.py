@@ -208,7 +208,7 @@ class Scheduler:
         Raises:
             StoreBusyError, StoreUnavailableError: It was not reached.
         """
-        await self._part.exchange(self._wants(), leaves=not self.listeners)
+        await self._part.exchange(self._wants(), leaves=not (self._sent or self._waiting()))
 
     async def leave(self, user: object) -> None:
         """Forget a user; with the last one, this loop takes part in the budget no more."""

@@ -26,7 +26,7 @@ from .support import Devskin, answering, in_thread, store_options
 COMMANDS = (
     (), ("overview",), ("revenue",), ("orders",), ("order",), ("products",), ("customers",),
     ("export",), ("export", "verify"), ("sync",), ("webhooks",), ("webhooks", "listen"),
-    ("webhooks", "send"), ("webhooks", "verify"), ("sandbox",), ("sandbox", "keys"),
+    ("webhooks", "send"), ("webhooks", "verify"), ("budget",), ("sandbox",), ("sandbox", "keys"),
     ("sandbox", "keys", "create"), ("sandbox", "keys", "list"), ("sandbox", "keys", "revoke"),
 )  # fmt: skip
 KEY = "dsk_a-secret"

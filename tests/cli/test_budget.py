@@ -63,7 +63,7 @@ def look(devskin: Devskin, *argv: str) -> dict[str, Any]:
 def figures(table: str) -> dict[str, str]:
     """Read the lines of a name and a value that come first."""
     lines = table.partition("\n\n")[0].splitlines()
-    return dict(re.split(r"  +", line, maxsplit=1) for line in lines)  # type: ignore[misc]
+    return dict(re.split(r"  +", line, maxsplit=1) for line in lines)
 
 
 def test_an_unused_budget_is_all_free(devskin: Devskin, shop: Shop) -> None:

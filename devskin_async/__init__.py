@@ -26,6 +26,7 @@ from .paging import Listing, Rows
 from .ratelimit import (
     Adapted,
     Budget,
+    Degraded,
     Event,
     Granted,
     Lane,
@@ -33,6 +34,7 @@ from .ratelimit import (
     Queued,
     RateLimit,
     Refused,
+    Restored,
     Retried,
 )
 from .records import (
@@ -63,6 +65,7 @@ __all__ = [
     "Customer",
     "DailyRevenue",
     "DecodeError",
+    "Degraded",
     "DevSkinClient",
     "DevSkinError",
     "Event",
@@ -87,6 +90,7 @@ __all__ = [
     "RateLimit",
     "RateLimitedError",
     "Refused",
+    "Restored",
     "Retried",
     "Retry",
     "Revenue",

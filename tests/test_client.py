@@ -34,6 +34,7 @@ from devskin_async import (
 )
 from devskin_async.resources import Products
 from devskin_async.sandbox import Sandbox
+from devskin_async.testing import MockTransport, respond
 
 from .conftest import AT_ONCE, UNLIMITED
 
@@ -471,6 +472,13 @@ async def test_the_key_is_in_no_repr_and_no_log(
     views = (store, store.reader, store.orders, store.reader.sender, store.orders.list())
     assert box.api_key not in told + "".join(map(repr, views))
     assert "trying again" in told
+
+
+async def test_a_session_beside_a_transport_is_a_value_error() -> None:
+    transport = MockTransport(lambda _: respond(404))
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(ValueError, match="pass a session or a transport, not both"):
+            DevSkinClient(KEY, session=session, transport=transport)
 
 
 def test_a_client_can_not_be_pickled_or_copied() -> None:

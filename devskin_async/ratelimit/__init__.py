@@ -5,7 +5,18 @@ from the time alone; a `store` keeps the state; `participation` is one event loo
 `scheduler` lets callers go and tells `events`; `sharing` finds the budget of a key.
 """
 
-from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried
+from .events import (
+    Adapted,
+    Degraded,
+    Event,
+    Granted,
+    OnEvent,
+    Paused,
+    Queued,
+    Refused,
+    Restored,
+    Retried,
+)
 from .fairness import FairQueue, Flow
 from .naming import budget_name
 from .policy import Budget, Lane, RateLimit, Use, check_seconds, check_whole
@@ -21,6 +32,7 @@ __all__ = [
     "PROCESS",
     "Adapted",
     "Budget",
+    "Degraded",
     "Event",
     "FairQueue",
     "Flow",
@@ -34,6 +46,7 @@ __all__ = [
     "RateLimitInfo",
     "Refused",
     "RequestFlow",
+    "Restored",
     "Retried",
     "Scheduler",
     "Slot",

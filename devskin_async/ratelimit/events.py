@@ -101,7 +101,40 @@ class Retried:
         )
 
 
-Event: TypeAlias = Queued | Granted | Refused | Paused | Adapted | Retried
+@frozen(kw_only=True)
+class Degraded:
+    """A shared budget is out of reach: what goes on is this participant's share of it.
+
+    Args:
+        where: Where the budget is kept: "valkey" or "machine".
+        reason: What happened.
+        share: Requests in each window that this participant goes on with; 0 where it has had no
+            part in the budget, and waits.
+    """
+
+    where: str
+    reason: str
+    share: int
+
+    def __str__(self) -> str:
+        goes_on = (
+            f"goes on with a share of {self.share}" if self.share else "waits until it is back"
+        )
+        return f"the budget ({self.where}) is out of reach, this client {goes_on}: {self.reason}"
+
+
+@frozen(kw_only=True)
+class Restored:
+    """A shared budget is in reach again.
+
+    Args:
+        where: Where it is kept: "valkey" or "machine".
+    """
+
+    where: str
+
+
+Event: TypeAlias = Queued | Granted | Refused | Paused | Adapted | Retried | Degraded | Restored
 OnEvent: TypeAlias = Callable[[Event], object]
 
 

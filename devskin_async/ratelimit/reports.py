@@ -116,6 +116,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
             and it has to report what it holds.
         paused_until: Nothing goes before this.
         shaping: What refusals taught so far.
+        share: Slots that the participant may hold while the budget is out of reach.
     """
 
     now: float
@@ -124,3 +125,4 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
     epoch: int
     paused_until: float
     shaping: Shaping
+    share: int = 0

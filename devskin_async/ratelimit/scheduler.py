@@ -13,11 +13,13 @@ import random
 from contextlib import suppress
 
 from aiolimiter import AsyncLimiter
+from attrs import frozen
 
 from ..errors import ConfigurationError
 from .events import Adapted, Granted, Listeners, Paused, Queued, Refused, log
 from .fairness import FairQueue, Flow
-from .forecast import forecast
+from .forecast import Forecast
+from .outage import OutageStore
 from .participation import Participation
 from .policy import Budget, Lane, RateLimit
 from .quota import RateLimitInfo
@@ -33,6 +35,23 @@ _BUSY = (0.001, 0.005)  # seconds after which a store that is in use is tried ag
 _UNAVAILABLE = 1.0
 _LEAVING = 2.0  # seconds for the last report
 _TICK = 1e-3
+
+
+@frozen
+class _Known:
+    """A forecast of a moment ago.
+
+    Args:
+        at: When it was made, on the loop's clock.
+        offset: From the budget's clock to the loop's, in seconds.
+        future: The forecast.
+        granted: How many requests of the lane had been sent.
+    """
+
+    at: float
+    offset: float
+    future: Forecast
+    granted: int
 
 
 class Scheduler:
@@ -56,6 +75,8 @@ class Scheduler:
         self._store: Store = store or MemoryStore(
             lambda: asyncio.get_running_loop().time(), report_within=report_within(limit.per)
         )
+        if isinstance(self._store, OutageStore):
+            self._store.tell = self.listeners.tell
         self._part = Participation(self._store, name, limit)
         self._limiter = AsyncLimiter(limit.burst, limit.burst * limit.per / limit.requests)
         self._queues: dict[Lane, FairQueue[Waiter]] = {lane: FairQueue() for lane in Lane}
@@ -63,10 +84,10 @@ class Scheduler:
         self._dispatcher: asyncio.Task[None] | None = None
         self._report_timer: asyncio.TimerHandle | None = None
         self._round_trip = 0.0
-        self._sent = 0
         self._refusals = RefusalTracker(limit.per)
         self._paused_until = -math.inf
-        self._rough_waits: dict[Lane, tuple[float, float]] = {}
+        self._futures: dict[Lane, _Known] = {}
+        self._granted = dict.fromkeys(Lane, 0)
 
     def slot(self, lane: Lane = Lane.INTERACTIVE, flow: RequestFlow | None = None) -> Slot:
         """Wait for a turn, and hold its slot until the request is over: `async with`.
@@ -97,7 +118,7 @@ class Scheduler:
         slot.number = number
         slot.granted_at = loop.time()
         slot.queued = slot.granted_at - asked
-        self._sent += 1
+        self._granted[slot.lane] += 1
         try:
             await self._limiter.acquire()
             if self.listeners.hear_everything:
@@ -144,28 +165,30 @@ class Scheduler:
 
     def forecast(self, requests: int, lane: Lane) -> float:
         """Predict how long the last of a new flow's requests would wait, in seconds."""
-        interactive = len(self._queues[Lane.INTERACTIVE])
         ahead = self._queues[lane].ahead_of_new_flow(requests)
-        wanted = (
-            (ahead + requests, len(self._queues[Lane.BULK]))
-            if lane is Lane.INTERACTIVE
-            else (interactive, ahead + requests)
-        )
-        state = self._part.view(self._wants())
-        return forecast(state, self._part.report(wanted), lane, self._round_trip)
+        now, future = self._play(ahead + requests, lane)
+        return future.sent_at(ahead + requests) - now
 
     def rough_wait(self, lane: Lane) -> float:
-        """Predict how long one more request would wait, by a forecast of the last 0.1 s.
+        """Predict how long one more request would wait, by a forecast that is up to 0.1 s old.
 
-        A forecast goes through all that wait, and many may ask at once: their bounds end, or they
-        are refused together.
+        Many may ask at once: each call that has bounds does, and when they end.
         """
         now = asyncio.get_running_loop().time()
-        at, wait = self._rough_waits.get(lane, (-math.inf, 0.0))
-        if now - at > _ROUGHLY:
-            at, wait = now, self.forecast(1, lane)
-            self._rough_waits[lane] = at, wait
-        return max(0.0, wait - (now - at))
+        ahead = self._queues[lane].ahead_of_new_flow(1)
+        known = self._futures.get(lane)
+        if known is None or now - known.at > _ROUGHLY:
+            began, future = self._play(ahead + 1, lane)
+            known = self._futures[lane] = _Known(now, now - began, future, self._granted[lane])
+        since = self._granted[lane] - known.granted
+        return max(0.0, known.future.sent_at(since + ahead + 1) + known.offset - now)
+
+    def _play(self, requests: int, lane: Lane) -> tuple[float, Forecast]:
+        """Begin to play on the present, with so many requests of a lane."""
+        interactive, bulk = self._wants()
+        wants = (requests, bulk) if lane is Lane.INTERACTIVE else (interactive, requests)
+        state = self._part.view(self._wants())
+        return state.now, Forecast(state, self._part.report(wants), lane, self._round_trip)
 
     def paused_for(self) -> float:
         """Return for how many seconds nothing at all may go."""
@@ -192,7 +215,7 @@ class Scheduler:
             in_flight=len(state.in_flight),
             waiting=self._waiting(),
             paused_for=max(0.0, state.paused_until - state.now),
-            sent=self._sent,
+            sent=sum(self._granted.values()),
             refused=self.refused,
             processes=state.processes(),
             held_here=sum(state.participants[self._part.name].held),
@@ -323,7 +346,7 @@ class Scheduler:
             self._paused_until = until
             now = asyncio.get_running_loop().time()
             if until > now:
-                self._rough_waits.clear()
+                self._futures.clear()
                 self.listeners.tell(Paused(seconds=until - now))
 
     def _wants(self) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from attrs import define, field
 
 from .events import log
 from .machine import open_machine_store
+from .outage import OutageStore
 from .policy import RateLimit
 from .scheduler import Scheduler
 from .store import MemoryStore, Store, StoreUnavailableError, report_within
@@ -118,7 +119,7 @@ def _store(place: str, name: str, per: float, known: _Loop) -> Store:
         return known.stores.get(name, per, own_clock=True)
     if place == MACHINE:
         try:
-            return open_machine_store(name, report_within=report_within(per))
+            return OutageStore(open_machine_store(name, report_within=report_within(per)))
         except StoreUnavailableError as error:
             _warn_once(
                 f"{error}; the API key's requests are shared within this process alone: set "
@@ -127,7 +128,7 @@ def _store(place: str, name: str, per: float, known: _Loop) -> Store:
     elif place != PROCESS:
         from .valkey import open_valkey_store
 
-        return open_valkey_store(place, name, report_within=report_within(per))
+        return OutageStore(open_valkey_store(place, name, report_within=report_within(per)))
     return _process.stores.get(name, per, own_clock=False)
 
 

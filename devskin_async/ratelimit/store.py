@@ -31,17 +31,23 @@ class Store(Protocol):
     """A budget, wherever it is kept. One participant uses an object of this kind.
 
     Attributes:
-        where: "process", "machine", "valkey", or "degraded" while the store is out of reach.
-        steps: How many calls were made to it.
         immediate: Whether `exchange` returns a reply, not something to await.
         report_within: Seconds for which an answered request may remain unreported, so that one
             call reports several.
     """
 
-    where: str
-    steps: int
     immediate: bool
     report_within: float
+
+    @property
+    def where(self) -> str:
+        """Return "process", "machine", "valkey", or "degraded" while it is out of reach."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Return how many calls were made to it."""
+        ...
 
     def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
         """Hand in a report, and return the reply.

@@ -161,17 +161,17 @@ class Sender:
         if call is None or call.awaits_slot:
             # A call in the queue is nearer than a new one would be; but a pause is for all.
             scheduler, joins = self.scheduler, call is not None
-            wait = scheduler.paused_for() if joins else scheduler.forecast(1, queueing.lane)
+            wait = scheduler.paused_for() if joins else scheduler.rough_wait(queueing.lane)
             if (bound := queueing.bound_below(wait, now)) is not None:
                 raise would_wait(request, wait, bound, call)
         if deadline is not None and deadline.at <= now:
             raise TransportError(f"{request}: the deadline of {deadline.seconds:g} s has passed")
 
-    async def _run(self, call: SharedCall[T], queueing: Queueing) -> T:
+    async def _run(self, call: SharedCall[T], queueing: Queueing) -> None:
         """Send a call until a response is decoded, or its error is final."""
         while True:
             try:
-                return await self._attempt(call, queueing)
+                record = await self._attempt(call, queueing)
             except DevSkinError as error:
                 call.fail(error)
                 wait = self._wait_before_retry(call, error)
@@ -183,6 +183,9 @@ class Sender:
                 if not wait:
                     call.wait_again()
                 self._tell_retried(call, error, wait)
+            else:
+                call.set_result(record)
+                return
             await asyncio.sleep(wait)
             if not call.awaits_slot:
                 call.wait_again()

@@ -19,7 +19,20 @@ from ..ratelimit import MACHINE, PROCESS, Budget, StoreBusyError, StoreUnavailab
 from ..ratelimit.valkey_url import ValkeyURL
 from .drawing import Drawing
 from .options import DEFAULTS, Connection, Flag, open_store
-from .render import Column, counted, facts, lasting, number, show, stdout, table, words, write_json
+from .render import (
+    Column,
+    counted,
+    facts,
+    lasting,
+    number,
+    show,
+    stderr,
+    stdout,
+    table,
+    words,
+    write_json,
+)
+from .waits import Waits
 
 Part: TypeAlias = RenderableType
 
@@ -55,7 +68,7 @@ class Look:
         next_free_in: Seconds until the next slot that is held is free; None where none is held
             or a response must come first.
         processes: Processes that share it, this one aside.
-        where: "machine", "valkey", or "degraded" while the server can't be reached.
+        where: Where it is kept: "machine" or "valkey".
         uses: What each process has of it, by lane.
     """
 
@@ -116,10 +129,11 @@ async def budget(
         raise ValueError("--sandbox starts a store that no other process uses: leave it out")
     if not connection.has_key:
         raise ConfigurationError("no API key: set DEVSKIN_API_KEY to the one whose budget is meant")
-    async with open_store(connection) as store:
+    waits = Waits(stderr(), own_limit=False)
+    async with open_store(connection, waits=waits) as store:
         _check_shared(store, connection)
         if not watch:
-            look = await _look(store)
+            look = await _look(store, waits)
             if json:
                 write_json(look)
             else:
@@ -128,9 +142,9 @@ async def budget(
         with suppress(asyncio.CancelledError):  # Ctrl-C and SIGTERM are how it ends
             while True:
                 if json:
-                    write_json(await _look(store))
+                    write_json(await _look(store, waits))
                 else:
-                    drawing.draw(*await _parts(store, connection))
+                    drawing.draw(*await _parts(store, waits, connection))
                 await asyncio.sleep(_EVERY)
         drawing.keep()
 
@@ -152,7 +166,7 @@ def _check_shared(store: DevSkinClient, connection: Connection) -> None:
     raise ConfigurationError(unseen)
 
 
-async def _look(store: DevSkinClient) -> Look:
+async def _look(store: DevSkinClient, waits: Waits) -> Look:
     """Look at the budget, and again while another process is at it.
 
     Raises:
@@ -173,13 +187,19 @@ async def _look(store: DevSkinClient) -> Look:
             "stopped (Ctrl-Z); let it go on, or end it"
         ) from None
     except StoreUnavailableError as error:
-        raise BudgetUnreadableError(f"the budget is out of reach: {error}") from None
+        raise _out_of_reach(str(error)) from None
+    if waits.outage is not None:
+        raise _out_of_reach(waits.outage.reason)
     return Look.at(scheduler.budget(), scheduler.paused_for())
 
 
-async def _parts(store: DevSkinClient, connection: Connection) -> Sequence[Part]:
+def _out_of_reach(reason: str) -> BudgetUnreadableError:
+    return BudgetUnreadableError(f"the budget is out of reach: {reason}")
+
+
+async def _parts(store: DevSkinClient, waits: Waits, connection: Connection) -> Sequence[Part]:
     try:
-        return _shown(await _look(store), connection)
+        return _shown(await _look(store, waits), connection)
     except BudgetUnreadableError as error:  # it may come back
         return (words(str(error)),)
 
@@ -206,8 +226,6 @@ def _place(look: Look, connection: Connection) -> str:
     if look.where == MACHINE:
         return "on this machine, for all processes of this user"
     server = ValkeyURL.parse(connection.budget or os.environ["DEVSKIN_BUDGET"]).shown
-    if look.where == "degraded":
-        return f"on {server}, which is out of reach: this is what was last seen"
     return f"on {server}, for all who use it"
 
 

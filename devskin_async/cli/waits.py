@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..client import DevSkinClient
-from ..ratelimit import Budget, Event, Lane, Paused, Refused, Retried
+from ..ratelimit import Budget, Degraded, Event, Lane, Paused, Refused, Restored, Retried
 from ..ratelimit.events import log
 from .drawing import Drawing
 from .render import counted, lasting, printable, show
@@ -52,6 +52,9 @@ class Waits:
         console: Where to tell it.
         own_limit: Whether a line also tells of a wait that no refusal has begun.
         lane: The lane that the requests wait in.
+
+    Attributes:
+        outage: What keeps the shared budget out of reach; None where nothing does.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Waits:
     ) -> None:
         self._console = console
         self._lane = lane
+        self.outage: Degraded | None = None
         self._own_limit = own_limit
         self._drawing = Drawing(console)
         self._show: Show = self._draw
@@ -70,7 +74,9 @@ class Waits:
 
     def heard(self, event: Event) -> None:
         """Take in what happened to a request; a client's `on_event`."""
-        if isinstance(event, Refused | Paused | Retried):
+        if isinstance(event, Degraded | Restored):
+            self.outage = event if isinstance(event, Degraded) else None
+        if isinstance(event, Refused | Paused | Retried | Degraded | Restored):
             self._events.append(event)
 
     @contextmanager
@@ -118,11 +124,15 @@ class Waits:
             budget = store.budget
             events, self._events = self._events, []
             self._take_in(events, budget.paused_for)
-            self._show(self._waiting(budget))
+            outage = "" if self.outage is None else f"shared budget {_outage(self.outage)}"
+            self._show("; ".join(filter(None, (self._waiting(budget), outage))))
             await asyncio.sleep(_EVERY)
 
     def _take_in(self, events: Collection[Event], paused: float) -> None:
         now = asyncio.get_running_loop().time()
+        for each in events:
+            if isinstance(each, Degraded | Restored):
+                self._line(_outage_line(each))
         for reason, seconds in _reasons(events, paused):
             if now + seconds > self._until:
                 self._until, self._reason = now + seconds, reason
@@ -152,6 +162,18 @@ class Waits:
             self._drawing.draw(Text(text, no_wrap=True, overflow="ellipsis"))
         else:
             self._drawing.clear()
+
+
+def _outage(outage: Degraded) -> str:
+    share = outage.share
+    how = f"going on with {counted(share, 'request')} a minute" if share else "waiting for it"
+    return f"out of reach, {how}"
+
+
+def _outage_line(event: Degraded | Restored) -> str:
+    if isinstance(event, Restored):
+        return "The shared budget is in reach again."
+    return f"The shared budget is {_outage(event)}: {printable(event.reason).rstrip('.')}."
 
 
 def _shared(budget: Budget) -> str:
@@ -186,7 +208,7 @@ def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, fl
         times = f" ({count:,} times)" if count > 1 else ""
         wait = max(longest[alike], paused)
         yield f"{printable(texts[alike])}{times}; trying again in", wait
-    if events and not retried:
+    if not retried and any(isinstance(each, Refused | Paused) for each in events):
         refused = sum(isinstance(each, Refused) for each in events)
         who = f"The API refused {counted(refused, 'request')} (429); pausing"
         yield f"{who if refused else 'Pausing'} for", paused

@@ -171,8 +171,7 @@ class BudgetState(msgspec.Struct, array_like=True):
         return loads(dumps(self))
 
     def _participant(self, report: Report) -> Participant:
-        if len(self.participants) > 1:
-            self._forget_participants()
+        self._forget_participants()
         me = self.participants.get(report.participant)
         if me is None:
             me = self.participants[report.participant] = Participant(report.limit.requests)

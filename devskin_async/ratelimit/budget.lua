@@ -12,13 +12,14 @@ local PARTICIPANT, NUMBER, LANE, AT = 1, 2, 3, 4 -- of a slot
 local inf, max, min = math.huge, math.max, math.min
 
 -- The fields of the arrays. The last ones of a state and of a participant are not Python's:
--- which server wrote it, which epoch began with nothing known, and the last call.
+-- which server wrote it, which epoch began with nothing known, until when what is not known may
+-- matter, and the last call.
 local REPORT = {'participant', 'limit', 'lease', 'epoch', 'next_number', 'answered', 'cancelled',
   'accepted', 'wants', 'pause', 'quota', 'shaping', 'held', 'leaves', 'share'}
 local LIMIT = {'requests', 'per', 'burst', 'reserve'}
 local STATE = {'epoch', 'now', 'per', 'in_flight', 'answered', 'participants', 'paused_until',
   'quota_left', 'quota_until', 'quota_at', 'accepted_at', 'shaping', 'bucket', 'probe', 'server',
-  'began'}
+  'began', 'unknown_until'}
 local MEMBER = {'requests', 'seen', 'waiting', 'waits_until', 'held', 'granted_at',
   'interactive_at', 'share', 'promised', 'bucket', 'call'}
 local SHAPING = {'version', 'burst', 'rate', 'probing', 'lesson_at', 'pause',
@@ -59,11 +60,11 @@ local function dumps(state)
   end
   values[12] = listed(state.shaping, SHAPING)
   values[13] = listed(state.bucket, BUCKET)
-  -- By hand, since an empty table would be packed as an array: the head of an array of 16, and
+  -- By hand, since an empty table would be packed as an array: the head of an array of 17, and
   -- the head of an empty map.
-  return '\220\000\016' .. cmsgpack.pack(unpack(values, 1, 5))
+  return '\220\000\017' .. cmsgpack.pack(unpack(values, 1, 5))
     .. (next(participants) and cmsgpack.pack(participants) or '\128')
-    .. cmsgpack.pack(unpack(values, 7, 16))
+    .. cmsgpack.pack(unpack(values, 7, 17))
 end
 
 local function new_bucket() return {tokens = inf, filled_at = -inf} end
@@ -72,6 +73,7 @@ local function new_state(epoch, server)
   return {epoch = epoch, now = -inf, per = 0, in_flight = {}, answered = {}, participants = {},
     paused_until = -inf, quota_left = inf, quota_until = -inf, quota_at = -inf,
     accepted_at = -inf, bucket = new_bucket(), probe = {'', 0}, server = server, began = epoch,
+    unknown_until = -inf,
     shaping = {version = 0, burst = 0, rate = 0, probing = false, lesson_at = -inf, pause = 0,
       accepted_since_lesson = true, changed_at = -inf, recovery = 3}}
 end
@@ -497,12 +499,14 @@ if not data or state.server ~= server then
   -- participants report what they hold, since the epoch is another; those that are gone can't.
   local until_then = now - uptime + 1 + longest
   if data then until_then = max(until_then, now + min(FAIL_OVER, longest)) end
-  if until_then > now then state.paused_until = max(state.paused_until, until_then) end
+  state.unknown_until = max(state.unknown_until, until_then)
   state.epoch, state.server = max(present, state.epoch + 1), server
 end
 if report.epoch ~= 0 and report.epoch < state.began then -- there was a budget, and it is lost
-  state.paused_until = max(state.paused_until, state.began / 1000000 + longest)
+  state.unknown_until = max(state.unknown_until, state.began / 1000000 + longest)
 end
+local unknown_for = max(0, state.unknown_until - now)
+if unknown_for > 0 then state.paused_until = max(state.paused_until, state.unknown_until) end
 
 local me = state.participants[report.participant]
 if me and me.call >= call then return redis.error_reply('LATE a later call was first') end
@@ -515,4 +519,4 @@ for _, slot in ipairs(state.in_flight) do last = max(last, slot[AT] + state.per)
 for _, slot in ipairs(state.answered) do last = max(last, slot[AT]) end
 data = dumps(state)
 redis.call('SET', KEYS[1], data, 'PX', math.ceil((last - now + longest + FORGOTTEN_AFTER) * 1000))
-return {cmsgpack.pack(reply), data}
+return {cmsgpack.pack(reply), data, cmsgpack.pack(unknown_for)}

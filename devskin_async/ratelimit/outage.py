@@ -26,6 +26,9 @@ of both, too, a participant takes its share.
 The store is tried again all the time. When it is back, it is told what is held here; nothing is
 granted here meanwhile, and then all goes through it again. Who comes first pauses everybody, for
 as long as it takes the others to find the store and tell what they hold.
+
+A store that has lost its state grants nothing for a while. That is an outage as any other, except
+that it is known how long it will last; the participants tell it what they hold shortly before.
 """
 
 from __future__ import annotations
@@ -85,6 +88,7 @@ class OutageStore:
         self._busy_since: float | None = None
         self._alone_steps = 0
         self._share = 0
+        self._paused_until = -math.inf
         self._offset = 0.0  # from the clock here to the store's
         self._replied_at = -math.inf
 
@@ -122,9 +126,13 @@ class OutageStore:
 
     def view(self) -> tuple[BudgetState, float]:
         """Return the budget as it is known here; see `Store.view`."""
-        if self._alone is None or not self._alone.share:
-            return self._store.view()  # how long it will wait is not known
-        return self._alone.state.copy(), self._present()
+        if self._alone is None:
+            return self._store.view()
+        state = self._alone.state.copy()
+        if not self._alone.share:  # how long it waits is not known
+            state, _ = self._store.view()
+            state.paused_until = self._present() + _ASK_AGAIN
+        return state, self._present()
 
     async def aclose(self) -> None:
         """Let go of connections, and try no more."""
@@ -148,16 +156,26 @@ class OutageStore:
         self._busy_since = None
         self._replied_at = self._clock()
         self._offset = reply.now - self._replied_at
-        self._share = reply.share
+        if report.epoch not in (0, reply.epoch):  # nothing was taken in: it will report again
+            return reply
         self._last_report = replace(report, next_number=report.next_number + len(reply.granted))
-        was_alone = self._alone is not None
-        if was_alone:  # it was back all the same, before anything was granted here
+        unknown_for = self._unknown_for(report)
+        if self._alone is not None:  # it is back, before anything more was granted here
             self._restore()
-        if report.epoch == 0 and not was_alone:
-            self._rejoins = False
+        elif unknown_for and self._share:
+            reason = f"it has lost its state, and grants nothing for {unknown_for:.0f} s"
+            return self._go_alone(report, reason, unknown_for)
+        else:
+            self._rejoins = self._rejoins and report.epoch != 0
+        self._share, self._paused_until = reply.share, reply.paused_until
         if self._check and (self._watching is None or self._watching.done()):
             self._watching = asyncio.get_running_loop().create_task(self._watch(self._check))
         return reply
+
+    def _unknown_for(self, report: Report) -> float:
+        """Return for how long the store, which has lost its state, can be gone without."""
+        seconds: float = getattr(self._store, "unknown_for", 0.0)
+        return max(0.0, seconds - _until_all_are_back(report.limit.per))
 
     def _go_on(self, report: Report, error: Exception) -> Reply:
         """Go on alone, unless the store is only busy, or was never of use."""
@@ -172,15 +190,21 @@ class OutageStore:
             reason = f"it has been in use by another process for {now - self._busy_since:.0f} s"
         if isinstance(error, ConfigurationError) and self._never_replied:
             raise error
+        return self._go_alone(report, reason)
+
+    def _go_alone(self, report: Report, reason: str, unknown_for: float = 0.0) -> Reply:
+        now = self._clock()
         self._busy_since = None
         # After so long the others may have been promised this participant's share.
         share = self._share if now - self._replied_at < FORGOTTEN_AFTER else 0
         state, _ = self._store.view()
+        if unknown_for:
+            state.paused_until = self._paused_until  # its own pause is not for this participant
         self._alone = alone = _Alone(state, report, share, self._present())
         self.tell(
             Degraded(where=self._store.where, reason=reason, share=alone.share), logging.WARNING
         )
-        self._retrying = asyncio.get_running_loop().create_task(self._retry(alone))
+        self._retrying = asyncio.get_running_loop().create_task(self._retry(alone, unknown_for))
         return self._step_alone(alone, report)
 
     def _step_alone(self, alone: _Alone, report: Report) -> Reply:
@@ -195,29 +219,34 @@ class OutageStore:
         """Return the present by the store's clock."""
         return self._clock() + self._offset
 
-    async def _retry(self, alone: _Alone) -> None:
+    async def _retry(self, alone: _Alone, unknown_for: float) -> None:
         """Try the store until it answers, and tell it what is held here."""
         after, longest = _FIRST_RETRY, _last_retry(alone.per)
         while True:
-            await asyncio.sleep(after * random.uniform(0.5, 1))  # noqa: S311  # no secret
+            jitter = random.uniform(0.5, 1)  # noqa: S311  # no secret
+            await asyncio.sleep(unknown_for or after * jitter)
             after = min(2 * after, longest)
             try:
                 if self._check is not None:
                     await self._check()
                 report = alone.freeze(self._present())
-                pause = max(report.pause, _ALL_ARE_BACK * _last_retry(report.limit.per))
+                pause = max(report.pause, _until_all_are_back(report.limit.per))
                 report = replace(report, pause=pause, share=self._share)
                 reply = self._store.exchange(report)
                 if not isinstance(reply, Reply):
                     reply = await reply
             except _Failure as error:
                 alone.is_frozen = False
+                unknown_for = 0.0
                 if isinstance(error, ConfigurationError) and self._never_replied:
                     self._alone = None  # the next report raises it
                     return
             else:
-                self._take_in(reply, report)
-                return
+                unknown_for = self._unknown_for(report) if alone.share else 0.0
+                if not unknown_for:
+                    self._take_in(reply, report)
+                    return
+                alone.is_frozen = False
 
     def _restore(self) -> None:
         self._alone, self._rejoins = None, True
@@ -323,6 +352,10 @@ class _Alone:
             self.state.answered.append(Slot(_ELSEWHERE, number, lane, until))
             others.held[lane] += 1
         self.state.answered.sort(key=lambda slot: slot.at)
+
+
+def _until_all_are_back(per: float) -> float:
+    return _ALL_ARE_BACK * _last_retry(per)
 
 
 def _last_retry(per: float) -> float:

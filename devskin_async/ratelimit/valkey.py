@@ -50,6 +50,7 @@ _PASSING = (  # what a server says that will be able to again
 )  # fmt: skip
 
 _reply_decoder = msgspec.msgpack.Decoder(Reply)
+_number_decoder = msgspec.msgpack.Decoder(float)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -75,6 +76,10 @@ class ValkeyStore:
         name: The budget's name on it.
         report_within: Seconds for which an answered request may remain unreported.
         clock: The participant's clock: nothing is decided by it but how long ago a reply came.
+
+    Attributes:
+        unknown_for: Seconds for which the server grants nothing, since it does not know all that
+            is held.
 
     Raises:
         ConfigurationError: The address can't be used, or valkey-py is not installed.
@@ -109,6 +114,7 @@ class ValkeyStore:
         self._now = 0.0
         self._replied_at = clock()
         self.steps = 0
+        self.unknown_for = 0.0
 
     async def exchange(self, report: Report) -> Reply:
         """Hand in a report; see `Store.exchange`.
@@ -123,9 +129,10 @@ class ValkeyStore:
         self.steps += 1
         self._timeout = min(_TIMEOUT, max(_LEAST_TIMEOUT, report.limit.per * _PATIENCE))
         encoded = _encoder.encode(report)
-        reply, self._state = await self._call(
+        reply, self._state, unknown_for = await self._call(
             lambda link: link.evaluate(self._key, encoded, self._next_call())
         )
+        self.unknown_for = _number_decoder.decode(unknown_for)
         decoded = _reply_decoder.decode(reply)
         self._now, self._replied_at = decoded.now, self._clock()
         return decoded
@@ -213,16 +220,16 @@ class _Link:
         """Return whether it is this process's and the running loop's."""
         return self._key[:2] == (os.getpid(), asyncio.get_running_loop())
 
-    async def evaluate(self, key: str, *args: bytes | str) -> tuple[bytes, bytes]:
+    async def evaluate(self, key: str, *args: bytes | str) -> tuple[bytes, bytes, bytes]:
         """Run the script."""
         from valkey.exceptions import NoScriptError
 
         async with self._lock:
             try:
-                reply, state = await self._ask("EVALSHA", _DIGEST, 1, key, *args)
+                reply, state, unknown_for = await self._ask("EVALSHA", _DIGEST, 1, key, *args)
             except NoScriptError:
-                reply, state = await self._ask("EVAL", SCRIPT, 1, key, *args)
-            return reply, state
+                reply, state, unknown_for = await self._ask("EVAL", SCRIPT, 1, key, *args)
+            return reply, state, unknown_for
 
     async def ping(self) -> None:
         """Get an answer."""

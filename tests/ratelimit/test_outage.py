@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable
 from functools import partial
@@ -40,6 +41,7 @@ class Server:
     state: BudgetState = field(factory=lambda: BudgetState(epoch=1))
     failure: Exception | None = None
     loses_replies: bool = False
+    unknown_until: float = -math.inf
     rng: random.Random = field(factory=lambda: random.Random(1))
 
     def go_away(self, *, loses_replies: bool = False) -> None:
@@ -50,7 +52,7 @@ class Server:
         self.failure = None
         if empty:  # it has forgotten, and waits until that can't matter
             self.state = BudgetState(epoch=self.state.epoch + 1)
-            self.state.paused_until = now() + PER + LEASE
+            self.unknown_until = self.state.paused_until = now() + PER + LEASE
 
 
 @define
@@ -62,6 +64,7 @@ class RemoteStore:
     report_within: float = 0.5
     where: str = "valkey"
     steps: int = 0
+    unknown_for: float = 0.0
     seen: tuple[BudgetState, float] = field(factory=lambda: (BudgetState(epoch=0), 0.0))
 
     def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
@@ -80,6 +83,7 @@ class RemoteStore:
                 step(self.server.state, now(), report)
             raise self.server.failure
         reply = step(self.server.state, now(), report)
+        self.unknown_for = max(0.0, self.server.unknown_until - now())
         self.seen = self.server.state.copy(), now()
         return reply
 
@@ -198,6 +202,22 @@ async def test_what_was_sent_meanwhile_counts_when_it_is_back() -> None:
     assert one.budget().where == "valkey"
     assert [slot.number for slot in server.state.answered if slot.at > now() + 30] == [6, 7, 8, 9]
     await end(tasks, one, two)
+
+
+@virtual_time
+async def test_a_store_that_has_lost_its_state_is_gone_without_until_it_knows_all() -> None:
+    server, sent = Server(), list[float]()
+    one = participant(server)
+    tasks = send_many(one, 40, sent)
+    await asyncio.sleep(1)
+    start = sent[0]
+    server.come_back(empty=True)
+    await asyncio.sleep(1)
+    assert server.state.participants == {}
+    await asyncio.sleep(200)
+    assert sent == near([start] * 10 + [start + 60] * 10 + [start + 120] * 10 + [start + 180] * 10)
+    assert one.budget().where == "valkey"
+    await end(tasks, one)
 
 
 @virtual_time

@@ -56,7 +56,7 @@ class ScriptStore:
     def exchange(self, report: Report) -> Reply:
         encode = msgspec.msgpack.encode
         args = [encode(report), next(_calls), encode(self._clock()), self.info]
-        reply, state = self._evaluate(keys=[self.key], args=args)
+        reply, state, _ = self._evaluate(keys=[self.key], args=args)
         self._state = loads(state)
         return msgspec.msgpack.decode(reply, type=Reply)
 

@@ -145,9 +145,7 @@ class OutageStore:
 
     async def _exchange_later(self, report: Report) -> Reply:
         try:
-            reply = self._store.exchange(report)
-            if not isinstance(reply, Reply):
-                reply = await reply
+            reply = await self._ask(report)
         except _Failure as error:
             return self._go_on(report, error)
         return self._take_in(reply, report)
@@ -232,9 +230,10 @@ class OutageStore:
                 report = alone.freeze(self._present())
                 pause = max(report.pause, _until_all_are_back(report.limit.per))
                 report = replace(report, pause=pause, share=self._share)
-                reply = self._store.exchange(report)
-                if not isinstance(reply, Reply):
-                    reply = await reply
+                reply = await self._ask(report)
+                if reply.epoch != report.epoch:  # now it knows that something was lost
+                    report = replace(report, epoch=0)
+                    reply = await self._ask(report)
             except _Failure as error:
                 alone.is_frozen = False
                 unknown_for = 0.0
@@ -247,6 +246,10 @@ class OutageStore:
                     self._take_in(reply, report)
                     return
                 alone.is_frozen = False
+
+    async def _ask(self, report: Report) -> Reply:
+        reply = self._store.exchange(report)
+        return reply if isinstance(reply, Reply) else await reply
 
     def _restore(self) -> None:
         self._alone, self._rejoins = None, True
@@ -324,6 +327,7 @@ class _Alone:
             participant=name,
             limit=self._report.limit,
             lease=self._report.lease,
+            epoch=state.epoch,
             next_number=self._next,
             pause=max(0.0, state.paused_until - now),
             held=Held(in_flight, answered),

@@ -28,7 +28,7 @@ from msgspec.structs import replace
 
 from ..errors import ConfigurationError
 from .reports import Reply, Report
-from .state import BudgetState, dumps, loads
+from .state import BudgetState, loads
 from .store import StoreUnavailableError
 from .valkey_url import ValkeyURL
 
@@ -41,6 +41,7 @@ T = TypeVar("T")
 SCRIPT = files(__package__).joinpath("budget.lua").read_text(encoding="utf-8")
 
 _DIGEST = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_EPOCH_BYTES = 12  # at the beginning of a state: the head of the array, and the epoch
 _LAYOUT = ":1"  # of the state: another one gets another key
 _TIMEOUT, _LEAST_TIMEOUT = 1.0, 0.25  # seconds
 _PATIENCE = 1 / 6  # of a window, for a call
@@ -110,7 +111,8 @@ class ValkeyStore:
         self._link: _Link | None = None
         self._calls = 0
         self._timeout = _TIMEOUT
-        self._state = dumps(BudgetState(epoch=0))
+        self._state = b""
+        self._was_lost = False
         self._now = 0.0
         self._replied_at = clock()
         self.steps = 0
@@ -132,6 +134,7 @@ class ValkeyStore:
         reply, self._state, unknown_for = await self._call(
             lambda link: link.evaluate(self._key, encoded, self._next_call())
         )
+        self._was_lost = False
         self.unknown_for = _number_decoder.decode(unknown_for)
         decoded = _reply_decoder.decode(reply)
         self._now, self._replied_at = decoded.now, self._clock()
@@ -139,15 +142,20 @@ class ValkeyStore:
 
     def view(self) -> tuple[BudgetState, float]:
         """Return the budget as last seen; see `Store.view`."""
-        return loads(self._state), self._now + self._clock() - self._replied_at
+        state = loads(self._state) if self._state else BudgetState(epoch=0)
+        return state, self._now + self._clock() - self._replied_at
 
     async def check(self) -> None:
-        """Find out whether the server is there.
+        """Find out whether the server is there, and has the budget.
 
         Raises:
-            StoreUnavailableError: It is not, or not able to answer.
+            StoreUnavailableError: It is not, or not able to answer, or has lost the budget since
+                the last report.
         """
-        await self._call(_Link.ping)
+        epoch = await self._call(lambda link: link.read(self._key, _EPOCH_BYTES))
+        if self._state and not self._was_lost and epoch != self._state[:_EPOCH_BYTES]:
+            self._was_lost = True
+            raise StoreUnavailableError(f"{self._url.shown} has lost the budget")
 
     async def aclose(self) -> None:
         """Close the connection, unless another budget uses it."""
@@ -231,10 +239,11 @@ class _Link:
                 reply, state, unknown_for = await self._ask("EVAL", SCRIPT, 1, key, *args)
             return reply, state, unknown_for
 
-    async def ping(self) -> None:
-        """Get an answer."""
+    async def read(self, key: str, count: int) -> bytes:
+        """Read the first bytes of a key."""
         async with self._lock:
-            await self._ask("PING")
+            data: bytes = await self._ask("GETRANGE", key, 0, count - 1)
+            return data
 
     async def release(self) -> None:
         """Close it when nobody uses it any more."""
@@ -242,12 +251,12 @@ class _Link:
         if not self.users and self._all.pop(self._key, None) is self:
             await self._connection.disconnect(nowait=not self.is_usable())
 
-    async def _ask(self, *command: str | bytes | int) -> list[bytes]:
+    async def _ask(self, *command: str | bytes | int) -> Any:  # noqa: ANN401  # whatever it is answered
         from valkey.exceptions import ReadOnlyError, ResponseError
 
         try:
             await self._connection.send_command(*command)
-            response: list[bytes] = await self._connection.read_response()
+            response = await self._connection.read_response()
         except BaseException as error:
             # What comes next on the connection may be this reply; or it leads to a replica.
             if not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError):
@@ -289,8 +298,8 @@ def _translated(error: ValkeyError, server: str) -> Exception:
         return StoreUnavailableError(f"{server}: {text}")
     if isinstance(error, NoPermissionError) or "ACL failure" in text or "NOPERM" in text:
         return ConfigurationError(
-            f"{server} forbids its user what a budget needs: allow EVALSHA, EVAL, TIME, INFO, GET "
-            f"and SET, on the keys {{devskin:*}} ({text})"
+            f"{server} forbids its user what a budget needs: allow EVALSHA, EVAL, TIME, INFO, GET, "
+            f"GETRANGE and SET, on the keys {{devskin:*}} ({text})"
         )
     if text.startswith(("MOVED", "ASK ")) or "cluster" in text:
         return ConfigurationError(

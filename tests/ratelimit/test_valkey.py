@@ -179,6 +179,17 @@ async def test_a_flushed_budget_grants_nothing_until_what_it_forgot_is_free(
         assert time.monotonic() - started >= LEASE + PER
 
 
+async def test_a_budget_that_is_lost_is_noticed_once_without_a_report(
+    valkey: ValkeyProcess, store: ValkeyStore
+) -> None:
+    await Participant(store).take(1)
+    await store.check()
+    valkey.client.flushall()
+    with pytest.raises(StoreUnavailableError, match="has lost the budget"):
+        await store.check()
+    await store.check()
+
+
 async def test_a_server_that_starts_empty_grants_nothing_until_what_it_forgot_is_free(
     own_valkey: ValkeyProcess,
 ) -> None:

@@ -44,7 +44,7 @@ _DIGEST = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _EPOCH_BYTES = 12  # at the beginning of a state: the head of the array, and the epoch
 _LAYOUT = ":1"  # of the state: another one gets another key
 _TIMEOUT, _LEAST_TIMEOUT = 1.0, 0.25  # seconds
-_PATIENCE = 1 / 6  # of a window, for a call
+_PATIENCE = 1 / 10  # of a window, for a call
 _PASSING = (  # what a server says that will be able to again
     "BUSY", "CLUSTERDOWN", "LATE", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM",
     "READONLY", "TRYAGAIN", "UNKILLABLE",

@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from devskin_async.ratelimit.grants import step
 from devskin_async.ratelimit.reports import Held, Limit, Quota, Reply, Report, Slot
@@ -78,6 +79,8 @@ class Participant:
     def draw_shaping(self, draw: Draw, state: BudgetState | None) -> Shaping | None:
         if state is None or draw(st.integers(0, 3)):
             return None
+        if draw(st.booleans()):  # a probe comes back
+            return replace(state.shaping, probing=not state.shaping.probing)
         version = state.shaping.version + draw(st.sampled_from((0, 0, 0, 1)))
         rate = draw(st.sampled_from((0.0, 3.5, 7.0)))
         burst = draw(st.integers(1, 5)) if rate else 0
@@ -102,7 +105,7 @@ class Participant:
 
 limits = st.builds(
     Limit,
-    st.integers(1, 30),
+    st.integers(1, 4) | st.integers(1, 30),
     st.sampled_from((0.5, 1.0, 1.7)),
     st.integers(1, 30),
     st.integers(-1, 4),

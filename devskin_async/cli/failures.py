@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import cast
+from urllib.parse import unquote
 
 from cyclopts import CycloptsError
 
@@ -34,6 +35,7 @@ _SECRET_OPTIONS = {
     "--token": _KEY,
     "--secret": _SECRET,
     "--webhook-secret": _SECRET,
+    "--budget": "the budget's password",
 }
 
 
@@ -163,10 +165,22 @@ def _secrets(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     for variable, name in _SECRET_VARIABLES.items():
         if secret := os.environ.get(variable, "").strip():
             yield secret, name
+    yield from _passwords(os.environ.get("DEVSKIN_BUDGET", ""), "--budget")
     for word, following in zip(argv, (*argv[1:], ""), strict=True):
         option, _, value = word.partition("=")
-        if option in _SECRET_OPTIONS and (secret := value or following):
+        secret = value or following
+        if option == "--budget":
+            yield from _passwords(secret, option)
+        elif option in _SECRET_OPTIONS and secret:
             yield secret, _SECRET_OPTIONS[option]
+
+
+def _passwords(address: str, option: str) -> Iterator[tuple[str, str]]:
+    """Cut the password out of an address, as it was typed and as it is sent."""
+    login, _, _ = address.rpartition("@")
+    _, _, password = login.partition("://")[2].partition(":")
+    for secret in {password, unquote(password)} - {""}:
+        yield secret, _SECRET_OPTIONS[option]
 
 
 def _drop_output() -> None:

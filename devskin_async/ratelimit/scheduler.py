@@ -231,7 +231,8 @@ class Scheduler:
         Raises:
             StoreBusyError, StoreUnavailableError: It was not reached.
         """
-        await self._part.exchange(self._wants(), leaves=not self.listeners)
+        takes_part = self._waiting() or any(self._granted.values())
+        await self._part.exchange(self._wants(), leaves=not takes_part)
 
     async def leave(self, user: object) -> None:
         """Forget a user; with the last one, this loop takes part in the budget no more."""

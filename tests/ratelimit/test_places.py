@@ -19,6 +19,7 @@ from .world import LEASE, Delays, Member, Place, World
 
 DELAY = st.just(0.0) | st.floats(0, LEASE / 2)
 DELAYS = st.builds(Delays, there=DELAY, back=DELAY)
+HOUR = 3600.0
 SEVERAL = st.lists(DELAYS, min_size=1, max_size=8)
 REFUSED = st.builds(
     Delays, there=st.floats(0, 1), back=st.floats(0, 1), refused=st.just(value=True)
@@ -75,7 +76,7 @@ class Traffic(RuleBasedStateMachine):
     def make_place(self) -> Place:
         raise NotImplementedError
 
-    @initialize(requests=st.integers(1, 6), per=st.floats(0.05, 60))
+    @initialize(requests=st.integers(1, 6), per=st.floats(1, 60))
     def start(self, requests: int, per: float) -> None:
         self.requests, self.per = requests, per
         self.world = World(self.make_place(), requests, per, compares=self.compares)
@@ -178,9 +179,10 @@ class Traffic(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         try:
-            patience = (self.wanted + 2) * 4 * (LEASE + self.per) + 3600
-            self.world.run(self.world.now + patience)
-            assert not any(any(each.wants) for each in self.world.members), "somebody starves"
+            patience = self.world.now + (self.wanted + 2) * 4 * (LEASE + self.per) + HOUR
+            while any(any(each.wants) for each in self.world.members):
+                self.world.run(self.world.now + self.per)
+                assert self.world.now < patience, "somebody starves"
             assert self.world.server.over == 0
         finally:
             self.world.close()

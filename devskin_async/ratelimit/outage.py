@@ -11,16 +11,21 @@ than their shares, from before. So, from when a participant finds the store away
   free again by then, everywhere: after a lease, a slot counts as answered, and after a window more
   it is free. So all that is held was taken alone, within shares.
 
+So it is well to find out early, while the slots are still held: a participant that holds or
+wants any looks whether the store is there, unless it has been heard from just before.
+
 It is assumed that the store is away for all. Were it in reach for others all the while, they would
-take the slots of this participant once their leases are over. For a short time that does no harm:
-a participant that uses a slot again held it until then. It is assumed too that leases differ by no
-more than a factor of two and a window.
+take the slots of this participant once their leases are over. It is assumed too that leases differ
+by no more than a factor of two and a window; that a store which has lost its state does not go
+away again before all have come to it, and heard of their new shares; and that nobody new is first
+to come to a store that is back.
 
 A server that is stricter than the limit has taught its pace, and quota headers tell what is left:
 of both, too, a participant takes its share.
 
-The store is tried again all the time. When it is back, it is told first what is held here, and
-whatever may be granted here until it has answered; then all goes through it again.
+The store is tried again all the time. When it is back, it is told what is held here; nothing is
+granted here meanwhile, and then all goes through it again. Who comes first pauses everybody, for
+as long as it takes the others to find the store and tell what they hold.
 """
 
 from __future__ import annotations
@@ -44,8 +49,11 @@ from .state import FORGOTTEN_AFTER, BudgetState, Participant
 from .store import Store, StoreBusyError, StoreUnavailableError
 
 _BUSY_FOR = 3.0  # seconds after which a store that is in use counts as out of reach
-_ASK_AGAIN = 0.5  # seconds after which who waits asks again, since the store may be back
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
+_RETRY_AFTER = 1 / 60  # of a window, where it is a short one
+_ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they may
+_ASK_AGAIN = 0.5  # seconds after which who waits asks again, since the store may be back
+_LOOK_AGAIN = 1 / 20  # of a window
 _ELSEWHERE = "other processes:.0"
 
 _Failure = (StoreBusyError, StoreUnavailableError, ConfigurationError)
@@ -68,9 +76,12 @@ class OutageStore:
         self.tell: Callable[[Event, int], None] = lambda event, level: log.log(level, "%s", event)
         self._store = store
         self._clock = clock
+        self._check: Callable[[], Awaitable[None]] | None = getattr(store, "check", None)
         self._alone: _Alone | None = None
         self._rejoins = False
         self._retrying: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._last_report: Report | None = None
         self._busy_since: float | None = None
         self._alone_steps = 0
         self._share = 0
@@ -117,10 +128,11 @@ class OutageStore:
 
     async def aclose(self) -> None:
         """Let go of connections, and try no more."""
-        if self._retrying is not None:
-            self._retrying.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._retrying
+        for task in (self._retrying, self._watching):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         await self._store.aclose()
 
     async def _exchange_later(self, report: Report) -> Reply:
@@ -137,12 +149,20 @@ class OutageStore:
         self._replied_at = self._clock()
         self._offset = reply.now - self._replied_at
         self._share = reply.share
-        if report.epoch == 0:
+        self._last_report = replace(report, next_number=report.next_number + len(reply.granted))
+        was_alone = self._alone is not None
+        if was_alone:  # it was back all the same, before anything was granted here
+            self._restore()
+        if report.epoch == 0 and not was_alone:
             self._rejoins = False
+        if self._check and (self._watching is None or self._watching.done()):
+            self._watching = asyncio.get_running_loop().create_task(self._watch(self._check))
         return reply
 
     def _go_on(self, report: Report, error: Exception) -> Reply:
         """Go on alone, unless the store is only busy, or was never of use."""
+        if self._alone is not None:
+            return self._step_alone(self._alone, report)
         now = self._clock()
         reason = str(error)
         if isinstance(error, StoreBusyError):
@@ -177,25 +197,48 @@ class OutageStore:
 
     async def _retry(self, alone: _Alone) -> None:
         """Try the store until it answers, and tell it what is held here."""
-        pause = _FIRST_RETRY
+        after, longest = _FIRST_RETRY, _last_retry(alone.per)
         while True:
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # no secret
-            pause = min(2 * pause, _LAST_RETRY)
-            report = replace(alone.report(self._present()), share=self._share)
+            await asyncio.sleep(after * random.uniform(0.5, 1))  # noqa: S311  # no secret
+            after = min(2 * after, longest)
             try:
+                if self._check is not None:
+                    await self._check()
+                report = alone.freeze(self._present())
+                pause = max(report.pause, _ALL_ARE_BACK * _last_retry(report.limit.per))
+                report = replace(report, pause=pause, share=self._share)
                 reply = self._store.exchange(report)
                 if not isinstance(reply, Reply):
                     reply = await reply
             except _Failure as error:
-                alone.was_not_told()
+                alone.is_frozen = False
                 if isinstance(error, ConfigurationError) and self._never_replied:
                     self._alone = None  # the next report raises it
                     return
+            else:
+                self._take_in(reply, report)
+                return
+
+    def _restore(self) -> None:
+        self._alone, self._rejoins = None, True
+        if self._retrying is not None and self._retrying is not asyncio.current_task():
+            self._retrying.cancel()
+        self.tell(Restored(where=self._store.where), logging.WARNING)
+
+    async def _watch(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Look whether the store is there, while the participant may hold slots."""
+        while self._alone is None and self._last_report is not None:
+            last = self._last_report
+            if self._clock() > self._replied_at + last.limit.per + last.lease:
+                return
+            heard_at = self._replied_at
+            await asyncio.sleep(last.limit.per * _LOOK_AGAIN)
+            if self._replied_at > heard_at or self._alone is not None:
                 continue
-            self._take_in(reply, report)
-            self._alone, self._rejoins = None, True
-            self.tell(Restored(where=self._store.where), logging.WARNING)
-            return
+            try:
+                await check()
+            except (StoreUnavailableError, ConfigurationError) as error:
+                self._go_on(_without_news(self._last_report), error)
 
 
 class _Alone:
@@ -213,7 +256,8 @@ class _Alone:
         self.state = state
         self._report = report
         self._next = report.next_number
-        self._bound = math.inf  # the first number of which the store does not know
+        self.is_frozen = False
+        self.per = limit.per
         state.advance(now)
         state.in_flight = [slot for slot in state.in_flight if slot.participant == name]
         state.answered = [slot for slot in state.answered if slot.participant == name]
@@ -229,44 +273,32 @@ class _Alone:
 
     def step(self, now: float, report: Report) -> Reply:
         """Take in a report, and grant what may go."""
-        interactive, bulk = report.wants
-        room = self._bound - report.next_number
-        if interactive + bulk > room:
-            interactive = min(interactive, int(room))
-            bulk = min(bulk, int(room) - interactive)
-        wanted = replace(self._for_share(report), wants=(interactive, bulk))
+        wanted = self._for_share(report)
+        if self.is_frozen:
+            wanted = replace(wanted, wants=(0, 0))
         reply = step(self.state, now, wanted)
         self._report = report
         self._next = report.next_number + len(reply.granted)
         waits = sum(report.wants) > len(reply.granted)
         return replace(reply, wait=min(reply.wait, _ASK_AGAIN)) if waits else reply
 
-    def report(self, now: float) -> Report:
-        """Return what the store has to know, were it back: what is held, and may be until then."""
+    def freeze(self, now: float) -> Report:
+        """Grant nothing more, and return what the store has to know: all that is held."""
+        self.is_frozen = True
         state, name = self.state, self._report.participant
         state.advance(now)
-        free = self._report.limit.requests - len(state.in_flight) - len(state.answered)
-        self._bound = self._next + max(0, free)
-        may_go = [
-            Slot(name, number, BULK, self._report.lease)
-            for number in range(self._next, int(self._bound))
-        ]
-        in_flight = [replace(slot, at=slot.at - now) for slot in state.in_flight]
-        answered = [
-            replace(slot, at=slot.at - now) for slot in state.answered if slot.participant == name
-        ]
+        in_flight, answered = (
+            tuple(replace(slot, at=slot.at - now) for slot in slots if slot.participant == name)
+            for slots in (state.in_flight, state.answered)
+        )
         return Report(
             participant=name,
             limit=self._report.limit,
             lease=self._report.lease,
-            next_number=int(self._bound),
+            next_number=self._next,
             pause=max(0.0, state.paused_until - now),
-            held=Held((*in_flight, *may_go), tuple(answered)),
+            held=Held(in_flight, answered),
         )
-
-    def was_not_told(self) -> None:
-        """Note that the store did not take in the report."""
-        self._bound = math.inf
 
     def _for_share(self, report: Report) -> Report:
         quota = report.quota
@@ -291,3 +323,16 @@ class _Alone:
             self.state.answered.append(Slot(_ELSEWHERE, number, lane, until))
             others.held[lane] += 1
         self.state.answered.sort(key=lambda slot: slot.at)
+
+
+def _last_retry(per: float) -> float:
+    return min(_LAST_RETRY, max(_FIRST_RETRY, per * _RETRY_AFTER))
+
+
+def _without_news(report: Report) -> Report:
+    return Report(
+        participant=report.participant,
+        limit=report.limit,
+        lease=report.lease,
+        next_number=report.next_number,
+    )

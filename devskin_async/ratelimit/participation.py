@@ -251,12 +251,9 @@ class Participation:
         return granted
 
     def _forget_free(self, now: float) -> None:
-        free = []
-        for number, slot in self._mine.items():
-            if slot.at > now:
+        while self._mine:
+            number, slot = next(iter(self._mine.items()))
+            if slot.at > now or number not in self._over:
                 break
-            if number in self._over:
-                free.append(number)
-        for number in free:
             self._over.discard(number)
             del self._mine[number]

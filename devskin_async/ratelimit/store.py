@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -101,9 +100,8 @@ class MemoryStore:
         with self._lock:
             state = self._state
             state.advance(self._clock())
-            taking_part = any(each.seen > -math.inf for each in state.participants.values())
             held = state.in_flight or state.answered
-            return not (taking_part or held or state.is_adapted())
+            return not (state.processes() or held or state.is_adapted())
 
     async def aclose(self) -> None:
         """Do nothing: the slots of who leaves go on counting."""

@@ -50,7 +50,13 @@ class Sharing:
             self.server.count(now())
             await asyncio.sleep(self._rng.uniform(0.005, 0.02))
 
-    async def work(self, number: int, goes_on: Callable[[], bool], lane: Lane = Lane.BULK) -> None:
+    async def work(
+        self,
+        number: int,
+        goes_on: Callable[[], bool],
+        lane: Lane = Lane.BULK,
+        callers: int = CALLERS,
+    ) -> None:
         """Let callers of one participant send requests, as many at once as it has callers."""
         flow: RequestFlow = Flow()
         await asyncio.sleep(self._rng.uniform(0, 0.01))
@@ -59,7 +65,7 @@ class Sharing:
             while goes_on():
                 await self.request(number, lane, flow)
 
-        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+        await asyncio.gather(*(caller() for _ in range(callers)))
 
     async def greedy(self, windows: float) -> None:
         """Let everybody send all that may go, for so many windows."""

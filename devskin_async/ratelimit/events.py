@@ -146,6 +146,7 @@ class Listeners:
 
     def __init__(self) -> None:
         self._of: WeakKeyDictionary[object, OnEvent | None] = WeakKeyDictionary()
+        self._are_called = False
         self._warned_until = -math.inf
 
     def __len__(self) -> int:
@@ -154,15 +155,17 @@ class Listeners:
     def add(self, user: object, on_event: OnEvent | None) -> None:
         """Take up a user; one without a function counts as a user all the same."""
         self._of[user] = on_event
+        self._are_called = any(self._of.values())
 
     def remove(self, user: object) -> None:
         """Forget a user."""
         self._of.pop(user, None)
+        self._are_called = any(self._of.values())
 
     @property
     def hear_everything(self) -> bool:
         """Whether anybody listens to every single request; most often nobody does."""
-        return log.isEnabledFor(logging.DEBUG) or any(self._of.values())
+        return self._are_called or log.isEnabledFor(logging.DEBUG)
 
     def tell(self, event: Event, level: int | None = None) -> None:
         """Log an event, and call whoever listens. What one raises is logged and goes no further."""

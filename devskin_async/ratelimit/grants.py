@@ -74,10 +74,7 @@ class _Turn:
             if (each.granted_at, name) < (self._me.granted_at, report.participant)
         }
         self._held = {name: [*each.held] for name, each in state.participants.items()}
-        self._in_lane = [
-            sum(each.held[lane] for each in state.participants.values())
-            for lane in (INTERACTIVE, BULK)
-        ]
+        self._in_lane = [sum(lane) for lane in zip(*self._held.values(), strict=True)]
         reserve = report.limit.reserve
         if reserve < 0:
             lately = state.now - _LATELY * state.per

@@ -20,7 +20,7 @@ from .events import Adapted, Granted, Listeners, Paused, Queued, Refused, log
 from .fairness import FairQueue, Flow
 from .forecast import Forecast
 from .outage import OutageStore
-from .participation import Participation
+from .participation import MySlot, Participation
 from .policy import Budget, Lane, RateLimit
 from .quota import RateLimitInfo
 from .reports import LANES
@@ -110,12 +110,10 @@ class Scheduler:
         """Let a slot's request go as soon as it is its turn; `slot` does it, and releases it."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        number = None
         if self._store.immediate and not self._waiting():
-            number = self._take_at_once(slot.lane)
-        if number is None:
-            number = await self._queue(slot.lane, Flow() if slot.flow is None else slot.flow)
-        slot.number = number
+            slot.held = self._take_at_once(slot.lane)
+        if slot.held is None:
+            slot.held = await self._queue(slot.lane, Flow() if slot.flow is None else slot.flow)
         slot.granted_at = loop.time()
         slot.queued = slot.granted_at - asked
         self._granted[slot.lane] += 1
@@ -133,10 +131,11 @@ class Scheduler:
         """Take a slot back: it is free after `per` seconds, or at once if it was not counted."""
         now = asyncio.get_running_loop().time()
         self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
+        assert slot.held is not None  # noqa: S101  # only what was acquired is released
         if slot.is_free:
-            self._part.cancelled(slot.number)
+            self._part.cancelled(slot.held)
         else:
-            self._part.answered(slot.number)
+            self._part.answered(slot.held)
         self._report_soon()
 
     def observe(self, slot: Slot, info: RateLimitInfo) -> None:
@@ -146,7 +145,7 @@ class Scheduler:
             slot: The request's.
             info: Whether it was refused, and what the headers say.
         """
-        before = self._part.shaping.shape
+        before = self._part.shaping
         if info.remaining is not None and info.reset_after is not None:
             self._part.quota(info.remaining, info.reset_after, slot.granted_at)
         if info.refused:
@@ -158,9 +157,9 @@ class Scheduler:
         else:
             self._refusals.accepted()
             self._part.accepted(slot.granted_at)
-        learned = self._part.shaping.shape
-        if learned != before:
-            shape = learned or usual_shape(self.limit)
+        learned = self._part.shaping
+        if learned is not before and learned.shape != before.shape:
+            shape = learned.shape or usual_shape(self.limit)
             self.listeners.tell(Adapted(burst=shape.burst, rate=shape.rate))
 
     def forecast(self, requests: int, lane: Lane) -> float:
@@ -252,17 +251,17 @@ class Scheduler:
         """Whether nobody uses it, and there is nothing that it has to report."""
         return not (self.listeners or self._waiting() or self._part.has_news)
 
-    def _take_at_once(self, lane: Lane) -> int | None:
-        """Take a slot if one is free this moment, and return its number."""
+    def _take_at_once(self, lane: Lane) -> MySlot | None:
+        """Take a slot if one is free this moment."""
         wants = (1, 0) if lane is Lane.INTERACTIVE else (0, 1)
         try:
             granted = self._part.exchange_now(wants)
         except (StoreBusyError, StoreUnavailableError):
             return None
         self._tell_pause()
-        return granted[0].number if granted else None
+        return granted[0] if granted else None
 
-    async def _queue(self, lane: Lane, flow: RequestFlow) -> int:
+    async def _queue(self, lane: Lane, flow: RequestFlow) -> MySlot:
         waiter: Waiter = asyncio.get_running_loop().create_future()
         queue = self._queues[lane]
         if not queue:
@@ -311,9 +310,9 @@ class Scheduler:
             for slot in granted:
                 waiter = self._queues[LANES[slot.lane]].pop()
                 if waiter is None:  # it gave up meanwhile
-                    self._part.cancelled(slot.number)
+                    self._part.cancelled(slot)
                 else:
-                    waiter.set_result(slot.number)
+                    waiter.set_result(slot)
             if self._waiting() and not self._part.has_urgent_news:
                 await self._until_changed(self._part.wait)
 

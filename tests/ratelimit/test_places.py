@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 from unittest import mock
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -15,6 +17,8 @@ from devskin_async.ratelimit.machine import open_machine_store
 from devskin_async.ratelimit.store import MemoryStore, Store
 
 from .reporting import Clock
+from .valkey_script import ScriptStore
+from .valkey_server import ValkeyProcess
 from .world import LEASE, Delays, Member, Place, World
 
 DELAY = st.just(0.0) | st.floats(0, LEASE / 2)
@@ -65,6 +69,24 @@ class MachinePlace:
     def close(self) -> None:
         self._environment.stop()
         self._temporary.cleanup()
+
+
+class ValkeyPlace:
+    """A key on a real Valkey server, by the server's script and the test's clock."""
+
+    def __init__(self, server: ValkeyProcess) -> None:
+        self.clock = Clock()
+        self._server = server
+        self._first = ScriptStore(server, self.clock)
+
+    def open(self) -> Store:
+        return ScriptStore(self._server, self.clock, self._first.key)
+
+    def lose(self) -> None:
+        self._first.lose()
+
+    def close(self) -> None:
+        self.lose()
 
 
 class Traffic(RuleBasedStateMachine):
@@ -209,6 +231,27 @@ class LostFileTraffic(MachineTraffic):
     loses = True
 
 
+class ValkeyTraffic(Traffic):
+    """Kept on a Valkey server."""
+
+    server: ClassVar[ValkeyProcess]
+
+    def make_place(self) -> Place:
+        return ValkeyPlace(self.server)
+
+
+class FlushedTraffic(ValkeyTraffic):
+    """Kept on a Valkey server that forgets it again and again."""
+
+    compares = False
+    loses = True
+
+
+@pytest.fixture(scope="class")
+def _valkey_place(running_valkey: ValkeyProcess) -> None:
+    ValkeyTraffic.server = running_valkey
+
+
 MANY = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestProcessTraffic = ProcessTraffic.TestCase
 TestProcessTraffic.settings = MANY
@@ -216,3 +259,7 @@ TestMachineTraffic = MachineTraffic.TestCase
 TestMachineTraffic.settings = MANY
 TestLostFileTraffic = LostFileTraffic.TestCase
 TestLostFileTraffic.settings = MANY
+TestValkeyTraffic = pytest.mark.usefixtures("_valkey_place")(ValkeyTraffic.TestCase)
+TestValkeyTraffic.settings = MANY
+TestFlushedTraffic = pytest.mark.usefixtures("_valkey_place")(FlushedTraffic.TestCase)
+TestFlushedTraffic.settings = MANY

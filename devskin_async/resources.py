@@ -51,11 +51,15 @@ class Reader:
         return self.transport.send(call, queueing)
 
     def listing(
-        self, call_of: Callable[[int, int], Call[Page[T]]], limit: int | None = None
+        self,
+        record: type[T],
+        call_of: Callable[[int, int], Call[Page[T]]],
+        limit: int | None = None,
     ) -> Listing[T]:
         """Read the pages of a list.
 
         Args:
+            record: The class of a row.
             call_of: Makes the call for the page of a number, from 1, with so many rows.
             limit: How many rows to read at the most; None reads all.
 
@@ -79,10 +83,10 @@ class Reader:
                 request=str(call),
             )
 
-        return Listing(start, ", ".join((call.path[1:], *filters, *bound)), limit)
+        return Listing(start, ", ".join((call.path[1:], *filters, *bound)), limit, record)
 
-    def many(self, wanted: Iterable[Call[T]], what: str) -> Rows[T]:
-        """Read the answers of many calls, which are `what`, in their order."""
+    def many(self, record: type[T], wanted: Iterable[Call[T]], what: str) -> Rows[T]:
+        """Read the answers of many calls, each a `record`, in their order."""
         reads = tuple(wanted)
 
         def start() -> Ordered[Call[T], T]:
@@ -94,7 +98,7 @@ class Reader:
                 self._reading(queueing),
             )
 
-        return Rows(start, what)
+        return Rows(start, what, record)
 
     def _reading(self, queueing: Queueing) -> Callable[[Flight[T]], T | asyncio.Future[Flight[T]]]:
         return lambda flight: self.transport.read(flight, queueing)
@@ -136,7 +140,7 @@ class Orders:
             ValueError: An id is not a positive integer.
         """
         wanted = (calls.order(order_id) for order_id in order_ids)
-        return self._reader.many(wanted, "orders by their ids")
+        return self._reader.many(Order, wanted, "orders by their ids")
 
     async def page(
         self,
@@ -189,6 +193,7 @@ class Orders:
             ValueError: An argument is out of its bounds.
         """
         return self._reader.listing(
+            OrderSummary,
             lambda page, rows: calls.orders(
                 page, rows, status=status, date_from=date_from, date_to=date_to
             ),
@@ -226,7 +231,7 @@ class Products:
         Raises:
             ValueError: `limit` is not a positive integer.
         """
-        return self._reader.listing(calls.products, limit)
+        return self._reader.listing(Product, calls.products, limit)
 
 
 class Customers:
@@ -259,7 +264,7 @@ class Customers:
         Raises:
             ValueError: `limit` is not a positive integer.
         """
-        return self._reader.listing(calls.customers, limit)
+        return self._reader.listing(Customer, calls.customers, limit)
 
 
 class Analytics:

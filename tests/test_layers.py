@@ -15,7 +15,9 @@ NAME = devskin_async.__name__
 
 LAYERS = (
     ("_json", "_values", "_version", "connections", "errors", "records", "redaction", "timing"),
-    ("_tolerant",),
+    ("_extras", "_order_rows", "_tolerant"),
+    ("_columns",),
+    ("_arrow",),
     ("convert", "ratelimit"),
     ("protocol", "webhooks"),
     ("exchange", "options", "sandbox"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DIGITS = 18
-_AT_ONCE = 500  # records, which take about 3 ms
+_AT_ONCE = 500  # records, which take about a millisecond
 _EXACT = Context(prec=_DIGITS, traps=[Inexact, InvalidOperation])
 _UNITS = {kind: Decimal(1).scaleb(-places) for kind, places in PLACES.items()}
 

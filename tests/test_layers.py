@@ -14,6 +14,7 @@ PACKAGE = Path(devskin_async.__file__).parent
 NAME = devskin_async.__name__
 
 LAYERS = (
+    ("_pydantic",),
     ("_json", "_values", "_version", "connections", "errors", "records", "redaction", "timing"),
     ("_extras", "_order_rows", "_tolerant"),
     ("_columns",),

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from attrs import fields
@@ -154,6 +155,15 @@ async def test_no_ids_give_the_columns_of_whole_orders(store: DevSkinClient) -> 
 
 async def test_a_limit_holds_for_the_table_too(store: DevSkinClient) -> None:
     assert (await store.orders.list(limit=7).to_arrow()).num_rows == 7
+
+
+async def test_duckdb_reads_the_table_as_it_is(store: DevSkinClient) -> None:
+    orders = await store.orders.list()
+    table = await store.orders.list().to_arrow()
+    with duckdb.connect() as connection:
+        connection.register("orders", table)
+        (found,) = connection.execute("SELECT sum(total), count(*) FROM orders").fetchall()
+    assert found == (sum(order.total for order in orders), len(orders))
 
 
 def test_the_columns_are_the_fields_with_their_types() -> None:

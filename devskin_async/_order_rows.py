@@ -7,11 +7,11 @@ from decimal import Decimal
 
 from attrs import frozen
 
-from .records import Instant, Order, OrderStatus, Quantity, ShippingAddress
+from .records import Instant, Order, OrderStatus, Quantity, Record, ShippingAddress
 
 
 @frozen(kw_only=True)
-class DetailedOrder:
+class DetailedOrder(Record):
     """An order with what only its detail tells.
 
     All that an order's list row lacks is None where the order was gone when its detail was asked
@@ -36,7 +36,7 @@ class DetailedOrder:
 
 
 @frozen(kw_only=True)
-class OrderLine:
+class OrderLine(Record):
     """One line of an order; `position` counts an order's lines from 1."""
 
     order_id: int

@@ -17,7 +17,11 @@ import msgspec
 from pydantic_core import core_schema
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, ValidatorFunctionWrapHandler
+    from pydantic import (
+        GetCoreSchemaHandler,
+        SerializerFunctionWrapHandler,
+        ValidatorFunctionWrapHandler,
+    )
     from pydantic_core import CoreSchema
 
 _AMOUNT: Final = {
@@ -59,16 +63,15 @@ def record_schema(
     def validate(value: object, handler: ValidatorFunctionWrapHandler) -> object:
         return value if isinstance(value, cls) else cls(**handler(value))
 
-    def values(record: object) -> dict[str, object]:
-        return {name: getattr(record, name) for name in names}
+    # To wrap, in place of giving the values, lets `include` and `exclude` reach the fields.
+    def serialize(record: object, handler: SerializerFunctionWrapHandler) -> object:
+        return handler({name: getattr(record, name) for name in names})
 
     return core_schema.no_info_wrap_validator_function(
         validate,
         fields,
         ref=ref,
-        serialization=core_schema.plain_serializer_function_ser_schema(
-            values, return_schema=fields
-        ),
+        serialization=core_schema.wrap_serializer_function_ser_schema(serialize, schema=fields),
     )
 
 

@@ -31,6 +31,7 @@ from devskin_async import (
     Revenue,
     convert,
 )
+from devskin_async.export import OrderLine
 from tests import samples
 from tests.webhooks.serving import by_uvicorn
 
@@ -60,6 +61,11 @@ async def orders(store: Store, status: OrderStatus | None = None) -> list[OrderS
 @app.get("/page")
 async def page(store: Store) -> Page[OrderSummary]:
     return await store.orders.page(2)
+
+
+@app.get("/names", response_model_exclude={"items": {"__all__": {"customer_email"}}})
+async def names(store: Store) -> Page[OrderSummary]:
+    return await store.orders.page()
 
 
 @app.get("/products")
@@ -145,6 +151,19 @@ async def test_records_leave_routes_as_they_are(store: DevSkinClient) -> None:
         async with session.get("/orders") as response:
             rows = msgspec.json.decode(await response.read(), type=list[OrderSummary])
         assert rows == await store.orders.list(limit=5)
+
+
+async def test_what_a_route_excludes_stays_inside(store: DevSkinClient) -> None:
+    async with served(store) as session, session.get("/names") as response:
+        rows = (await response.json())["items"]
+    assert rows
+    assert not any("customer_email" in row for row in rows)
+    assert all("customer_name" in row for row in rows)
+
+
+def test_none_is_left_out_where_pydantic_is_told_so() -> None:
+    written = TypeAdapter(Customer).dump_json(CUSTOMER, exclude_none=True)
+    assert json.loads(written).keys() == {"id", "created_at"}
 
 
 async def test_a_status_is_a_parameter_of_the_query_still(store: DevSkinClient) -> None:
@@ -260,6 +279,12 @@ def test_a_quantity_is_a_whole_number_or_a_fraction() -> None:
         sent = attrs.evolve(PRODUCT, stock=stock)
         back = products.validate_json(products.dump_json(sent))
         assert (back.stock, type(back.stock)) == (stock, type(stock))
+
+
+def test_an_exports_rows_are_records_too() -> None:
+    (line,) = convert.order_lines(ORDER)
+    written = TypeAdapter(OrderLine).dump_json(line)
+    assert exact(written) == exact(convert.dumps(line))
 
 
 def test_a_record_may_be_a_field_of_a_model() -> None:

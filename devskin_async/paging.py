@@ -19,12 +19,15 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from itertools import count, islice
-from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, Self, TypeVar, cast
 
-from attrs import evolve
+from attrs import AttrsInstance, evolve
 
 from .api import PageNumbers
 from .records import Page
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -53,11 +56,18 @@ class Rows(Generic[T]):
     Args:
         start: Starts one reading of the rows.
         what: What they are, such as `3 orders`.
+        record: The class of each; None where only the rows tell it.
     """
 
-    def __init__(self, start: Callable[[], Reading[T]], what: str = "rows") -> None:
-        self._read: Callable[[], AsyncIterator[T]] = lambda: _each(start)
+    def __init__(
+        self,
+        start: Callable[[], Reading[T]],
+        what: str = "rows",
+        record: type[T] | None = None,
+    ) -> None:
+        self._read: Callable[[], AsyncGenerator[T, None]] = lambda: _each(start)
         self._what = what
+        self._record = record
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._read()
@@ -73,6 +83,26 @@ class Rows(Generic[T]):
     def __repr__(self) -> str:
         return f'<{type(self).__name__} of {self._what}: use "async for" or "await">'
 
+    async def to_arrow(self) -> pa.Table:
+        """Read all rows into an Arrow table, as an export writes them in Parquet.
+
+        Returns:
+            A `pyarrow.Table`; see `convert.to_arrow` for its columns. Without rows it has the
+            same columns.
+
+        Raises:
+            ConfigurationError: pyarrow is not installed; nothing was sent.
+            DecodeError: A value does not fit its column, such as money with real digits beyond
+                cents.
+        """
+        from ._arrow import ArrowTable
+
+        table = ArrowTable(cast(type[AttrsInstance] | None, self._record))
+        async with aclosing(self._read()) as rows:
+            async for row in rows:
+                table.add(cast(AttrsInstance, row))
+        return table.finish()
+
     async def _collect(self) -> list[T]:
         return [row async for row in self]
 
@@ -87,6 +117,7 @@ class Listing(Rows[T]):
         start: Starts one reading of the pages that hold so many rows; None is all.
         what: What is listed, such as `orders, status=paid`.
         limit: How many rows it has at the most; None is all.
+        record: The class of each row; None where only the rows tell it.
     """
 
     def __init__(
@@ -94,11 +125,13 @@ class Listing(Rows[T]):
         start: Callable[[int | None], Reading[Page[T]]],
         what: str = "rows",
         limit: int | None = None,
+        record: type[T] | None = None,
     ) -> None:
         self._pages = start
         self._limit = limit
         self._read = lambda: _rows(start, limit)
         self._what = what
+        self._record = record
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Read the list page by page, in order."""

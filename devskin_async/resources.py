@@ -48,11 +48,15 @@ class Reader:
         return self.sender.send(request, queueing)
 
     def listing(
-        self, page_request: Callable[[int, int], Request[Page[T]]], limit: int | None = None
+        self,
+        record: type[T],
+        page_request: Callable[[int, int], Request[Page[T]]],
+        limit: int | None = None,
     ) -> Listing[T]:
         """Read the pages of a list.
 
         Args:
+            record: The class of a row.
             page_request: Makes the request for the page of a number, from 1, with so many rows.
             limit: How many rows to read at the most; None reads all.
 
@@ -75,10 +79,10 @@ class Reader:
                 request=str(first),
             )
 
-        return Listing(start, ", ".join((first.path[1:], *filters, *bound)), limit)
+        return Listing(start, ", ".join((first.path[1:], *filters, *bound)), limit, record)
 
-    def many(self, requests: Iterable[Request[T]], what: str) -> Rows[T]:
-        """Read the responses to many requests, which are `what`, in their order."""
+    def many(self, record: type[T], requests: Iterable[Request[T]], what: str) -> Rows[T]:
+        """Read the responses to many requests, each a `record`, in their order."""
         wanted = tuple(requests)
 
         def start() -> Ordered[Request[T], T]:
@@ -87,7 +91,7 @@ class Reader:
                 lambda request: self.sender.send(request, queueing), wanted, self.concurrency
             )
 
-        return Rows(start, what)
+        return Rows(start, what, record)
 
     def queueing(self) -> Queueing:
         """Start a flow of many calls, such as one reading of a listing."""
@@ -127,7 +131,7 @@ class Orders:
             ValueError: An id is not a positive integer.
         """
         wanted = (endpoints.order(order_id) for order_id in order_ids)
-        return self._reader.many(wanted, "orders by their ids")
+        return self._reader.many(Order, wanted, "orders by their ids")
 
     async def page(
         self,
@@ -180,6 +184,7 @@ class Orders:
             ValueError: An argument is out of its bounds.
         """
         return self._reader.listing(
+            OrderSummary,
             lambda page, rows: endpoints.orders(
                 page, rows, status=status, date_from=date_from, date_to=date_to
             ),
@@ -217,7 +222,7 @@ class Products:
         Raises:
             ValueError: `limit` is not a positive integer.
         """
-        return self._reader.listing(endpoints.products, limit)
+        return self._reader.listing(Product, endpoints.products, limit)
 
 
 class Customers:
@@ -250,7 +255,7 @@ class Customers:
         Raises:
             ValueError: `limit` is not a positive integer.
         """
-        return self._reader.listing(endpoints.customers, limit)
+        return self._reader.listing(Customer, endpoints.customers, limit)
 
 
 class Analytics:

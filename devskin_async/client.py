@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import re
@@ -19,7 +18,15 @@ from .errors import ConfigurationError
 from .ratelimit import MACHINE, PROCESS, Budget, Lane, OnEvent, RateLimit
 from .records import Period, Revenue
 from .resources import Analytics, Customers, Orders, Products, Reader
-from .transport import HTTPTransport, Retry, Sender, Transport
+from .transport import (
+    HTTPTransport,
+    Proxy,
+    Retry,
+    Sender,
+    Transport,
+    find_proxy,
+    is_loopback,
+)
 
 T = TypeVar("T")
 
@@ -52,15 +59,21 @@ class DevSkinClient:
         timeout: Seconds for one attempt on the wire.
         retry: How a request that failed transiently is sent again.
         session: An aiohttp session of the caller's, used and left open; None makes one. Its
-            middlewares are not run: one that sends again would do so outside the budget.
+            middlewares are not run: one that sends again would do so outside the budget. Which
+            proxy it uses is its own matter.
         transport: Sends the requests in place of aiohttp, such as `testing.MockTransport`; it is
             closed with the client. None makes one.
+        proxy: The address of an HTTP proxy, such as `http://proxy.example:3128`, with user and
+            password if it needs them; "" means none. None takes the environment's `HTTPS_PROXY`
+            or `ALL_PROXY`, unless its `NO_PROXY` names the host. A loopback host is never reached
+            through a proxy, and any other only in a TLS tunnel.
         on_event: Called with what happens to requests, such as `Refused`; it must not wait.
 
     Raises:
-        ConfigurationError: The key is missing or unusable, or the address is not acceptable.
+        ConfigurationError: The key is missing or unusable, or the address is not acceptable, or
+            the proxy's is not.
         ValueError: `concurrency` or `timeout` is not positive, `rate_limit` or `retry` is of
-            another type, or both `session` and `transport` are given.
+            another type, or more than one of `session`, `transport` and `proxy` is given.
     """
 
     reader: Reader  # what its calls are sent with, for the layers above
@@ -84,13 +97,15 @@ class DevSkinClient:
         retry: Retry = Retry(),
         session: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
+        proxy: str | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
         url = _checked_base_url(base_url or os.environ.get("DEVSKIN_BASE_URL") or DEFAULT_BASE_URL)
         key = _checked_key(api_key if api_key is not None else os.environ.get("DEVSKIN_API_KEY"))
         if session is not None and transport is not None:
             raise ValueError("pass a session or a transport, not both: a transport has its own")
-        http = HTTPTransport(url, key, session=session)
+        found = _checked_proxy(url, proxy, session or transport)
+        http = HTTPTransport(url, key, session=session, proxy=found)
         sender = Sender(
             http if transport is None else transport,
             base_url=url,
@@ -101,6 +116,7 @@ class DevSkinClient:
             timeout=_positive_seconds("timeout", timeout),
             on_event=on_event,
             check_open=http.check_open,
+            proxy=found,
         )
         self._set_reader(Reader(sender, positive("concurrency", concurrency)))
 
@@ -218,7 +234,7 @@ def _checked_base_url(text: str) -> str:
         raise ConfigurationError(f"base_url must be an address such as {DEFAULT_BASE_URL}")
     if url.user or url.password or url.query_string or url.fragment:
         raise ConfigurationError("base_url must have no user, password, query or fragment")
-    if url.scheme == "http" and not _is_loopback(url.host):
+    if url.scheme == "http" and not is_loopback(url.host):
         raise ConfigurationError(
             f"base_url must be https: over plain http the API key could be read on its way to "
             f"{url.host}"
@@ -234,13 +250,17 @@ def _checked_place(budget: str) -> str:
     )
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _checked_proxy(
+    base_url: str, proxy: str | None, others: aiohttp.ClientSession | Transport | None
+) -> Proxy | None:
+    if others is None:
+        return find_proxy(URL(base_url), proxy)
+    if proxy is not None:
+        raise ValueError(
+            "pass a proxy, or else a session or a transport: a session has its own, as in "
+            "aiohttp.ClientSession(proxy=...)"
+        )
+    return None
 
 
 def _positive_seconds(name: str, value: float) -> float:

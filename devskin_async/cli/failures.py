@@ -34,6 +34,7 @@ _SECRET_OPTIONS = {
     "--token": _KEY,
     "--secret": _SECRET,
     "--webhook-secret": _SECRET,
+    "--proxy": "the proxy's password",
 }
 
 
@@ -165,8 +166,17 @@ def _secrets(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield secret, name
     for word, following in zip(argv, (*argv[1:], ""), strict=True):
         option, _, value = word.partition("=")
-        if option in _SECRET_OPTIONS and (secret := value or following):
+        secret = value or following
+        if option == "--proxy":
+            secret = _password(secret)
+        if secret and option in _SECRET_OPTIONS:
             yield secret, _SECRET_OPTIONS[option]
+
+
+def _password(address: str) -> str:
+    """Cut the password out of a proxy's address as it was typed."""
+    login, _, _ = address.rpartition("@")
+    return login.rpartition(":")[2]
 
 
 def _drop_output() -> None:

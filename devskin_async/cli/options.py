@@ -127,12 +127,15 @@ class Connection:
         sandbox: Read a made-up store, started for this one command; it needs no key.
         api_key: The store's API key; better set in DEVSKIN_API_KEY, where no one else sees it.
         base_url: The API's address; by default DEVSKIN_BASE_URL, or else the real API.
+        proxy: An HTTP proxy, such as http://proxy.example:3128; by default HTTPS_PROXY, unless
+            NO_PROXY names the host.
         timeout: Seconds for one attempt on the wire.
     """
 
     sandbox: Annotated[bool, Flag] = False
     api_key: str | None = None
     base_url: str | None = None
+    proxy: str | None = None
     timeout: Seconds = 30.0
 
 
@@ -189,17 +192,23 @@ def _client(connection: Connection, retry: Retry, waits: Waits) -> DevSkinClient
         return DevSkinClient(
             given,
             base_url=connection.base_url,
+            proxy=connection.proxy,
             timeout=connection.timeout,
             retry=retry,
             rate_limit=RateLimit(reserve=0),  # nothing else runs in this process
             on_event=waits.heard,
         )
     except ConfigurationError as error:
-        reason = str(error)
-        of_address = reason.startswith("base_url")
-        if of_address:
-            name = "DEVSKIN_BASE_URL" if connection.base_url is None else "--base-url"
-            reason = reason.replace("base_url", name, 1)
-        if (connection.base_url if of_address else given) is None:
-            raise ConfigurationError(reason) from None
-        raise ValueError(reason) from None
+        raise _named_as_given(error, connection) from None
+
+
+def _named_as_given(error: ConfigurationError, connection: Connection) -> Exception:
+    """Make an error that names the option or the variable that the wrong value came from."""
+    subject, _, rest = str(error).partition(" ")
+    if subject == "base_url" and connection.base_url is None:
+        return ConfigurationError(f"DEVSKIN_BASE_URL {rest}")
+    if subject in ("base_url", "proxy"):
+        return ValueError(f"--{subject.replace('_', '-')} {rest}")
+    if connection.api_key is None or subject.lower().endswith("_proxy"):
+        return error
+    return ValueError(str(error))

@@ -25,6 +25,7 @@ from ..ratelimit import OnEvent, RateLimit, Retried, Scheduler, budget_name, sha
 from .connections import connected
 from .http import Transport
 from .options import Queueing, Retry
+from .proxies import Proxy, name_proxy
 from .redaction import Redactor, decode_redacted, redact_headers
 from .single_flight import Key, SharedCall, Waiter, would_wait
 
@@ -46,6 +47,7 @@ class Sender:
         timeout: Seconds from sending a request to the end of its response.
         on_event: Called with what happens to requests; None listens to nothing.
         check_open: Called before each call; raises `ConfigurationError` if nothing can be sent.
+        proxy: Names the proxy in the error of a connection that is not made in time.
 
     Attributes:
         store_id: The API's host and a digest of the key, which is not to be shown.
@@ -63,6 +65,7 @@ class Sender:
         timeout: float,
         on_event: OnEvent | None = None,
         check_open: Callable[[], object] = lambda: None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.transport = transport
         self.base_url = base_url
@@ -75,6 +78,7 @@ class Sender:
         self._timeout = timeout
         self._on_event = on_event
         self._check_open = check_open
+        self._proxy = proxy
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._calls: dict[Key, SharedCall[Any]] = {}
@@ -210,8 +214,10 @@ class Sender:
                     parse_rate_limit_headers(response.status, response.headers, response.at)
                 )
         if response is None:
-            text = f"{request}: no answer within {self._timeout:g} s"
-            raise TransportError(text, sent=connected.get())
+            sent, missing = connected.get(), "no answer"
+            if self._proxy is not None and not sent:
+                missing = f"no connection through {name_proxy(self._proxy.url)}"
+            raise TransportError(f"{request}: {missing} within {self._timeout:g} s", sent=sent)
         result = decode_redacted(request, response, self._redact)
         if call.captures or isinstance(result, DevSkinError):
             call.receive(self._captured(call, response, elapsed))

@@ -21,7 +21,8 @@ from attrs import frozen
 from benchmarks.measuring import in_turn, prepare
 from benchmarks.report import Figure, figure, keep, print_costs, print_figures, quartiles, ratios
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Flow, RateLimitInfo, RequestFlow, Scheduler
+from devskin_async.ratelimit import Flow, MemoryStore, RequestFlow, Scheduler
+from devskin_async.ratelimit.reports import Limit, Report
 
 WAITERS, ROUNDS = 10_000, 15
 FREE, ROUNDS_OF_FREE = 5_000, 31
@@ -90,16 +91,16 @@ async def aiolimiter(loop: SetClockLoop) -> Queue:
     return Queue(limiter.acquire, _minutes_later(loop))
 
 
-def _paused() -> Scheduler:
+def _paused(loop: SetClockLoop) -> Scheduler:
     """Make a scheduler with more slots than waiters, all of which must wait out a pause."""
     limit = RateLimit(2 * WAITERS, 60, burst=2 * WAITERS)
-    store = MemoryStore(limit)
-    store.refused(60)
-    return Scheduler(limit, store=store)
+    store = MemoryStore(loop.time, report_within=0.5)
+    store.exchange(Report(participant="other.1", limit=Limit.of(limit), lease=0, pause=60))
+    return Scheduler(limit, store)
 
 
 async def granted(loop: SetClockLoop) -> Queue:
-    scheduler = _paused()
+    scheduler = _paused(loop)
 
     async def wait() -> None:
         await scheduler.acquire(scheduler.slot())
@@ -108,7 +109,7 @@ async def granted(loop: SetClockLoop) -> Queue:
 
 
 async def slot(loop: SetClockLoop) -> Queue:
-    scheduler = _paused()
+    scheduler = _paused(loop)
 
     async def wait() -> None:
         async with scheduler.slot():
@@ -118,7 +119,7 @@ async def slot(loop: SetClockLoop) -> Queue:
 
 
 async def slot_of_one_flow(loop: SetClockLoop) -> Queue:
-    scheduler = _paused()
+    scheduler = _paused(loop)
     flow: RequestFlow = Flow()
 
     async def wait() -> None:

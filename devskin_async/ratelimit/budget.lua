@@ -5,6 +5,7 @@
 
 local FORGOTTEN_AFTER, SLEW = 3600, 1
 local RESERVE, LATELY, LATE, LEFT_ALONE, POLL, LEAST_LATE = 10, 5, 1 / 10, 1 / 20, 1 / 10, 0.2
+local AT_LEAST = 1 / 500
 local FAIL_OVER = 2 -- seconds for which participants can report what a fail-over has lost
 local INTERACTIVE, BULK = 1, 2 -- a lane of the protocol, and 1
 local PARTICIPANT, NUMBER, LANE, AT = 1, 2, 3, 4 -- of a slot
@@ -97,6 +98,12 @@ local function insort(slots, slot)
   table.insert(slots, low, slot)
 end
 
+local function find(slots, participant, number)
+  for _, slot in ipairs(slots) do
+    if slot[PARTICIPANT] == participant and slot[NUMBER] == number then return slot end
+  end
+end
+
 local function remove(slots, slot)
   for i, each in ipairs(slots) do
     if each == slot then return table.remove(slots, i) end
@@ -128,7 +135,8 @@ local function go_back(state, now)
   state.paused_until = min(state.paused_until - back, now + state.per)
   state.quota_until, state.quota_at = -inf, -inf
   state.accepted_at = state.accepted_at - back
-  state.bucket.filled_at = state.bucket.filled_at - back
+  -- After a lesson it is filled from the end of the pause on.
+  state.bucket.filled_at = min(state.bucket.filled_at - back, max(now, state.paused_until))
   state.shaping.lesson_at = state.shaping.lesson_at - back
   state.shaping.changed_at = state.shaping.changed_at - back
   for _, each in pairs(state.participants) do
@@ -235,10 +243,19 @@ local function release(state, report, me)
   end
   state.in_flight = in_flight
   for _, answer in ipairs(report.answered) do
-    local slot = mine[answer[1]]
+    local number, free_at = answer[1], state.now - answer[2] + state.per
+    local slot = mine[number]
     if slot then
       remove(state.in_flight, slot)
-      slot[AT] = state.now - answer[2] + state.per
+    else
+      slot = find(state.answered, report.participant, number)
+      if slot then -- its lease ended before the response came
+        remove(state.answered, slot)
+        free_at = max(free_at, slot[AT])
+      end
+    end
+    if slot then
+      slot[AT] = free_at
       insort(state.answered, slot)
     end
   end
@@ -453,6 +470,7 @@ function Turn:wait()
     local first = next(state.participants)
     if next(state.participants, first) then wait = POLL * state.per end
   end
+  if #self.others > 0 then wait = max(wait, AT_LEAST * state.per) end
   me.waits_until = self.now + min(wait, state.per) + max(LATE * state.per, LEAST_LATE)
   return wait
 end

@@ -27,6 +27,7 @@ _LATELY = 5.0  # windows for which an interactive request of somebody else count
 _LATE = 1 / 10
 _LEFT_ALONE = 1 / 20
 _POLL = 1 / 10
+_AT_LEAST = 1 / 500  # so that one step takes several slots that become free together
 _LEAST_LATE = 0.2  # seconds
 
 
@@ -101,6 +102,8 @@ class _Turn:
         wait = max(wait, self._gate())
         if wait == math.inf and len(self._state.participants) > 1:
             wait = _POLL * per
+        if self._others:
+            wait = max(wait, _AT_LEAST * per)
         late = max(_LATE * per, _LEAST_LATE)
         me.waits_until = self._now + min(wait, per) + late
         return wait

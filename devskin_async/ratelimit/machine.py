@@ -18,7 +18,7 @@ from .state import BudgetState, dumps, loads
 from .store import StoreBusyError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from .machine_file import BudgetFiles
+    from .machine_file import BudgetFiles, Change
 
 _STOPPED = 1.0
 """Seconds that no step takes: after so many its process was stopped, and may be late for all."""
@@ -86,9 +86,10 @@ class MachineStore:
         """Hand in a report; see `Store.exchange`."""
         began = self._clock()
         reply: Reply
+        written: bytes
 
         def change(data: bytes | None) -> bytes:
-            nonlocal reply
+            nonlocal reply, written
             now = self._clock()
             if data is None:
                 self._state = self._first_state(now, report)
@@ -96,9 +97,11 @@ class MachineStore:
                 self._state = self._load(data)
             self._data = None  # what follows may fail
             reply = step(self._state, now, report)
-            return dumps(self._state)
+            written = dumps(self._state)
+            return written
 
-        self._data = self._update(change)
+        self._update(change)
+        self._data = written
         self.steps += 1
         self._was_damaged = False
         self._used_at = self._clock()
@@ -114,11 +117,12 @@ class MachineStore:
             StoreUnavailableError: It can't be read.
         """
 
-        def keep(data: bytes | None) -> bytes:
-            self._state = _new_state() if data is None else self._load(data)
-            return data or dumps(self._state)
+        def read(data: bytes | None) -> None:
+            if data is not None:
+                self._state = self._load(data)
+                self._data = data
 
-        self._data = self._update(keep)
+        self._update(read)
 
     def view(self) -> tuple[BudgetState, float]:
         """Return the budget; see `Store.view`."""
@@ -128,15 +132,15 @@ class MachineStore:
         """Close the file; whoever shares it in this process opens it again."""
         self._files.close(self._path)
 
-    def _update(self, change: Callable[[bytes | None], bytes]) -> bytes:
+    def _update(self, change: Change) -> None:
         from .machine_file import DamagedFileError
 
         try:
-            return self._files.update(self._path, change)
+            self._files.update(self._path, change)
         except StoreUnavailableError as error:
             self._was_damaged |= isinstance(error, DamagedFileError)
             self._path = self._find_path()  # its directory may be gone, as after a logout
-            return self._files.update(self._path, change)
+            self._files.update(self._path, change)
 
     def _find_path(self) -> str:
         directory = str(budget_directory())

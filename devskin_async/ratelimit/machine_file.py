@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -30,6 +31,9 @@ MOST_OPEN = 64
 """Files that a process has open at most."""
 
 _SUFFIX = ".v1.sqlite"  # another layout of the state gets another name
+
+Change: TypeAlias = Callable[[bytes | None], bytes | None]
+"""Given what a file holds, None for nothing, returns what to put there; None leaves it alone."""
 
 _SWEEP_EVERY = 600.0
 _SWEPT_AT_MOST = 32
@@ -75,18 +79,19 @@ class BudgetFile:
             self._db.close()
             raise
 
-    def update(self, change: Callable[[bytes | None], bytes]) -> bytes | None:
-        """Replace what it holds in one step; None where it was removed."""
+    def update(self, change: Change) -> bool:
+        """Replace what it holds in one step; return whether its path still leads to it."""
         execute = self._db.execute
         execute("BEGIN EXCLUSIVE")
         try:
             if not self._is_current():
-                return None
+                return False
             row = execute("SELECT state FROM budget").fetchone()
             state = change(row[0] if row else None)
-            execute("REPLACE INTO budget VALUES (1, ?)", (state,))
-            execute("COMMIT")
-            return state
+            if state is not None:
+                execute("REPLACE INTO budget VALUES (1, ?)", (state,))
+                execute("COMMIT")
+            return True
         finally:
             if self._db.in_transaction:
                 execute("ROLLBACK")
@@ -126,12 +131,12 @@ class BudgetFiles:
                 after_in_child=self._after_fork_in_child,
             )
 
-    def update(self, path: str, change: Callable[[bytes | None], bytes]) -> bytes:
-        """Replace what a file holds, and return what it holds now.
+    def update(self, path: str, change: Change) -> None:
+        """Replace what a file holds.
 
         Args:
             path: The file.
-            change: Given what it holds, or None where that is nothing, returns what to put there.
+            change: Makes it.
 
         Raises:
             StoreBusyError: Another process or thread is at it.
@@ -142,8 +147,8 @@ class BudgetFiles:
             raise StoreBusyError
         try:
             for _ in range(_TRIES):
-                if (state := self._used(path).update(change)) is not None:
-                    return state
+                if self._used(path).update(change):
+                    return
                 self._drop(path)
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -251,9 +251,12 @@ class Participation:
         return granted
 
     def _forget_free(self, now: float) -> None:
-        for number, slot in tuple(self._mine.items()):
+        free = []
+        for number, slot in self._mine.items():
             if slot.at > now:
                 break
             if number in self._over:
-                self._over.discard(number)
-                del self._mine[number]
+                free.append(number)
+        for number in free:
+            self._over.discard(number)
+            del self._mine[number]

@@ -219,11 +219,18 @@ class BudgetState(msgspec.Struct, array_like=True):
                 self.in_flight.remove(slot)
                 me.held[slot.lane] -= 1
         for number, ago in report.answered:
+            free_at = self.now - ago + self.per
             if number in mine:
                 slot = mine[number]
                 self.in_flight.remove(slot)
-                slot.at = self.now - ago + self.per
-                insort(self.answered, slot, key=_at)
+            elif expired := [s for s in self.answered if _is(s, report.participant, number)]:
+                slot = expired[0]  # its lease ended before the response came
+                self.answered.remove(slot)
+                free_at = max(free_at, slot.at)
+            else:
+                continue
+            slot.at = free_at
+            insort(self.answered, slot, key=_at)
 
     def _learn(self, report: Report) -> None:
         if report.accepted:
@@ -254,7 +261,8 @@ class BudgetState(msgspec.Struct, array_like=True):
         self.paused_until = min(self.paused_until - back, now + self.per)
         self.quota_until = self.quota_at = -math.inf
         self.accepted_at -= back
-        self.bucket.filled_at -= back
+        # After a lesson it is filled from the end of the pause on.
+        self.bucket.filled_at = min(self.bucket.filled_at - back, max(now, self.paused_until))
         self.shaping = replace(
             self.shaping,
             lesson_at=self.shaping.lesson_at - back,
@@ -266,6 +274,10 @@ class BudgetState(msgspec.Struct, array_like=True):
             each.granted_at -= back
             each.interactive_at -= back
             each.bucket.filled_at -= back
+
+
+def _is(slot: Slot, participant: str, number: int) -> bool:
+    return slot.participant == participant and slot.number == number
 
 
 _decoder = msgspec.msgpack.Decoder(BudgetState)

@@ -16,7 +16,7 @@ _LATEST_REPORT = 0.5  # seconds
 
 def report_within(per: float) -> float:
     """Return how long an answered request may remain unreported, in a window of `per` seconds."""
-    return min(per / 100, _LATEST_REPORT)
+    return min(per / 20, _LATEST_REPORT)
 
 
 class StoreBusyError(Exception):

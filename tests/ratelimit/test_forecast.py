@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Flow, Scheduler, RequestFlow, RateLimitInfo
+from devskin_async.ratelimit import Flow, RateLimitInfo, RequestFlow, Scheduler
 from devskin_async.testing import virtual_time
 
 

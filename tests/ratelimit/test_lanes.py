@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Flow, Scheduler, RequestFlow
+from devskin_async.ratelimit import Flow, RequestFlow, Scheduler
 from devskin_async.testing import virtual_time
 
 near = partial(pytest.approx, abs=1e-6)

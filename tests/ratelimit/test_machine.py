@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Flow, Scheduler, RequestFlow
+from devskin_async.ratelimit import Flow, RequestFlow, Scheduler
 from devskin_async.testing import VirtualTimeLoop
 
 
@@ -47,7 +47,9 @@ class Traffic(RuleBasedStateMachine):
         self.limit = limit
         self.scheduler = Scheduler(limit)
         self.server = StrictServer(limit)
-        self.jobs: dict[Lane, list[RequestFlow]] = {lane: [Flow() for _ in range(3)] for lane in Lane}
+        self.jobs: dict[Lane, list[RequestFlow]] = {
+            lane: [Flow() for _ in range(3)] for lane in Lane
+        }
         self.tasks: list[asyncio.Task[None]] = []
         self.sent = 0
 

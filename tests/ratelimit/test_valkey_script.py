@@ -1,0 +1,179 @@
+"""The script that runs on a Valkey server does what the model does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import count
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from devskin_async.ratelimit.grants import step
+from devskin_async.ratelimit.reports import Held, Limit, Quota, Reply, Report, Slot
+from devskin_async.ratelimit.shaping import Shaping
+from devskin_async.ratelimit.state import BudgetState, dumps, loads
+from devskin_async.ratelimit.valkey import SCRIPT
+
+from .valkey_server import ValkeyProcess
+
+OLD = "run_id:abc\r\nuptime_in_seconds:100000"
+NAMES = ("a-host:1:00.1", "a-host:1:00.2", "A-host:2:00.1")
+BEGAN = 1_700_000_000.0
+
+
+def replaced(script: str, old: str, new: str) -> str:
+    assert script.count(old) == 1
+    return script.replace(old, new)
+
+
+# The test's clock, and its word for how old the server is.
+SCRIPT_OF_TEST = replaced(
+    replaced(SCRIPT, "redis.call('TIME')", "cmsgpack.unpack(ARGV[3])"),
+    "redis.call('INFO', 'server')",
+    "ARGV[4]",
+)
+
+_names = count()
+_numbers = count(1)
+
+
+def on_the_server(server: ValkeyProcess) -> Callable[..., tuple[Reply, BudgetState]]:
+    """A new budget there: a function that takes a step of it."""
+    evaluate = server.client.register_script(SCRIPT_OF_TEST)
+    key = f"{{devskin:{next(_names)}}}"
+
+    def take_step(now: float, report: Report, info: str = OLD) -> tuple[Reply, BudgetState]:
+        seconds = math.floor(now)
+        time = (seconds, round((now - seconds) * 1e6))
+        args = [msgspec.msgpack.encode(report), next(_numbers), msgspec.msgpack.encode(time), info]
+        reply, state = evaluate(keys=[key], args=args)
+        return msgspec.msgpack.decode(reply, type=Reply), loads(state)
+
+    return take_step
+
+
+class Participant:
+    """What one keeps of itself, as a participant does."""
+
+    def __init__(self, name: str, limit: Limit, lease: float) -> None:
+        self.name, self.limit, self.lease = name, limit, lease
+        self.epoch, self.next_number, self.share = 0, 1, 0
+        self.in_flight: dict[int, int] = {}
+
+    def draw_report(self, draw: DrawFn, state: BudgetState | None) -> Report:
+        over = (
+            draw(st.lists(st.sampled_from(sorted(self.in_flight)), unique=True, max_size=9))
+            if (self.in_flight)
+            else []
+        )
+        cancelled = {number for number in over if draw(st.integers(0, 4)) == 0}
+        held = None
+        if self.epoch == 0 or draw(st.integers(0, 15)) == 0:
+            self.epoch = 0
+            held = self.draw_held(draw, over) if draw(st.booleans()) else None
+        wrong_epoch = self.epoch + 3 if self.epoch and draw(st.integers(0, 15)) == 0 else None
+        return Report(
+            participant=self.name,
+            limit=self.limit,
+            lease=self.lease,
+            epoch=wrong_epoch or self.epoch,
+            next_number=self.next_number,
+            answered=tuple(
+                (number, draw(st.floats(0, 0.5))) for number in over if number not in cancelled
+            ),
+            cancelled=tuple(sorted(cancelled)),
+            accepted=draw(st.booleans()),
+            wants=draw(st.tuples(st.integers(0, 4), st.integers(0, 12))),
+            pause=draw(st.sampled_from((0.0, 0.0, 0.0, 0.0, 0.3, 2))),
+            quota=draw(
+                st.none()
+                | st.builds(Quota, st.integers(0, 9), st.floats(0, 2), st.floats(BEGAN, BEGAN + 9))
+            ),
+            shaping=self.draw_shaping(draw, state),
+            held=held,
+            leaves=draw(st.integers(0, 9)) == 0,
+            share=self.share,
+        )
+
+    def draw_held(self, draw: DrawFn, over: list[int]) -> Held:
+        slots = [
+            Slot(self.name, n, lane, draw(st.floats(0.01, 2))) for n, lane in self.in_flight.items()
+        ]
+        return Held(
+            tuple(slot for slot in slots if slot.number not in over or draw(st.booleans())),
+            tuple(Slot(self.name, n, 1, draw(st.floats(0.01, 2))) for n in range(-3, 0)),
+        )
+
+    def draw_shaping(self, draw: DrawFn, state: BudgetState | None) -> Shaping | None:
+        if state is None or draw(st.integers(0, 3)):
+            return None
+        version = state.shaping.version + draw(st.sampled_from((0, 0, 0, 1)))
+        rate = draw(st.sampled_from((0.0, 3.5, 7.0)))
+        burst = draw(st.integers(1, 5)) if rate else 0
+        return Shaping(
+            version, burst, rate, draw(st.booleans()), state.now, draw(st.floats(0, 1)),
+            draw(st.booleans()), state.now - draw(st.floats(0, 5)), 6,
+        )  # fmt: skip
+
+    def take_in(self, report: Report, reply: Reply, state: BudgetState) -> None:
+        if report.epoch not in (0, reply.epoch):
+            return
+        self.epoch = reply.epoch
+        self.share = state.participants[self.name].share
+        for number, _ in report.answered:
+            del self.in_flight[number]
+        for number in report.cancelled:
+            del self.in_flight[number]
+        for number, lane in enumerate(reply.granted, self.next_number):
+            self.in_flight[number] = lane
+        self.next_number += len(reply.granted)
+
+
+limits = st.builds(
+    Limit,
+    st.integers(1, 30),
+    st.sampled_from((0.5, 1.0, 1.7)),
+    st.integers(1, 30),
+    st.integers(-1, 4),
+)
+# Most often a little later; now and then the clock is adjusted, or set back.
+passing = st.floats(0, 0.4) | st.floats(0, 3) | st.floats(-0.5, 0) | st.sampled_from((-5.0, 4000.0))
+
+
+@given(data=st.data())
+def test_the_script_and_the_model_take_the_same_steps(
+    running_valkey: ValkeyProcess, data: st.DataObject
+) -> None:
+    take_step = on_the_server(running_valkey)
+    draw = data.draw
+    participants = [
+        Participant(name, draw(limits), draw(st.sampled_from((0.3, 2.0)))) for name in NAMES
+    ]
+    now, model = BEGAN, None
+    for _ in range(draw(st.integers(1, 25))):
+        now = round(now + draw(passing), 6)
+        each = draw(st.sampled_from(participants))
+        report = each.draw_report(draw, model)
+        reply, state = take_step(now, report)
+        if model is None:
+            model = BudgetState(epoch=reply.epoch)
+        seconds = math.floor(now)
+        expected = step(model, seconds + round((now - seconds) * 1e6) / 1e6, report)
+        assert reply == expected
+        assert state == model
+        if draw(st.integers(0, 5)):  # else the reply is lost
+            each.take_in(report, reply, state)
+
+
+def test_a_state_that_python_wrote_is_the_same_after_a_step(running_valkey: ValkeyProcess) -> None:
+    take_step = on_the_server(running_valkey)
+    limit = Limit(5, 1.0, 5, -1)
+    report = Report(participant="a.1", limit=limit, lease=0.1 + 0.2, wants=(1, 0))
+    _, state = take_step(BEGAN + 0.123456, report)
+    assert loads(dumps(state)) == state
+    assert state.in_flight == [Slot("a.1", 1, 0, BEGAN + 0.123456 + (0.1 + 0.2))]
+    assert state.quota_until == -math.inf
+    assert state.quota_left == math.inf

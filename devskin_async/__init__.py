@@ -25,6 +25,7 @@ from .errors import (
 from .paging import Listing, Rows
 from .ratelimit import (
     Adapted,
+    Answered,
     Budget,
     Event,
     Granted,
@@ -34,6 +35,7 @@ from .ratelimit import (
     RateLimit,
     Refused,
     Retried,
+    Sent,
 )
 from .records import (
     Customer,
@@ -54,6 +56,7 @@ from .transport import Retry
 __all__ = [
     "APIError",
     "Adapted",
+    "Answered",
     "AuthenticationError",
     "BadRequestError",
     "Budget",
@@ -91,6 +94,7 @@ __all__ = [
     "Retry",
     "Revenue",
     "Rows",
+    "Sent",
     "ServerError",
     "ShippingAddress",
     "StaleEventError",

@@ -18,12 +18,13 @@ from collections.abc import (
     Iterable,
 )
 from contextlib import aclosing
+from functools import partial
 from itertools import count, islice
 from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, Self, TypeVar, cast
 
 from attrs import AttrsInstance, evolve
 
-from .api import PageNumbers
+from .api import PageNumbers, positive
 from .records import Page
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
+
+
+class PageNote(str):
+    """The note of an error that names the page which it came on."""
+
+    __slots__ = ()
 
 
 class Reading(Protocol[R_co]):
@@ -114,7 +121,8 @@ class Listing(Rows[T]):
     `InconsistentListError` after the last row.
 
     Args:
-        start: Starts one reading of the pages that hold so many rows; None is all.
+        start: Starts one reading of the pages that hold so many rows, None for all, from the page
+            of a number on.
         what: What is listed, such as `orders, status=paid`.
         limit: How many rows it has at the most; None is all.
         record: The class of each row; None where only the rows tell it.
@@ -122,7 +130,7 @@ class Listing(Rows[T]):
 
     def __init__(
         self,
-        start: Callable[[int | None], Reading[Page[T]]],
+        start: Callable[[int | None, int], Reading[Page[T]]],
         what: str = "rows",
         limit: int | None = None,
         record: type[T] | None = None,
@@ -133,9 +141,23 @@ class Listing(Rows[T]):
         self._what = what
         self._record = record
 
-    def pages(self) -> AsyncGenerator[Page[T], None]:
-        """Read the list page by page, in order."""
-        return _each(lambda: self._pages(self._limit))
+    def pages(self, start: int = 1) -> AsyncGenerator[Page[T], None]:
+        """Read the list page by page, in order.
+
+        Args:
+            start: The number of the first page to read, such as the one after the last that an
+                earlier reading gave. The listing's `limit` counts rows from there on, and from a
+                later page than the first on, pages have 100 rows whatever the limit is.
+
+        Returns:
+            The pages, by `async for`; there are none where the list ends before `start`. The total
+            is checked against the rows that the skipped pages have by the size of those that came.
+
+        Raises:
+            ValueError: `start` is not a positive integer.
+        """
+        first_page = positive("start", start)
+        return _each(lambda: self._pages(self._limit, first_page))
 
     async def first(self) -> T | None:
         """Read the first row alone; None if there is none."""
@@ -150,9 +172,9 @@ async def _each(start: Callable[[], Reading[T]]) -> AsyncGenerator[T, None]:
 
 
 async def _rows(
-    start: Callable[[int | None], Reading[Page[T]]], limit: int | None
+    start: Callable[[int | None, int], Reading[Page[T]]], limit: int | None
 ) -> AsyncGenerator[T, None]:
-    async with aclosing(start(limit)) as pages:
+    async with aclosing(start(limit, 1)) as pages:
         async for page in pages:
             for row in page.items:
                 yield row
@@ -224,26 +246,32 @@ class Ordered(Generic[A, T]):
 
     def _start(self, argument: A) -> None:
         call = asyncio.ensure_future(self._fetch(argument))
-        call.add_done_callback(self._note)
+        call.add_done_callback(partial(self._note, argument))
         self._under_way.append(call)
 
-    def _note(self, call: asyncio.Future[T]) -> None:
+    def _note(self, argument: A, call: asyncio.Future[T]) -> None:
         error = None if call.cancelled() else call.exception()
-        if self._failure is None:
+        if self._failure is None and error is not None:
             self._failure = error
+            self._explain(argument, error)
         wanted = call is self._awaited or self._failure is not None
         if wanted and self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
+
+    def _explain(self, argument: A, error: BaseException) -> None:
+        """Say more of the error of a call, where there is more to say."""
 
 
 class Pages(Ordered[int, Page[T]]):
     """Reads a list: page 1 tells how long it is, then the others are fetched concurrently.
 
-    The pages come in order, as far as `PageNumbers` finds that there are any.
+    The pages come in order, as far as `PageNumbers` finds that there are any. An error has a note
+    that names the page.
 
     Args:
         fetch_page: Fetches the page of a number, from 1.
         concurrency: How many pages are in flight or held at the most.
+        first_page: The number of the first page to read.
         wanted: How many rows are wanted, None for all; the last page is cut to give no more.
         request: What is read, for an error to name.
 
@@ -257,13 +285,14 @@ class Pages(Ordered[int, Page[T]]):
         fetch_page: Callable[[int], Awaitable[Page[T]]],
         concurrency: int,
         *,
+        first_page: int = 1,
         wanted: int | None = None,
         request: str | None = None,
     ) -> None:
-        super().__init__(fetch_page, count(1), concurrency)
-        self._numbers = PageNumbers(wanted)
+        super().__init__(fetch_page, count(first_page), concurrency)
+        self._numbers = PageNumbers(wanted, first_page)
         self._request = request
-        self._asked = 0
+        self._asked = first_page - 1  # the number of the last page asked for
         self._checked = False
 
     async def __anext__(self) -> Page[T]:
@@ -275,7 +304,7 @@ class Pages(Ordered[int, Page[T]]):
                 await self._cancel()
             else:
                 self._start_more(self._concurrency - 1)  # which leaves room for the page given
-            if items or not numbers.rows:
+            if items or (numbers.first == 1 and not numbers.rows):
                 return page if len(items) == len(page.items) else evolve(page, items=items)
         await self._check()
         raise StopAsyncIteration
@@ -284,6 +313,19 @@ class Pages(Ordered[int, Page[T]]):
         numbers = tuple(super()._next(max(0, min(room, self._numbers.last - self._asked))))
         self._asked += len(numbers)
         return numbers
+
+    def _start(self, argument: int) -> None:
+        try:
+            super()._start(argument)
+        except Exception as error:  # one that is sent to nobody, as it may not wait that long
+            self._explain(argument, error)
+            raise
+
+    def _explain(self, argument: int, error: BaseException) -> None:
+        # Listings that share a request share its error too.
+        note = PageNote(f"page {argument} of the list")
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
 
     async def aclose(self) -> None:
         """Cancel what is in flight; there are no further pages then."""

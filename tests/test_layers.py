@@ -24,6 +24,7 @@ LAYERS = (
     ("api", "webhooks"),
     ("sandbox", "transport"),
     ("paging",),
+    ("reader",),
     ("resources",),
     ("client",),
     ("export", "fleet"),

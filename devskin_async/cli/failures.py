@@ -10,13 +10,16 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import cast
+from typing import TypeVar, cast
 
 from cyclopts import CycloptsError
 
 from ..errors import ConfigurationError, DevSkinError, InconsistentListError
+from ..paging import PageNote
 from . import usage
 from .render import printable
+
+N = TypeVar("N", bound=str)
 
 FAILED = 1
 WRONG_USE = 2
@@ -113,6 +116,7 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
         _drop_output()
         return 128 + _SIGPIPE
     line, code = _explained(error)
+    line += "".join(f" ({note})" for note in _notes(error, PageNote))
     told = "".join(f"{printable(each)}\n" for each in (f"devskin: {line}", *_hints(error)))
     if os.environ.get("DEVSKIN_DEBUG"):
         told = "".join(traceback.format_exception(error)) + told
@@ -145,8 +149,12 @@ def _explained(error: BaseException) -> tuple[str, int]:
 def _hints(error: BaseException | None) -> Iterator[Hint]:
     """Find the hints of an error; a signal's own error follows on the one that has them."""
     while error is not None:
-        yield from (note for note in getattr(error, "__notes__", ()) if isinstance(note, Hint))
+        yield from _notes(error, Hint)
         error = error.__context__
+
+
+def _notes(error: BaseException, kind: type[N]) -> Iterator[N]:
+    return (note for note in getattr(error, "__notes__", ()) if isinstance(note, kind))
 
 
 def _is_expected(error: BaseException) -> bool:

@@ -5,7 +5,19 @@ from the time alone; a `store` keeps the state; `participation` is one event loo
 `scheduler` lets callers go and tells `events`; `sharing` finds the budget of a key.
 """
 
-from .events import Adapted, Event, Granted, OnEvent, Paused, Queued, Refused, Retried
+from .events import (
+    Adapted,
+    Answered,
+    Event,
+    Granted,
+    Listeners,
+    OnEvent,
+    Paused,
+    Queued,
+    Refused,
+    Retried,
+    Sent,
+)
 from .fairness import FairQueue, Flow
 from .naming import budget_name
 from .policy import Budget, Lane, RateLimit, Use, check_seconds, check_whole
@@ -20,12 +32,14 @@ __all__ = [
     "MACHINE",
     "PROCESS",
     "Adapted",
+    "Answered",
     "Budget",
     "Event",
     "FairQueue",
     "Flow",
     "Granted",
     "Lane",
+    "Listeners",
     "MemoryStore",
     "OnEvent",
     "Paused",
@@ -36,6 +50,7 @@ __all__ = [
     "RequestFlow",
     "Retried",
     "Scheduler",
+    "Sent",
     "Slot",
     "Store",
     "StoreBusyError",

@@ -42,6 +42,40 @@ class Granted:
 
 
 @frozen(kw_only=True)
+class Sent:
+    """A request is sent, for the first time or again.
+
+    Args:
+        request: Which one, such as `GET /orders`.
+        lane: The lane that it waited in.
+        attempt: The number of this attempt of the call, from 1.
+        queued: Seconds that this attempt waited for the rate limit.
+    """
+
+    request: str
+    lane: Lane
+    attempt: int
+    queued: float
+
+
+@frozen(kw_only=True)
+class Answered:
+    """A response came, whatever its status.
+
+    Args:
+        request: To which request, such as `GET /orders`.
+        status: The HTTP status.
+        seconds: Seconds from sending the request to the end of the response.
+        attempt: The number of this attempt of the call, from 1.
+    """
+
+    request: str
+    status: int
+    seconds: float
+    attempt: int
+
+
+@frozen(kw_only=True)
 class Refused:
     """A request was answered with 429.
 
@@ -101,7 +135,7 @@ class Retried:
         )
 
 
-Event: TypeAlias = Queued | Granted | Refused | Paused | Adapted | Retried
+Event: TypeAlias = Queued | Granted | Sent | Answered | Refused | Paused | Adapted | Retried
 OnEvent: TypeAlias = Callable[[Event], object]
 
 
@@ -129,7 +163,12 @@ class Listeners:
     @property
     def hear_everything(self) -> bool:
         """Whether anybody listens to every single request; most often nobody does."""
-        return log.isEnabledFor(logging.DEBUG) or any(self._of.values())
+        return log.isEnabledFor(logging.DEBUG) or self.have_functions
+
+    @property
+    def have_functions(self) -> bool:
+        """Whether there is any function to call."""
+        return any(self._of.values())
 
     def tell(self, event: Event, level: int | None = None) -> None:
         """Log an event, and call whoever listens. What one raises is logged and goes no further."""
@@ -137,6 +176,10 @@ class Listeners:
             level = logging.DEBUG if isinstance(event, Queued | Granted) else logging.INFO
         if log.isEnabledFor(level):
             log.log(level, "%s", event)
+        self.call(event)
+
+    def call(self, event: Event) -> None:
+        """Call whoever listens, and log nothing but what one raises."""
         for on_event in tuple(self._of.values()):
             try:
                 if on_event is not None:

@@ -1,12 +1,12 @@
 """Calls over the network.
 
 `http` sends one request by aiohttp, behind the two methods of `Transport`; `sender` has the retry
-loop; `single_flight` lets identical calls in flight share one response; `proxies` finds the proxy
-for an address.
+loop; `attempts` tells the log and listeners of each attempt; `single_flight` lets identical calls
+in flight share one response; `proxies` finds the proxy for an address.
 """
 
 from .http import HTTPTransport, Transport, plain_reason
-from .options import Deadline, Queueing, Retry
+from .options import Deadline, RequestOptions, Retry
 from .proxies import Proxy, find_proxy, is_loopback
 from .sender import Sender
 
@@ -14,7 +14,7 @@ __all__ = [
     "Deadline",
     "HTTPTransport",
     "Proxy",
-    "Queueing",
+    "RequestOptions",
     "Retry",
     "Sender",
     "Transport",

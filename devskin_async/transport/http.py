@@ -55,6 +55,7 @@ class HTTPTransport:
         session: A session of the caller's, used and left open; None makes one when needed. Its
             middlewares are not run: one that sends again would do so outside the budget.
         proxy: What a session made here opens its connections through; None connects directly.
+        user_agent: Added to this library's `User-Agent`, such as `nightly/2.1`; None adds nothing.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class HTTPTransport:
         *,
         session: aiohttp.ClientSession | None = None,
         proxy: Proxy | None = None,
+        user_agent: str | None = None,
     ) -> None:
         # Built from its parts, a URL need not be taken apart again for each request.
         self._base = URL(base_url, encoded=True)
@@ -73,7 +75,7 @@ class HTTPTransport:
                 "X-API-Key": api_key,
                 "Accept": "application/json",
                 "Cache-Control": "no-cache",
-                "User-Agent": f"devskin-async/{__version__}",
+                "User-Agent": " ".join(filter(None, (f"devskin-async/{__version__}", user_agent))),
             }
         )
         self._redact = Redactor(api_key)

@@ -36,7 +36,7 @@ from devskin_async import (
 from devskin_async.api import endpoints
 from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
-from devskin_async.transport import Deadline, Queueing
+from devskin_async.transport import Deadline, RequestOptions
 from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY, answering, serving, whole_text
@@ -323,7 +323,7 @@ async def test_a_deadline_covers_a_queue_that_turned_out_longer_than_predicted()
 
 
 @virtual_time
-async def test_max_wait_is_judged_before_queueing() -> None:
+async def test_max_wait_is_judged_before_options() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
         mocked.get(f"{API}/revenue?period=30d", body=samples.REVENUE)
@@ -548,10 +548,10 @@ async def test_a_record_and_a_raw_row_of_the_same_read_are_not_mixed_up(
     box: Sandbox, store: DevSkinClient
 ) -> None:
     call = endpoints.products(1, 100)
-    queueing = Queueing()
+    options = RequestOptions()
     page, raw = await asyncio.gather(
-        store.reader.sender.send(call, queueing),
-        store.reader.sender.send(endpoints.raw(call), queueing),
+        store.reader.sender.send(call, options),
+        store.reader.sender.send(endpoints.raw(call), options),
     )
     assert box.counts.requests == 2
     assert isinstance(page.items[0], Product)
@@ -761,7 +761,7 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
 
 
 async def test_a_deadline_that_has_passed_sends_nothing(store: DevSkinClient) -> None:
-    passed = Queueing(deadline=Deadline(5, now() - 1))
+    passed = RequestOptions(deadline=Deadline(5, now() - 1))
     with pytest.raises(TransportError, match="deadline of 5 s"):
         await store.reader.sender.send(endpoints.overview(), passed)
     assert store.budget.sent == 0

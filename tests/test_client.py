@@ -347,7 +347,7 @@ async def test_a_view_has_a_concurrency_of_its_own(concurrency: int) -> None:
     assert most == concurrency
 
 
-async def user_agent(**options: object) -> str:
+async def user_agent(**options: Any) -> str:
     """What a server is told of who asks."""
     seen: list[str] = []
 

@@ -190,7 +190,7 @@ async def test_an_error_that_listings_share_names_the_page_once() -> None:
     store = Store(95)
     store.failing[3] = ConnectionError("away")
     outcomes = await asyncio.gather(collected(store), collected(store), return_exceptions=True)
-    assert outcomes == [store.failing[3]] * 2
+    assert [*outcomes] == [store.failing[3]] * 2
     assert store.failing[3].__notes__ == ["page 3 of the list"]
 
 

@@ -84,6 +84,8 @@ class Attempt:
         elif error is not None:
             outcome = "failed"
             text = str(error).removeprefix(f"{request}: ") or type(error).__name__
+            if isinstance(error, TimeoutError):
+                text = "timed out"
             reason = f": {one_line(self._redact(text))}"
         log.debug(
             "%s %s: %s in %.0f ms (queued %.1f s, attempt %d)%s",

@@ -31,7 +31,7 @@ from benchmarks.report import (
 )
 
 PAGES, ROUNDS = 2_000, 11
-MOST_BY_PAGES, MOST_BY_ROWS, LEAST_TIMES_LESS = 1.08, 1.20, 5.0
+MOST_BY_PAGES, MOST_BY_ROWS, LEAST_TIMES_LESS = 1.25, 1.35, 4.0
 BY_HAND, BY_JSON, BY_HTTPX = "aiohttp and msgspec by hand", "aiohttp and json", "httpx and pydantic"
 BY_PAGES, BY_ROWS = "this library, pages()", "this library, row by row"
 LIBRARIES = ("httpx", "pydantic")

@@ -249,7 +249,7 @@ def _checked_base_url(text: str) -> str:
 
 
 def _checked_place(budget: str) -> str:
-    if budget in (PROCESS, MACHINE) or re.match(r"(valkey|redis)s?://.", budget):
+    if budget in (PROCESS, MACHINE) or re.match(r"(valkey|redis)s?://.", str(budget)):
         return budget
     raise ConfigurationError(
         f'budget must be "{MACHINE}", "{PROCESS}" or an address such as valkey://host:6379/0'

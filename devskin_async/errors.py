@@ -10,8 +10,8 @@ DevSkinError
 │   ├── NotFoundError           404
 │   ├── RateLimitedError        429 (retry_after)
 │   └── ServerError             5xx
-├── TransportError              no whole answer came: connection, TLS, timeout, broken body
-├── DecodeError                 an answer came, and is not what the reference describes
+├── TransportError              no whole response came: connection, TLS, timeout, broken body
+├── DecodeError                 a response came, and is not what the reference describes
 │   └── InconsistentListError   the pages of a list contradict each other or their totals
 ├── BudgetExceededError         the rate limit's wait is longer than allowed (retry_after)
 └── WebhookError
@@ -100,7 +100,7 @@ class ServerError(APIError):
 
 
 class TransportError(DevSkinError):
-    """No whole answer came: connection, TLS, timeout, deadline, or a broken body.
+    """No whole response came: connection, TLS, timeout, deadline, or a broken body.
 
     Args:
         message: What was asked, and what went wrong.
@@ -116,7 +116,7 @@ class TransportError(DevSkinError):
 
 
 class DecodeError(DevSkinError):
-    """An answer came that is not what the reference describes.
+    """A response came that is not what the reference describes.
 
     Args:
         path: Where in the body, such as `$.data.items[17].total`.

@@ -146,6 +146,22 @@ async def test_a_call_that_joins_an_identical_one_in_flight_is_told_of_its_respo
     assert responses[0].elapsed == pytest.approx(1, abs=0.01)
 
 
+@virtual_time
+async def test_whoever_joins_at_any_moment_is_told_of_the_response_or_makes_a_new_request() -> None:
+    async def read(store: DevSkinClient, turns: int) -> int:
+        await asyncio.sleep(1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        with capture() as responses:
+            await store.analytics.overview()
+        return len(responses)
+
+    async with client(overviews(20)) as store:
+        first = asyncio.create_task(store.analytics.overview())
+        assert await asyncio.gather(*(read(store, turns) for turns in range(12))) == [1] * 12
+        await first
+
+
 async def test_the_key_is_not_in_the_headers() -> None:
     async with serving(answering(samples.OVERVIEW, headers={"X-Debug": f"key {KEY}"})) as store:
         with capture() as responses:

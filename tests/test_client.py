@@ -293,6 +293,7 @@ async def test_a_stricter_server_is_served_without_the_caller_noticing(limiter: 
 async def test_a_view_shares_session_and_budget(box: Sandbox, store: DevSkinClient) -> None:
     view = store.with_options(deadline=30)
     await view.analytics.overview()
+    assert view.reader.sender is store.reader.sender
     assert view.budget.sent == store.budget.sent == 1
     assert isinstance(view, DevSkinClient)
 
@@ -585,6 +586,13 @@ async def test_the_key_is_in_no_repr_and_no_log(
     views = (store, store.reader, store.orders, store.reader.sender, store.orders.list())
     assert box.api_key not in told + "".join(map(repr, views))
     assert "trying again" in told
+
+
+async def test_a_session_beside_a_transport_is_a_value_error() -> None:
+    transport = MockTransport(lambda _: respond(404))
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(ValueError, match="pass a session or a transport, not both"):
+            DevSkinClient(KEY, session=session, transport=transport)
 
 
 def test_a_client_can_not_be_pickled_or_copied() -> None:

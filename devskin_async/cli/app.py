@@ -13,7 +13,7 @@ from typing import TextIO
 from cyclopts import App
 
 from .._version import __version__
-from . import export, read, sandbox, sync, webhooks
+from . import budget, export, read, sandbox, sync, webhooks
 from .failures import report
 
 _EXAMPLES = """\
@@ -72,6 +72,7 @@ def make_app() -> App:
         app.command(command, help_epilogue="")
     app.command(export.app)
     app.command(sync.sync, help_epilogue="", usage="Usage: devskin sync [RESOURCE...] [OPTIONS]")
+    app.command(budget.budget, help_epilogue="")
     app.command(webhooks.app)
     app.command(sandbox.app)
     return app

@@ -17,6 +17,7 @@ from ..export import Exported, OnProgress, Resource, Verify
 from ..export.database import START_OVER
 from ..export.details import SET_ASIDE
 from ..export.journal import FOLDER, Journal
+from ..ratelimit import Lane
 from .failures import UNPROVEN, Hint, Terminated
 from .options import PATIENT, Connection, Flag, open_store
 from .progress import Screen
@@ -108,7 +109,8 @@ async def carry_out(
         The exit code: `UNPROVEN` where something is not proven to be complete, or was set aside.
     """
     console = stderr()
-    waits = Waits(console, own_limit=False)  # the screen says how long all of it takes
+    # The screen says how long all of it takes.
+    waits = Waits(console, own_limit=False, lane=Lane.BULK)
     async with open_store(job.connection, PATIENT, waits) as store:
         with Screen(store, job.resources, console) as screen, waits.shown_by(screen.tick):
             try:

@@ -13,6 +13,7 @@ from ..client import DevSkinClient
 from ..export import Exported, Format, OnProgress, Resource, plan
 from ..export import export as export_files
 from ..export import verify as verify_files
+from ..ratelimit import Lane
 from .bulk import AS_USUAL, HOW, Care, Choice, Job, Resources, carry_out, chosen
 from .failures import FAILED, UNPROVEN
 from .options import DEFAULTS, Connection, Day, Flag, LocalPath, check_span, open_store
@@ -180,7 +181,7 @@ def _check(resources: Sequence[Resource], selection: Selection, files: Files) ->
 
 
 async def _plan(job: Job, selection: Selection) -> int:
-    waits = Waits(stderr())
+    waits = Waits(stderr(), lane=Lane.BULK)
     async with open_store(job.connection, waits=waits) as store:
         waits.doing("Asking how much there is")
         planned = await plan(

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar, cast
+from urllib.parse import unquote
 
 from cyclopts import CycloptsError
 
@@ -38,7 +39,9 @@ _SECRET_OPTIONS = {
     "--secret": _SECRET,
     "--webhook-secret": _SECRET,
     "--proxy": "the proxy's password",
+    "--budget": "the budget's password",
 }
+_WITH_PASSWORD = ("--proxy", "--budget")  # addresses that can have one
 
 
 class Hint(str):
@@ -172,19 +175,22 @@ def _secrets(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     for variable, name in _SECRET_VARIABLES.items():
         if secret := os.environ.get(variable, "").strip():
             yield secret, name
+    yield from _passwords(os.environ.get("DEVSKIN_BUDGET", ""), "--budget")
     for word, following in zip(argv, (*argv[1:], ""), strict=True):
         option, _, value = word.partition("=")
         secret = value or following
-        if option == "--proxy":
-            secret = _password(secret)
-        if secret and option in _SECRET_OPTIONS:
+        if option in _WITH_PASSWORD:
+            yield from _passwords(secret, option)
+        elif option in _SECRET_OPTIONS and secret:
             yield secret, _SECRET_OPTIONS[option]
 
 
-def _password(address: str) -> str:
-    """Cut the password out of a proxy's address as it was typed."""
+def _passwords(address: str, option: str) -> Iterator[tuple[str, str]]:
+    """Cut the password out of an address, as it was typed and as it is sent."""
     login, _, _ = address.rpartition("@")
-    return login.rpartition(":")[2]
+    _, _, password = login.split("://", 1)[-1].partition(":")
+    for secret in {password, unquote(password)} - {""}:
+        yield secret, _SECRET_OPTIONS[option]
 
 
 def _drop_output() -> None:

@@ -12,6 +12,7 @@ from attrs import AttrsInstance
 from ..api import MAX_LIMIT
 from ..errors import InconsistentListError
 from ..paging import Pages
+from ..ratelimit import Lane
 from ..records import Page
 from .render import Column, show, stderr, stdout, table, write_json
 from .waits import Waits
@@ -21,6 +22,12 @@ ReadPage: TypeAlias = Callable[[int, int], Awaitable[Page[R]]]
 
 TABLE_ROWS = 20
 CONCURRENCY = 10
+
+
+def list_lane(max_rows: int | None, *, as_json: bool) -> Lane:
+    """Return the lane of a list's requests: one page is interactive, more of them are bulk work."""
+    wanted = max_rows if max_rows is not None or as_json else TABLE_ROWS
+    return Lane.INTERACTIVE if wanted and wanted <= MAX_LIMIT else Lane.BULK
 
 
 async def show_list(

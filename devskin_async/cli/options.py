@@ -7,8 +7,8 @@ import datetime as dt
 import math
 import os
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -18,13 +18,21 @@ from cyclopts import Group, Parameter, Token
 from ..api import MAX_INTEGER
 from ..client import DevSkinClient
 from ..errors import ConfigurationError
-from ..ratelimit import RateLimit
+from ..ratelimit import PROCESS, RateLimit
 from ..transport import Retry
 from .failures import ended_by_signals, needing_extra
 from .render import stderr
 from .waits import Waits
 
 STORE = Group("Which store", sort_key=10)
+RATE = Group(
+    "Its rate limit",
+    help="All processes of this user on this machine share a key's requests: never more are sent "
+    "than the key may send. Other machines, other users and most containers share them by a "
+    "Valkey server that all of them name. Bulk work leaves 10 requests a minute free while another "
+    "process makes interactive calls; --rate-limit 60 always leaves it 40.",
+    sort_key=11,
+)
 
 _MONTHS = 12
 
@@ -44,6 +52,20 @@ def _id(hint: object, tokens: Sequence[Token]) -> int:
     number = _whole(hint, tokens)
     if not 0 < number <= MAX_INTEGER:
         raise ValueError(f'"{number}" is not an id; ids are positive whole numbers')
+    return number
+
+
+def _requests(hint: object, tokens: Sequence[Token]) -> int:
+    number = _whole(hint, tokens)
+    if number < 1:
+        raise ValueError(f'"{number}" is not a number of requests; 1 is the least')
+    return number
+
+
+def _slots(hint: object, tokens: Sequence[Token]) -> int:
+    number = _whole(hint, tokens)
+    if number < 0:
+        raise ValueError(f'"{number}" is not a number of requests to leave free; 0 is the least')
     return number
 
 
@@ -103,6 +125,8 @@ def _local(_: object, tokens: Sequence[Token]) -> Path:
 # cyclopts itself rounds 5.7 to 6, and takes 0x10 and 1_0.
 Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
 Id: TypeAlias = Annotated[int, Parameter(converter=_id)]
+Requests: TypeAlias = Annotated[int, Parameter(converter=_requests)]
+Slots: TypeAlias = Annotated[int, Parameter(converter=_slots)]
 Seconds: TypeAlias = Annotated[float, Parameter(converter=_seconds)]
 Day: TypeAlias = Annotated[dt.date, Parameter(converter=_day)]
 LocalPath: TypeAlias = Annotated[Path, Parameter(converter=_local, allow_leading_hyphen=True)]
@@ -130,6 +154,9 @@ class Connection:
         proxy: An HTTP proxy, such as http://proxy.example:3128; by default HTTPS_PROXY, unless
             NO_PROXY names the host.
         timeout: Seconds for one attempt on the wire.
+        budget: machine, process or valkey://host:port/db; by default DEVSKIN_BUDGET, or machine.
+        rate_limit: Requests a minute of all together; by default DEVSKIN_RATE_LIMIT, or 100.
+        reserve: Requests a minute that an export leaves to interactive calls.
     """
 
     sandbox: Annotated[bool, Flag] = False
@@ -137,9 +164,37 @@ class Connection:
     base_url: str | None = None
     proxy: str | None = None
     timeout: Seconds = 30.0
+    budget: Annotated[str | None, Parameter(group=RATE)] = None
+    rate_limit: Annotated[Requests | None, Parameter(group=RATE)] = None
+    reserve: Annotated[Slots | None, Parameter(group=RATE)] = None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a key, by an option or in the environment."""
+        key = os.environ.get("DEVSKIN_API_KEY", "") if self.api_key is None else self.api_key
+        return bool(key.strip())
+
+    @property
+    def limit(self) -> RateLimit:
+        """The limit to keep, with a reserve that depends on the other processes by default.
+
+        Raises:
+            ConfigurationError: The environment has none that could be kept.
+        """
+        requests = self.rate_limit or _rate_limit_of_environment() or RateLimit().requests
+        return RateLimit(requests, burst=requests, reserve=self.reserve)
 
 
 DEFAULTS = Connection()
+
+
+def _rate_limit_of_environment() -> int | None:
+    text = os.environ.get("DEVSKIN_RATE_LIMIT", "").strip()
+    try:
+        return _requests(None, [Token(value=text)]) if text else None
+    except ValueError as error:
+        raise ConfigurationError(f"DEVSKIN_RATE_LIMIT: {error}") from None
+
 
 # Somebody waits for a table; an export may as well sit a longer trouble out.
 IMPATIENT = Retry(attempts=4)
@@ -173,8 +228,15 @@ async def open_store(
             with needing_extra("sandbox"):
                 from ..sandbox import Sandbox
             box = await stack.enter_async_context(Sandbox())
-            connection = evolve(connection, api_key=box.api_key, base_url=box.base_url)
+            connection = evolve(
+                connection,
+                api_key=box.api_key,
+                base_url=box.base_url,
+                budget=connection.budget or PROCESS,  # nobody else can use that store
+            )
         client = await stack.enter_async_context(_client(connection, retry, waits))
+        with _naming_what_was_given(connection), waits.warning():
+            client.budget  # noqa: B018  # is opened here, where its address may be of no use
         await stack.enter_async_context(waits.telling(client))
         yield client
 
@@ -182,33 +244,44 @@ async def open_store(
 def _client(connection: Connection, retry: Retry, waits: Waits) -> DevSkinClient:
     """Make a client; where that refuses a value, name it as it was given."""
     given = connection.api_key
-    if not (os.environ.get("DEVSKIN_API_KEY", "") if given is None else given).strip():
+    if not connection.has_key:
         if given is not None:
             raise ValueError("--api-key must not be empty")
         raise ConfigurationError(
             "no API key: set DEVSKIN_API_KEY, or try it without one: --sandbox"
         )
-    try:
+    with _naming_what_was_given(connection):
         return DevSkinClient(
             given,
             base_url=connection.base_url,
             proxy=connection.proxy,
+            budget=connection.budget,
             timeout=connection.timeout,
             retry=retry,
-            rate_limit=RateLimit(reserve=0),  # nothing else runs in this process
+            rate_limit=connection.limit,
             on_event=waits.heard,
         )
+
+
+@contextmanager
+def _naming_what_was_given(connection: Connection) -> Iterator[None]:
+    """Name in an error the option or the variable that the wrong value came from."""
+    try:
+        yield
     except ConfigurationError as error:
         raise _named_as_given(error, connection) from None
 
 
 def _named_as_given(error: ConfigurationError, connection: Connection) -> Exception:
-    """Make an error that names the option or the variable that the wrong value came from."""
-    subject, _, rest = str(error).partition(" ")
-    if subject == "base_url" and connection.base_url is None:
-        return ConfigurationError(f"DEVSKIN_BASE_URL {rest}")
-    if subject in ("base_url", "proxy"):
-        return ValueError(f"--{subject.replace('_', '-')} {rest}")
-    if connection.api_key is None or subject.lower().endswith("_proxy"):
-        return error
-    return ValueError(str(error))
+    text = str(error)
+    for subject, option, variable, given in (
+        ("base_url", "--base-url", "DEVSKIN_BASE_URL", connection.base_url),
+        ("The budget's address", "--budget", "DEVSKIN_BUDGET", connection.budget),
+        ("budget", "--budget", "DEVSKIN_BUDGET", connection.budget),
+        ("proxy", "--proxy", "HTTPS_PROXY", connection.proxy),
+    ):
+        if text.startswith(f"{subject} "):
+            rest = text.removeprefix(subject)
+            return ValueError(option + rest) if given else ConfigurationError(variable + rest)
+    of_key = text.startswith("the API key") and connection.api_key is not None
+    return ValueError(text) if of_key else error

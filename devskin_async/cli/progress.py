@@ -104,9 +104,13 @@ class Screen:
             time_left = f"about {lasting(seconds)}" if seconds else "no wait for the rate limit"
             doing = f"{counted(self._left, 'request')} left, {time_left}"
         used = budget.limit - budget.available
+        others = used - budget.held_here
+        by_others = f" ({others:,} by other processes)" if others > 0 else ""
         return (
             Text(f"{doing}{f' ({wait})' if wait else ''}"),
-            Text(f"budget {used:,} of {budget.limit:,} in use, {budget.refused:,} refused"),
+            Text(
+                f"budget {used:,} of {budget.limit:,} in use{by_others}, {budget.refused:,} refused"
+            ),
         )
 
     def __enter__(self) -> Self:

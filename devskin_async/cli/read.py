@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from . import views
-from .lists import show_list
+from .lists import list_lane, show_list
 from .options import DEFAULTS, Connection, Day, Flag, Id, Whole, check_span, open_store
 from .render import show, stderr, stdout, write_json
 from .waits import Waits
@@ -105,8 +105,10 @@ async def orders(
         connection: Which store to read, and how.
     """
     check_span(date_from, date_to)
-    waits = Waits(stderr())
-    async with open_store(connection, waits=waits) as store:
+    lane = list_lane(max_rows, as_json=json)
+    waits = Waits(stderr(), lane=lane)
+    async with open_store(connection, waits=waits) as opened:
+        store = opened.with_options(lane=lane)
         await show_list(
             waits,
             "orders",
@@ -131,8 +133,10 @@ async def products(
         json: Print one JSON document a line in place of the table.
         connection: Which store to read, and how.
     """
-    waits = Waits(stderr())
-    async with open_store(connection, waits=waits) as store:
+    lane = list_lane(max_rows, as_json=json)
+    waits = Waits(stderr(), lane=lane)
+    async with open_store(connection, waits=waits) as opened:
+        store = opened.with_options(lane=lane)
         await show_list(
             waits,
             "products",
@@ -155,8 +159,10 @@ async def customers(
         json: Print one JSON document a line in place of the table.
         connection: Which store to read, and how.
     """
-    waits = Waits(stderr())
-    async with open_store(connection, waits=waits) as store:
+    lane = list_lane(max_rows, as_json=json)
+    waits = Waits(stderr(), lane=lane)
+    async with open_store(connection, waits=waits) as opened:
+        store = opened.with_options(lane=lane)
         await show_list(
             waits,
             "customers",

@@ -44,6 +44,10 @@ _SYNONYMS: Mapping[str, str] = {
     "--details": "--items --lines --full",
     "--db": "--database --sqlite --file",
     "--port": "-p",
+    "--budget": "--share --shared --shared-budget --store",
+    "--rate-limit": "--limit --rate --rpm --requests --max-requests --per-minute",
+    "--reserve": "--leave --keep-free --spare --headroom",
+    "--watch": "--follow --live --refresh -w -f",
 }  # fmt: skip
 
 

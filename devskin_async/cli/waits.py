@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
@@ -13,7 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ..client import DevSkinClient
-from ..ratelimit import Budget, Event, Lane, Paused, Refused, Retried
+from ..ratelimit import Budget, Degraded, Event, Lane, Paused, Refused, Restored, Retried
+from ..ratelimit.events import log
 from .drawing import Drawing
 from .render import counted, lasting, printable, show
 
@@ -22,6 +24,22 @@ Show: TypeAlias = Callable[[str], object]
 _ID = re.compile(r"/\d+")
 _EVERY = 0.25
 _WORTH_A_LINE = 1.0
+
+
+class _Warnings(logging.Handler):
+    """Tells of what was logged when a budget was opened: its file can't be kept."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Leave out what happens to requests, which events tell of."""
+        return record.module == "sharing"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell it as a line."""
+        self._tell(printable(record.getMessage()))
 
 
 class Waits:
@@ -33,10 +51,18 @@ class Waits:
     Args:
         console: Where to tell it.
         own_limit: Whether a line also tells of a wait that no refusal has begun.
+        lane: The lane that the requests wait in.
+
+    Attributes:
+        outage: What keeps the shared budget out of reach; None where nothing does.
     """
 
-    def __init__(self, console: Console, *, own_limit: bool = True) -> None:
+    def __init__(
+        self, console: Console, *, own_limit: bool = True, lane: Lane = Lane.INTERACTIVE
+    ) -> None:
         self._console = console
+        self._lane = lane
+        self.outage: Degraded | None = None
         self._own_limit = own_limit
         self._drawing = Drawing(console)
         self._show: Show = self._draw
@@ -48,8 +74,20 @@ class Waits:
 
     def heard(self, event: Event) -> None:
         """Take in what happened to a request; a client's `on_event`."""
-        if isinstance(event, Refused | Paused | Retried):
+        if isinstance(event, Degraded | Restored):
+            self.outage = event if isinstance(event, Degraded) else None
+        if isinstance(event, Refused | Paused | Retried | Degraded | Restored):
             self._events.append(event)
+
+    @contextmanager
+    def warning(self) -> Iterator[None]:
+        """Tell of what makes a budget another one than was asked for."""
+        handler = _Warnings(lambda text: show(self._console, f"Warning: {text}."))
+        log.addHandler(handler)
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
 
     @asynccontextmanager
     async def telling(self, store: DevSkinClient) -> AsyncIterator[None]:
@@ -86,11 +124,15 @@ class Waits:
             budget = store.budget
             events, self._events = self._events, []
             self._take_in(events, budget.paused_for)
-            self._show(self._waiting(budget))
+            outage = "" if self.outage is None else f"shared budget {_outage(self.outage)}"
+            self._show("; ".join(filter(None, (self._waiting(budget), outage))))
             await asyncio.sleep(_EVERY)
 
     def _take_in(self, events: Collection[Event], paused: float) -> None:
         now = asyncio.get_running_loop().time()
+        for each in events:
+            if isinstance(each, Degraded | Restored):
+                self._line(_outage_line(each))
         for reason, seconds in _reasons(events, paused):
             if now + seconds > self._until:
                 self._until, self._reason = now + seconds, reason
@@ -100,11 +142,12 @@ class Waits:
         now = asyncio.get_running_loop().time()
         if now < self._until:
             return f"{self._reason} {lasting(self._until - now)}"
-        held = budget.paused_for > 0 or not budget.available
-        if not budget.waiting or not held:
+        if not budget.waiting:
             return ""
-        seconds = budget.paused_for or budget.forecast(lane=Lane.INTERACTIVE)
-        told = f"waiting for the rate limit: {lasting(seconds)}"
+        seconds = budget.paused_for or budget.forecast(lane=self._lane)
+        if budget.available and seconds < _EVERY:  # it goes before anybody has read of it
+            return ""
+        told = f"waiting for the rate limit{_shared(budget)}: {lasting(seconds)}"
         if self._own_limit and seconds > _WORTH_A_LINE and now > self._foretold:
             self._foretold = now + seconds
             self._line(f"{told[0].upper()}{told[1:]}.")
@@ -119,6 +162,30 @@ class Waits:
             self._drawing.draw(Text(text, no_wrap=True, overflow="ellipsis"))
         else:
             self._drawing.clear()
+
+
+def _outage(outage: Degraded) -> str:
+    share = outage.share
+    how = f"going on with {counted(share, 'request')} a minute" if share else "waiting for it"
+    return f"out of reach, {how}"
+
+
+def _outage_line(event: Degraded | Restored) -> str:
+    if isinstance(event, Restored):
+        return "The shared budget is in reach again."
+    return f"The shared budget is {_outage(event)}: {printable(event.reason).rstrip('.')}."
+
+
+def _shared(budget: Budget) -> str:
+    """Say how many other processes hold slots."""
+    holders = {use.process for use in budget.uses if use.in_flight or use.answered}
+    match len(holders) - bool(budget.held_here):
+        case 1:
+            return ", which another process shares"
+        case others if others > 1:
+            return f", which {others:,} other processes share"
+        case _:
+            return ""
 
 
 def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, float]]:
@@ -141,7 +208,7 @@ def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, fl
         times = f" ({count:,} times)" if count > 1 else ""
         wait = max(longest[alike], paused)
         yield f"{printable(texts[alike])}{times}; trying again in", wait
-    if events and not retried:
+    if not retried and any(isinstance(each, Refused | Paused) for each in events):
         refused = sum(isinstance(each, Refused) for each in events)
         who = f"The API refused {counted(refused, 'request')} (429); pausing"
         yield f"{who if refused else 'Pausing'} for", paused

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
 from ..client import DevSkinClient
+from ..ratelimit import StoreBusyError, StoreUnavailableError
 from .choose import Day, Status, Verify, choose
 from .readers import Readers, forecast
 from .reading import Session
@@ -77,6 +79,8 @@ async def plan(
             session = Session(store, stage, choice)
             readers = Readers(session, wanted)
             await readers.start()
+    with suppress(StoreBusyError, StoreUnavailableError):  # it is as it was last seen then
+        await store.reader.sender.scheduler.refresh()
     budget = store.budget
     requests = readers.planned_requests
     total = sum(requests.values())

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 from attrs import AttrsInstance, define, frozen
 
-from .._capture import CapturedResponse, capture
+from .._capture import capture
 from ..api import Request, page_count
 from ..client import DevSkinClient
 from ..errors import DecodeError, DevSkinError
@@ -163,16 +163,14 @@ class Session:
 
     async def send_dated(self, call: Request[T]) -> T:
         """Send a call whose answer is a proof; one that a cache had kept is noted."""
-        result, response = await self._send(call)
-        if response.age > 0:
+        with capture() as responses:
+            result = await self.send(call)
+        if responses[-1].age > 0:
             self.tally.cached += 1
         return result
 
     async def send(self, call: Request[T]) -> T:
         """Send a call in the export's job, and count the requests that it takes."""
-        return (await self._send(call))[0]
-
-    async def _send(self, call: Request[T]) -> tuple[T, CapturedResponse]:
         async with self._sending:
             with capture() as responses:
                 try:
@@ -181,7 +179,7 @@ class Session:
                     self._count(error.attempts)
                     raise
             self._count(responses[-1].attempts)
-            return result, responses[-1]
+            return result
 
     async def ask(self, resource: Resource, call: Request[Page[msgspec.Raw]]) -> RowPage:
         """Ask for a page of a list.

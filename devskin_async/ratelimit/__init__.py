@@ -8,6 +8,7 @@ from the time alone; a `store` keeps the state; `participation` is one event loo
 from .events import (
     Adapted,
     Answered,
+    Degraded,
     Event,
     Granted,
     Listeners,
@@ -15,6 +16,7 @@ from .events import (
     Paused,
     Queued,
     Refused,
+    Restored,
     Retried,
     Sent,
 )
@@ -34,6 +36,7 @@ __all__ = [
     "Adapted",
     "Answered",
     "Budget",
+    "Degraded",
     "Event",
     "FairQueue",
     "Flow",
@@ -48,6 +51,7 @@ __all__ = [
     "RateLimitInfo",
     "Refused",
     "RequestFlow",
+    "Restored",
     "Retried",
     "Scheduler",
     "Sent",

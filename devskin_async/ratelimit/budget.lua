@@ -5,7 +5,7 @@
 
 local FORGOTTEN_AFTER, SLEW = 3600, 1
 local RESERVE, LATELY, LATE, LEFT_ALONE, POLL, LEAST_LATE = 10, 5, 1 / 10, 1 / 20, 1 / 10, 0.2
-local AT_LEAST = 1 / 500
+local AT_LEAST = 0.005
 local FAIL_OVER = 2 -- seconds for which participants can report what a fail-over has lost
 local INTERACTIVE, BULK = 1, 2 -- a lane of the protocol, and 1
 local PARTICIPANT, NUMBER, LANE, AT = 1, 2, 3, 4 -- of a slot
@@ -186,13 +186,16 @@ local function share(state, report)
 end
 
 local function participant(state, report)
-  for name, each in pairs(state.participants) do
-    if each.seen < state.now - FORGOTTEN_AFTER and not any(each.held) then
-      state.participants[name] = nil
+  local me = state.participants[report.participant]
+  if not me then
+    for name, each in pairs(state.participants) do
+      if each.seen < state.now - FORGOTTEN_AFTER and not any(each.held) then
+        state.participants[name] = nil
+      end
     end
+    me = new_member(report.limit.requests)
+    state.participants[report.participant] = me
   end
-  local me = state.participants[report.participant] or new_member(report.limit.requests)
-  state.participants[report.participant] = me
   me.requests = report.limit.requests
   me.seen = report.leaves and -inf or state.now
   me.waiting = {report.wants[1], report.wants[2]}
@@ -315,14 +318,16 @@ function Turn.new(state, report)
   local self = setmetatable({state = state, report = report, now = state.now}, Turn)
   local name = report.participant
   local me = state.participants[name]
-  self.me, self.others = me, {}
+  self.me, self.others, self.held, self.in_lane = me, {}, {}, {0, 0}
   local interactive_elsewhere = false
   for other, each in pairs(state.participants) do
+    self.held[other] = {0, 0}
+    for lane = INTERACTIVE, BULK do self:hold(other, lane, each.held[lane]) end
     if other ~= name then
       if each.waits_until > state.now then
         local before = each.granted_at < me.granted_at
           or (each.granted_at == me.granted_at and precedes(other, name))
-        table.insert(self.others, {each = each, before = before and 1 or 0})
+        table.insert(self.others, {name = other, each = each, before = before and 1 or 0})
       end
       if each.interactive_at > state.now - LATELY * state.per then interactive_elsewhere = true end
     end
@@ -331,6 +336,11 @@ function Turn.new(state, report)
   if reserve < 0 then reserve = interactive_elsewhere and RESERVE or 0 end
   self.reserve = min(reserve, report.limit.requests - 1)
   return self
+end
+
+function Turn:hold(name, lane, more)
+  self.in_lane[lane] = self.in_lane[lane] + more
+  self.held[name][lane] = self.held[name][lane] + more
 end
 
 function Turn:is_probing()
@@ -365,75 +375,60 @@ end
 
 function Turn:free(lane)
   local requests = self.report.limit.requests
-  local held, in_lane = #self.state.in_flight + #self.state.answered, 0
-  for _, each in pairs(self.state.participants) do in_lane = in_lane + each.held[lane] end
   local most = requests - self.reserve
   if lane == INTERACTIVE then
     most = self:waiting(BULK) > 0 and requests - min(self.reserve, most) or requests
   end
-  return requests - held, most - in_lane
+  return requests - self.in_lane[1] - self.in_lane[2], most - self.in_lane[lane]
 end
 
 function Turn:claims(lane)
-  local state, me, claims = self.state, self.me, 0
-  local held = #state.in_flight + #state.answered
+  local requests, mine, claims = self.me.requests, self.held[self.report.participant][lane], 0
+  local held = self.in_lane[1] + self.in_lane[2]
   for _, other in ipairs(self.others) do
     local each = other.each
-    if each.waiting[lane] > 0 and (each.requests >= me.requests or each.requests > held) then
-      local behind = me.held[lane] - each.held[lane] + other.before
+    if each.waiting[lane] > 0 and (each.requests >= requests or each.requests > held) then
+      local behind = mine - self.held[other.name][lane] + other.before
       claims = claims + min(each.waiting[lane], max(0, behind))
     end
   end
   return claims
 end
 
-function Turn:missing(lane, claims)
+function Turn:is_free(lane, claims)
   local free, free_in_lane = self:free(lane)
   if lane == BULK then
     local waiting = self:waiting(INTERACTIVE)
     if waiting > 0 then free = free - min(waiting, max(0, min(self:free(INTERACTIVE)))) end
   end
-  return claims + 1 - free, claims + 1 - free_in_lane
+  return claims < min(free, free_in_lane)
 end
 
-function Turn:freed(lane, of_all, of_lane)
-  local at = -inf
-  if of_all > 0 then
-    local slot = self.state.answered[of_all]
-    at = slot and slot[AT] or inf
-  end
-  if of_lane > 0 then
-    local freed_at = inf
-    for _, slot in ipairs(self.state.answered) do
-      if slot[LANE] + 1 == lane then
-        of_lane = of_lane - 1
-        if of_lane == 0 then
-          freed_at = slot[AT]
-          break
+function Turn:slot_wait()
+  local at, deadline = self.now, inf
+  for i = 0, #self.state.answered do
+    local slot = self.state.answered[i]
+    if slot then
+      at = slot[AT]
+      self:hold(slot[PARTICIPANT], slot[LANE] + 1, -1)
+    end
+    if at >= deadline then break end
+    for lane = INTERACTIVE, BULK do
+      if self.me.waiting[lane] > 0 then
+        if self:is_free(lane, self:claims(lane)) then return max(0, at - self.now) end
+        if deadline == inf and self:is_free(lane, 0) then
+          deadline = max(at, self.now) + LEFT_ALONE * self.state.per
         end
       end
     end
-    at = max(at, freed_at)
   end
-  return at
-end
-
-function Turn:slot_wait(lane)
-  local claims = self:claims(lane)
-  local at = self:freed(lane, self:missing(lane, claims))
-  if claims > 0 then
-    local free_at = self:freed(lane, self:missing(lane, 0))
-    at = min(at, max(free_at, self.now) + LEFT_ALONE * self.state.per)
-  end
-  return max(0, at - self.now)
+  return deadline - self.now
 end
 
 function Turn:lane()
   if any(self.me.waiting) and self:gate() <= 0 then
     for lane = INTERACTIVE, BULK do
-      if self.me.waiting[lane] > 0 and max(self:missing(lane, self:claims(lane))) <= 0 then
-        return lane
-      end
+      if self.me.waiting[lane] > 0 and self:is_free(lane, self:claims(lane)) then return lane end
     end
   end
 end
@@ -445,6 +440,7 @@ function Turn:grant()
     table.insert(state.in_flight,
       {report.participant, number, lane - 1, self.now + report.lease})
     me.held[lane] = me.held[lane] + 1
+    self:hold(report.participant, lane, 1)
     me.waiting[lane] = me.waiting[lane] - 1
     me.granted_at = self.now
     me.bucket.tokens = me.bucket.tokens - 1
@@ -461,30 +457,28 @@ end
 function Turn:wait()
   local me, state = self.me, self.state
   if not any(me.waiting) then return inf end
-  local wait = inf
-  for lane = INTERACTIVE, BULK do
-    if me.waiting[lane] > 0 then wait = min(wait, self:slot_wait(lane)) end
-  end
-  wait = max(wait, self:gate())
+  local wait = max(self:slot_wait(), self:gate())
   if wait == inf then
     local first = next(state.participants)
     if next(state.participants, first) then wait = POLL * state.per end
   end
-  if #self.others > 0 then wait = max(wait, AT_LEAST * state.per) end
+  if #self.others > 0 then wait = max(wait, min(AT_LEAST, state.per / 100)) end
   me.waits_until = self.now + min(wait, state.per) + max(LATE * state.per, LEAST_LATE)
   return wait
 end
 
 local function step(state, now, report)
   advance(state, now)
-  local granted, wait = {}, 0
+  local granted, wait, share = {}, 0, 0
   if report.epoch == 0 or report.epoch == state.epoch then
     take_in(state, report)
     local turn = Turn.new(state, report)
     granted = turn:grant()
     wait = turn:wait()
+    share = turn.me.share
   end
-  return {state.now, granted, wait, state.epoch, state.paused_until, listed(state.shaping, SHAPING)}
+  return {state.now, granted, wait, state.epoch, state.paused_until,
+    listed(state.shaping, SHAPING), share}
 end
 
 -- The server -----------------------------------------------------------------------------------

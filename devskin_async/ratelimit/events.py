@@ -135,7 +135,42 @@ class Retried:
         )
 
 
-Event: TypeAlias = Queued | Granted | Sent | Answered | Refused | Paused | Adapted | Retried
+@frozen(kw_only=True)
+class Degraded:
+    """A shared budget is out of reach: what goes on is this participant's share of it.
+
+    Args:
+        where: Where the budget is kept: "valkey" or "machine".
+        reason: What happened.
+        share: Requests in each window that this participant goes on with; 0 where it has had no
+            part in the budget, and waits.
+    """
+
+    where: str
+    reason: str
+    share: int
+
+    def __str__(self) -> str:
+        goes_on = (
+            f"goes on with a share of {self.share}" if self.share else "waits until it is back"
+        )
+        return f"the budget ({self.where}) is out of reach, this client {goes_on}: {self.reason}"
+
+
+@frozen(kw_only=True)
+class Restored:
+    """A shared budget is in reach again.
+
+    Args:
+        where: Where it is kept: "valkey" or "machine".
+    """
+
+    where: str
+
+
+Event: TypeAlias = (
+    Queued | Granted | Sent | Answered | Refused | Paused | Adapted | Retried | Degraded | Restored
+)
 OnEvent: TypeAlias = Callable[[Event], object]
 
 
@@ -143,10 +178,14 @@ class Listeners:
     """The users of a budget, and the functions of theirs that are called with what happens.
 
     A user that was garbage-collected is no longer notified.
+
+    Attributes:
+        are_called: Whether there is any function to call.
     """
 
     def __init__(self) -> None:
         self._of: WeakKeyDictionary[object, OnEvent | None] = WeakKeyDictionary()
+        self.are_called: bool = False
         self._warned_until = -math.inf
 
     def __len__(self) -> int:
@@ -155,20 +194,17 @@ class Listeners:
     def add(self, user: object, on_event: OnEvent | None) -> None:
         """Take up a user; one without a function counts as a user all the same."""
         self._of[user] = on_event
+        self.are_called = any(self._of.values())
 
     def remove(self, user: object) -> None:
         """Forget a user."""
         self._of.pop(user, None)
+        self.are_called = any(self._of.values())
 
     @property
     def hear_everything(self) -> bool:
         """Whether anybody listens to every single request; most often nobody does."""
-        return log.isEnabledFor(logging.DEBUG) or self.have_functions
-
-    @property
-    def have_functions(self) -> bool:
-        """Whether there is any function to call."""
-        return any(self._of.values())
+        return self.are_called or log.isEnabledFor(logging.DEBUG)
 
     def tell(self, event: Event, level: int | None = None) -> None:
         """Log an event, and call whoever listens. What one raises is logged and goes no further."""

@@ -16,32 +16,26 @@ _WINDOWS = 3  # are played before the rest is taken for more of the same
 _FURTHER = 2**40  # further slots of another participant, whose numbers are not known here
 
 
-def forecast(state: BudgetState, report: Report, lane: Lane, round_trip: float) -> float:
-    """Predict when the last of the requests that a participant wants in a lane is sent.
+class Forecast:
+    """When requests that a participant wants in a lane will be sent.
 
+    Every participant asks when it was told to, and each request is answered after a round trip.
     Other participants that wait now are taken to go on waiting.
 
     Args:
         state: The present; it is used up.
-        report: The participant's, with all that waits before them and with them.
+        report: The participant's, with all that waits before the requests, and with them.
         lane: Their lane.
         round_trip: Seconds from a request to its response, as seen lately.
-
-    Returns:
-        Seconds from the present.
     """
-    return _Play(state, report, lane, round_trip).run()
-
-
-class _Play:
-    """One prediction: every participant asks when it was told to, and is answered in time."""
 
     def __init__(self, state: BudgetState, report: Report, lane: Lane, round_trip: float) -> None:
         self._state = state
         self._round_trip = round_trip
+        self._window = state.per + round_trip
         self._lane = BULK if lane is Lane.BULK else INTERACTIVE
-        self._wanted = report.wants[self._lane]
         self._sent: list[float] = []
+        self._repeats_at = math.inf
         plain = Report(
             participant=report.participant,
             limit=report.limit,
@@ -49,79 +43,90 @@ class _Play:
             next_number=report.next_number,
             wants=report.wants,
         )
-        self._me = self._asking(plain)
-        flying = tuple(state.in_flight)
-        self._others = [
-            self._asking(
-                replace(
+        self._me = _Participant(plain, state, round_trip)
+        self._all = [self._me]
+        for name, each in state.participants.items():
+            waits = each.waits_until > state.now
+            if name != report.participant and (waits or any(each.held)):
+                other = replace(
                     plain,
                     participant=name,
-                    limit=replace(report.limit, requests=each.requests),
+                    limit=replace(plain.limit, requests=each.requests),
                     next_number=_FURTHER,
-                    wants=(each.waiting[INTERACTIVE], each.waiting[BULK])
-                    if each.waits_until > state.now
-                    else (0, 0),
+                    wants=(each.waiting[INTERACTIVE], each.waiting[BULK]) if waits else (0, 0),
                 )
-            )
-            for name, each in state.participants.items()
-            if name != report.participant
-            and (each.waits_until > state.now or any(s.participant == name for s in flying))
-        ]
+                self._all.append(_Participant(other, state, round_trip))
 
-    def _asking(self, report: Report) -> _Asking:
-        answered_at = self._state.now + self._round_trip
-        mine = (s for s in self._state.in_flight if s.participant == report.participant)
-        return _Asking(report, {slot.number: answered_at for slot in mine})
+    def sent_at(self, number: int) -> float:
+        """Return when the request of a number is sent, from 1, by the budget's clock.
 
-    def run(self) -> float:
-        """Play until the last request is sent, or until the rest is more of the same."""
-        now = start = self._state.now
-        window = self._state.per + self._round_trip
-        enough = math.inf
-        while len(self._sent) < self._wanted:
-            if now >= enough:
-                return self._extrapolated(now, window) - start
-            wait = min(self._step(each, now) for each in (self._me, *self._others))
-            if self._sent and enough == math.inf:
-                enough = now + _WINDOWS * window
-            if wait == math.inf and len(self._sent) < self._wanted:
+        Infinite where that can't be known.
+        """
+        me = self._me
+        further = number - len(self._sent) - me.left[self._lane]
+        if further > 0:
+            me.left[self._lane] += further
+            me.asks_at = min(me.asks_at, max(self._state.now, 0.0))
+        while len(self._sent) < number:
+            soonest = min(self._all, key=_asks_at)
+            if soonest.asks_at == math.inf:
                 return math.inf
-            now = max(now + wait, math.nextafter(now, math.inf))
-        return self._sent[self._wanted - 1] - start
+            if soonest.asks_at >= self._repeats_at:
+                return self._extrapolated(number, soonest.asks_at)
+            self._let_ask(soonest)
+        return self._sent[number - 1]
 
-    def _step(self, asking: _Asking, now: float) -> float:
-        """Let a participant report and ask, and return when it will again, in seconds."""
-        answered = tuple((number, now - at) for number, at in asking.in_flight.items() if at <= now)
-        for number, _ in answered:
-            del asking.in_flight[number]
-        report = replace(asking.report, answered=answered, wants=(asking.left[0], asking.left[1]))
-        reply = step(self._state, now, report)
+    def _let_ask(self, who: _Participant) -> None:
+        state, now = self._state, max(who.asks_at, self._state.now)
+        report = replace(
+            who.report, answered=who.take_answered(now), wants=(who.left[0], who.left[1])
+        )
+        reply = step(state, now, report)
         for number, lane in enumerate(reply.granted, report.next_number):
-            asking.in_flight[number] = now + self._round_trip
-            if asking is self._me:
-                asking.left[lane] -= 1
+            who.in_flight[number] = now + self._round_trip
+            if who is self._me:
+                who.left[lane] -= 1
                 if lane == self._lane:
                     self._sent.append(now)
-        asking.report = replace(asking.report, next_number=report.next_number + len(reply.granted))
-        if self._others or reply.wait == math.inf:
-            return min(reply.wait, *(at - now for at in asking.in_flight.values()), math.inf)
-        return reply.wait
+        who.report = replace(who.report, next_number=report.next_number + len(reply.granted))
+        if self._sent and self._repeats_at == math.inf:
+            self._repeats_at = now + _WINDOWS * self._window
+        who.asks_at = max(now + reply.wait, math.nextafter(now, math.inf))
+        if reply.wait == math.inf or len(self._all) > 1:  # then others may wait for its responses
+            who.asks_at = min(who.asks_at, *who.in_flight.values(), math.inf)
 
-    def _extrapolated(self, now: float, window: float) -> float:
-        """Return when the last request goes, if each window is like the one before `now`."""
-        end = now - window / 1000  # what goes at the very end may not have been played yet
-        sent = [at for at in self._sent if end - window <= at < end]
+    def _extrapolated(self, number: int, now: float) -> float:
+        """Return when a request is sent, if each window is like the one before `now`."""
+        end = now - self._window / 1000  # what goes at the very end may not have been played yet
+        begin = end - self._window
+        sent = [at for at in self._sent if begin <= at < end]
         if not sent:
             return math.inf
-        first = bisect_left(self._sent, end - window)
-        windows, position = divmod(self._wanted - 1 - first, len(sent))
-        return sent[position] + windows * window
+        windows, position = divmod(number - 1 - bisect_left(self._sent, begin), len(sent))
+        return sent[position] + windows * self._window
 
 
-class _Asking:
-    """A participant that plays on."""
+class _Participant:
+    """One of those who are played: what it still wants, and when it asks next."""
 
-    def __init__(self, report: Report, in_flight: dict[int, float]) -> None:
+    def __init__(self, report: Report, state: BudgetState, round_trip: float) -> None:
         self.report = report
         self.left = list(report.wants)
-        self.in_flight = in_flight
+        answered_at = state.now + round_trip
+        self.in_flight = {
+            slot.number: answered_at
+            for slot in state.in_flight
+            if slot.participant == report.participant
+        }
+        self.asks_at = state.now if any(self.left) or self.in_flight else math.inf
+
+    def take_answered(self, now: float) -> tuple[tuple[int, float], ...]:
+        """Return what is answered by now, with the seconds since."""
+        answered = tuple((number, now - at) for number, at in self.in_flight.items() if at <= now)
+        for number, _ in answered:
+            del self.in_flight[number]
+        return answered
+
+
+def _asks_at(participant: _Participant) -> float:
+    return participant.asks_at

@@ -27,8 +27,10 @@ _LATELY = 5.0  # windows for which an interactive request of somebody else count
 _LATE = 1 / 10
 _LEFT_ALONE = 1 / 20
 _POLL = 1 / 10
-_AT_LEAST = 1 / 500  # so that one step takes several slots that become free together
 _LEAST_LATE = 0.2  # seconds
+# So that one step takes several slots that become free together, in seconds. It is less than a
+# round trip: in a longer time who has few callers would have used up all that wait.
+_AT_LEAST = 0.005
 
 
 def step(state: BudgetState, now: float, report: Report) -> Reply:
@@ -41,13 +43,14 @@ def step(state: BudgetState, now: float, report: Report) -> Reply:
     """
     state.advance(now)
     granted: tuple[int, ...] = ()
-    wait = 0.0
+    wait, share = 0.0, 0
     if report.epoch in (0, state.epoch):
         state.take_in(report)
         turn = _Turn(state, report)
         granted = tuple(turn.grant())
         wait = turn.wait()
-    return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping)
+        share = state.participants[report.participant].share
+    return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping, share)
 
 
 class _Turn:
@@ -59,17 +62,19 @@ class _Turn:
         self._now = state.now
         self._me = state.participants[report.participant]
         self._shape = Shape(report.limit.burst, report.limit.requests / report.limit.per)
-        self._others = [
-            each
+        self._others = {
+            name: each
             for name, each in state.participants.items()
             if name != report.participant and each.waits_until > state.now
-        ]
+        }
         # Who goes first among those who hold as many: whoever was last granted one longest ago.
-        self._before = self._others and {
-            id(each)
-            for name, each in state.participants.items()
+        self._before = {
+            name
+            for name, each in self._others.items()
             if (each.granted_at, name) < (self._me.granted_at, report.participant)
         }
+        self._held = {name: [*each.held] for name, each in state.participants.items()}
+        self._in_lane = [sum(lane) for lane in zip(*self._held.values(), strict=True)]
         reserve = report.limit.reserve
         if reserve < 0:
             lately = state.now - _LATELY * state.per
@@ -83,6 +88,7 @@ class _Turn:
         while (lane := self._lane()) is not None:
             state.in_flight.append(Slot(report.participant, number, lane, self._now + report.lease))
             me.held[lane] += 1
+            self._hold(report.participant, lane, 1)
             me.waiting[lane] -= 1
             me.granted_at = self._now
             me.bucket.tokens -= 1
@@ -98,12 +104,11 @@ class _Turn:
         me, per = self._me, self._state.per
         if not any(me.waiting):
             return math.inf
-        wait = min(self._slot_wait(lane) for lane in (INTERACTIVE, BULK) if me.waiting[lane])
-        wait = max(wait, self._gate())
+        wait = max(self._slot_wait(), self._gate())
         if wait == math.inf and len(self._state.participants) > 1:
             wait = _POLL * per
         if self._others:
-            wait = max(wait, _AT_LEAST * per)
+            wait = max(wait, min(_AT_LEAST, per / 100))
         late = max(_LATE * per, _LEAST_LATE)
         me.waits_until = self._now + min(wait, per) + late
         return wait
@@ -112,7 +117,7 @@ class _Turn:
         """Return the lane of the next request that may go; None for none."""
         if any(self._me.waiting) and self._gate() <= 0:
             for lane in (INTERACTIVE, BULK):
-                if self._me.waiting[lane] and max(self._missing(lane, self._claims(lane))) <= 0:
+                if self._me.waiting[lane] and self._is_free(lane, self._claims(lane)):
                     return lane
         return None
 
@@ -135,61 +140,62 @@ class _Turn:
         probe = self._state.probe
         return any((slot.participant, slot.number) == probe for slot in self._state.in_flight)
 
-    def _slot_wait(self, lane: int) -> float:
-        """Return the seconds until a slot is free for a lane."""
-        claims = self._claims(lane)
-        at = self._freed(lane, self._missing(lane, claims))
-        if claims:
-            # Whoever goes first may be gone; its slot is not left alone for long.
-            free_at = self._freed(lane, self._missing(lane, 0))
-            at = min(at, max(free_at, self._now) + _LEFT_ALONE * self._state.per)
-        return max(0.0, at - self._now)
+    def _slot_wait(self) -> float:
+        """Return the seconds until a slot is free that is this participant's turn to take.
 
-    def _missing(self, lane: int, claims: int) -> tuple[int, int]:
-        """Return how many slots must become free first: of all, and of the lane's."""
+        This looks ahead, and uses up what the turn knows of the slots.
+        """
+        lanes = [lane for lane in (INTERACTIVE, BULK) if self._me.waiting[lane]]
+        at, deadline = self._now, math.inf
+        for slot in (None, *self._state.answered):
+            if slot is not None:
+                at = slot.at
+                self._hold(slot.participant, slot.lane, -1)
+            if at >= deadline:
+                break
+            for lane in lanes:
+                if self._is_free(lane, self._claims(lane)):
+                    return max(0.0, at - self._now)
+                if deadline == math.inf and self._is_free(lane, 0):
+                    # Whoever goes first may be gone; its slot is not left alone for long.
+                    deadline = max(at, self._now) + _LEFT_ALONE * self._state.per
+        return deadline - self._now
+
+    def _hold(self, participant: str, lane: int, more: int) -> None:
+        self._in_lane[lane] += more
+        self._held[participant][lane] += more
+
+    def _is_free(self, lane: int, claims: int) -> bool:
+        """Return whether a slot is free for a lane beside so many that others get first."""
         free, free_in_lane = self._free(lane)
         if lane == BULK:  # interactive requests go first, wherever they wait
             waiting = self._waiting(INTERACTIVE)
             free -= min(waiting, max(0, min(self._free(INTERACTIVE)))) if waiting else 0
-        return claims + 1 - free, claims + 1 - free_in_lane
+        return claims < min(free, free_in_lane)
 
     def _free(self, lane: int) -> tuple[int, int]:
         """Return how many slots are free: of all, and of those that a lane may hold."""
         requests = self._report.limit.requests
-        held = len(self._state.in_flight) + len(self._state.answered)
-        in_lane = sum(each.held[lane] for each in self._state.participants.values())
         most = requests - self._reserve
         if lane == INTERACTIVE:
             contested = self._waiting(BULK) > 0
             most = requests - min(self._reserve, most) if contested else requests
-        return requests - held, most - in_lane
+        return requests - sum(self._in_lane), most - self._in_lane[lane]
 
     def _waiting(self, lane: int) -> int:
-        return self._me.waiting[lane] + sum(each.waiting[lane] for each in self._others)
+        return self._me.waiting[lane] + sum(each.waiting[lane] for each in self._others.values())
 
     def _claims(self, lane: int) -> int:
         """Return how many slots the others get before this participant's next one."""
-        state, me = self._state, self._me
-        held = len(state.in_flight) + len(state.answered)
+        requests, mine = self._me.requests, self._held[self._report.participant][lane]
+        held = sum(self._in_lane)
         claims = 0
-        for each in self._others:
+        for name, each in self._others.items():
             # One with a lower limit gets nothing while the others hold as many.
-            if each.waiting[lane] and (each.requests >= me.requests or each.requests > held):
-                behind = me.held[lane] - each.held[lane] + (id(each) in self._before)
+            if each.waiting[lane] and (each.requests >= requests or each.requests > held):
+                behind = mine - self._held[name][lane] + (name in self._before)
                 claims += min(each.waiting[lane], max(0, behind))
         return claims
-
-    def _freed(self, lane: int, missing: tuple[int, int]) -> float:
-        """Return when so many slots will have become free, of all and of the lane's."""
-        answered = self._state.answered
-        of_all, of_lane = missing
-        at = -math.inf
-        if of_all > 0:
-            at = answered[of_all - 1].at if of_all <= len(answered) else math.inf
-        if of_lane > 0:
-            in_lane = [slot.at for slot in answered if slot.lane == lane]
-            at = max(at, in_lane[of_lane - 1] if of_lane <= len(in_lane) else math.inf)
-        return at
 
     def _is_interactive_elsewhere(self, since: float) -> bool:
         return any(

@@ -155,11 +155,11 @@ class MachineStore:
             raise StoreUnavailableError(f"{self._path} {reason}") from error
 
     def _first_state(self, now: float, report: Report) -> BudgetState:
-        """Return the state of a new file: whatever is known to be forgotten is waited out."""
+        """Return the state of a new file; what it may have forgotten is waited out."""
         state = _new_state()
-        per = max(report.limit.per, self._state.per)
-        if self._was_damaged or now < self._used_at + report.lease + per:
-            state.paused_until = now + per
+        held_for = report.lease + max(report.limit.per, self._state.per)
+        if self._was_damaged or now < self._used_at + held_for:
+            state.paused_until = now + held_for
         return state
 
 

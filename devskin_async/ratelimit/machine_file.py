@@ -36,7 +36,7 @@ Change: TypeAlias = Callable[[bytes | None], bytes | None]
 """Given what a file holds, None for nothing, returns what to put there; None leaves it alone."""
 
 _SWEEP_EVERY = 600.0
-_SWEPT_AT_MOST = 32
+_SWEPT_AT_ONCE = 8
 _LOOKED_AT = 1000
 _TRIES = 3
 _SET_UP = (
@@ -183,12 +183,13 @@ class BudgetFiles:
         if not is_due or not self._lock.acquire(blocking=False):
             return
         try:
-            self._swept_at[directory] = now
             with os.scandir(directory) as entries:
                 unused = [each.path for each in islice(entries, _LOOKED_AT) if _is_old(each.path)]
-            for path in unused[:_SWEPT_AT_MOST]:
+            for path in unused[:_SWEPT_AT_ONCE]:
                 with suppress(sqlite3.Error):
                     _remove_unused(path, clock)
+            if len(unused) <= _SWEPT_AT_ONCE:  # else the next file that is opened goes on
+                self._swept_at[directory] = now
         except OSError:
             pass  # somebody else may sweep
         finally:
@@ -275,7 +276,7 @@ def _is_in_use(data: bytes, now: float) -> bool:
 
 def _remove(path: str) -> None:
     for each in (f"{path}-journal", path):  # in this order no other file can get the journal
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             os.unlink(each)  # noqa: PTH108
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 
+import msgspec
 from attrs import define, field
 from msgspec.structs import replace
 
@@ -15,11 +17,27 @@ from .state import BudgetState
 from .store import Store
 
 
+class MySlot(msgspec.Struct, gc=False):
+    """A slot of this event loop's.
+
+    Args:
+        number: Which one.
+        lane: For which lane: 0 is interactive, 1 is bulk.
+        at: In flight, when its lease ends; answered, when it is free. By the loop's clock.
+        in_flight: Whether its request is not answered yet.
+    """
+
+    number: int
+    lane: int
+    at: float
+    in_flight: bool = True
+
+
 @define
 class _News:
     """What is not reported yet; moments are by the loop's clock."""
 
-    answered: dict[int, float] = field(factory=dict)
+    answered: list[tuple[int, float]] = field(factory=list)
     cancelled: list[int] = field(factory=list)
     accepted: bool = False
     pause_until: float = -math.inf
@@ -28,7 +46,8 @@ class _News:
     refused: tuple[float, float] | None = None  # now and granted_at, by the budget's clock
 
     def __bool__(self) -> bool:
-        return bool(self.answered) or self.is_urgent
+        told = self.answered or self.cancelled or self.accepted or self.quota or self.shaping
+        return bool(told) or self.pause_until > -math.inf
 
     @property
     def is_urgent(self) -> bool:
@@ -38,7 +57,7 @@ class _News:
     def after(self, older: _News) -> _News:
         """Put it together with older news that could not be reported."""
         return _News(
-            older.answered | self.answered,
+            older.answered + self.answered,
             older.cancelled + self.cancelled,
             older.accepted or self.accepted,
             max(older.pause_until, self.pause_until),
@@ -76,8 +95,7 @@ class Participation:
         self._paused_until = -math.inf  # by the budget's clock
         self._offset = 0.0  # from the loop's clock to the budget's
         self._news = _News()
-        self._mine: dict[int, Slot] = {}  # with `at` by the loop's clock
-        self._over: set[int] = set()  # those of them that are answered
+        self._mine: deque[MySlot] = deque()
 
     @property
     def has_news(self) -> bool:
@@ -99,7 +117,7 @@ class Participation:
         """Nothing goes before this, by the loop's clock."""
         return max(self._paused_until - self._offset, self._news.pause_until)
 
-    async def exchange(self, wants: tuple[int, int], *, leaves: bool = False) -> list[Slot]:
+    async def exchange(self, wants: tuple[int, int], *, leaves: bool = False) -> list[MySlot]:
         """Report what there is, ask for slots, and return those that were granted.
 
         Args:
@@ -111,42 +129,48 @@ class Participation:
         """
         return await self._exchange(wants, leaves)
 
-    def exchange_now(self, wants: tuple[int, int]) -> list[Slot]:
+    def exchange_now(self, wants: tuple[int, int]) -> list[MySlot]:
         """Do the same where the store is immediate; see `exchange`."""
         steps = self._exchange(wants, leaves=False)
         try:
             steps.send(None)
         except StopIteration as done:
-            granted: list[Slot] = done.value
+            granted: list[MySlot] = done.value
             return granted
         raise RuntimeError("an immediate store must not be awaited")
 
-    async def _exchange(self, wants: tuple[int, int], leaves: bool) -> list[Slot]:
+    async def _exchange(self, wants: tuple[int, int], leaves: bool) -> list[MySlot]:
         while True:
-            news, self._news = self._news, _News()
+            news = self._news
+            if news:
+                self._news = _News()
             try:
                 reply = self.store.exchange(self._report(news, wants, leaves))
                 if not isinstance(reply, Reply):
                     reply = await reply
             except BaseException:
-                self._news = self._news.after(news)
+                self._keep(news)
                 raise
             if self._epoch in (0, reply.epoch):
                 return self._take_in(reply, news, wants)
-            self._news = self._news.after(news)
+            self._keep(news)
             self._epoch = 0
 
-    def answered(self, number: int) -> None:
+    def _keep(self, news: _News) -> None:
+        """Keep what could not be reported."""
+        if news is not self._news:
+            self._news = self._news.after(news)
+
+    def answered(self, slot: MySlot) -> None:
         """Note that a slot's request was answered, or given up."""
         now = asyncio.get_running_loop().time()
-        self._mine[number].at = now + self._limit.per
-        self._over.add(number)
-        self._news.answered[number] = now
+        slot.at, slot.in_flight = now + self._limit.per, False
+        self._news.answered.append((slot.number, now))
 
-    def cancelled(self, number: int) -> None:
+    def cancelled(self, slot: MySlot) -> None:
         """Note that a slot was not used, or its request not counted: it is free at once."""
-        self._mine.pop(number, None)
-        self._news.cancelled.append(number)
+        slot.at, slot.in_flight = -math.inf, False
+        self._news.cancelled.append(slot.number)
 
     def accepted(self, granted_at: float) -> None:
         """Note that a request was answered, and not with 429.
@@ -156,9 +180,10 @@ class Participation:
         """
         self._news.accepted = True
         known = self.shaping
-        learned = known.accepted(self._limit, self._now(), granted_at + self._offset)
-        if learned is not known:
-            self._news.shaping = learned
+        if known.is_in_force:
+            learned = known.accepted(self._limit, self._now(), granted_at + self._offset)
+            if learned is not known:
+                self._news.shaping = learned
 
     def refused(self, granted_at: float, retry_after: float | None) -> None:
         """Note that a request was answered with 429.
@@ -210,7 +235,7 @@ class Participation:
             lease=self.lease,
             epoch=self._epoch,
             next_number=self._next,
-            answered=tuple((number, now - at) for number, at in news.answered.items()),
+            answered=tuple([(number, now - at) for number, at in news.answered]),
             cancelled=tuple(news.cancelled),
             accepted=news.accepted,
             wants=wants,
@@ -222,13 +247,18 @@ class Participation:
         )
 
     def _held(self, now: float) -> Held:
-        slots = [replace(slot, at=slot.at - now) for slot in self._mine.values() if slot.at > now]
-        return Held(
-            tuple(slot for slot in slots if slot.number not in self._over),
-            tuple(slot for slot in slots if slot.number in self._over),
-        )
+        mine = [each for each in self._mine if each.at > now]
 
-    def _take_in(self, reply: Reply, news: _News, wants: tuple[int, int]) -> list[Slot]:
+        def held(*, in_flight: bool) -> tuple[Slot, ...]:
+            return tuple(
+                Slot(self.name, each.number, each.lane, each.at - now)
+                for each in mine
+                if each.in_flight is in_flight
+            )
+
+        return Held(held(in_flight=True), held(in_flight=False))
+
+    def _take_in(self, reply: Reply, news: _News, wants: tuple[int, int]) -> list[MySlot]:
         now = asyncio.get_running_loop().time()
         self._offset = reply.now - now
         self._epoch = reply.epoch
@@ -236,27 +266,17 @@ class Participation:
         self.is_waiting = sum(wants) > len(reply.granted)
         self._shaping = reply.shaping
         self._paused_until = reply.paused_until
-        self._forget_free(now)
+        while self._mine and not self._mine[0].in_flight and self._mine[0].at <= now:
+            self._mine.popleft()
         granted = [
-            Slot(self.name, number, lane, now + self.lease)
+            MySlot(number, lane, now + self.lease)
             for number, lane in enumerate(reply.granted, self._next)
         ]
         self._next += len(granted)
-        self._mine.update((slot.number, slot) for slot in granted)
+        self._mine += granted
         was_known = news.shaping is None or reply.shaping == replace(
             news.shaping, version=news.shaping.version + 1
         )
         if news.refused and not was_known:  # somebody else has taught something meanwhile
             self._learn_refusal(news.refused)
         return granted
-
-    def _forget_free(self, now: float) -> None:
-        free = []
-        for number, slot in self._mine.items():
-            if slot.at > now:
-                break
-            if number in self._over:
-                free.append(number)
-        for number in free:
-            self._over.discard(number)
-            del self._mine[number]

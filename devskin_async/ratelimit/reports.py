@@ -11,7 +11,7 @@ INTERACTIVE, BULK = 0, 1
 LANES: tuple[Lane, Lane] = (Lane.INTERACTIVE, Lane.BULK)  # as they are numbered
 
 
-class Slot(msgspec.Struct, array_like=True):
+class Slot(msgspec.Struct, array_like=True, gc=False):
     """A slot that is held.
 
     Args:
@@ -27,14 +27,14 @@ class Slot(msgspec.Struct, array_like=True):
     at: float
 
 
-class Held(msgspec.Struct, array_like=True, frozen=True):
+class Held(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """What a participant holds, for a budget that has lost it; `at` is in seconds from now."""
 
     in_flight: tuple[Slot, ...]
     answered: tuple[Slot, ...]
 
 
-class Quota(msgspec.Struct, array_like=True, frozen=True):
+class Quota(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """What a response said of the requests left.
 
     Args:
@@ -48,7 +48,7 @@ class Quota(msgspec.Struct, array_like=True, frozen=True):
     granted_at: float
 
 
-class Limit(msgspec.Struct, array_like=True, frozen=True):
+class Limit(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """A `RateLimit` as it is told: the reserve is -1 where it depends on the others."""
 
     requests: int
@@ -63,7 +63,7 @@ class Limit(msgspec.Struct, array_like=True, frozen=True):
         return cls(limit.requests, limit.per, limit.burst, reserve)
 
 
-class Report(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class Report(msgspec.Struct, array_like=True, gc=False, frozen=True, kw_only=True):
     """What a participant tells its budget, and wants of it.
 
     Args:
@@ -104,7 +104,7 @@ class Report(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     share: int = 0
 
 
-class Reply(msgspec.Struct, array_like=True, frozen=True):
+class Reply(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """What the budget answers.
 
     Args:
@@ -116,6 +116,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
             and it has to report what it holds.
         paused_until: Nothing goes before this.
         shaping: What refusals taught so far.
+        share: Slots that the participant may hold while the budget is out of reach.
     """
 
     now: float
@@ -124,3 +125,4 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
     epoch: int
     paused_until: float
     shaping: Shaping
+    share: int = 0

@@ -13,12 +13,14 @@ import random
 from contextlib import suppress
 
 from aiolimiter import AsyncLimiter
+from attrs import frozen
 
 from ..errors import ConfigurationError
 from .events import Adapted, Granted, Listeners, Paused, Queued, Refused, log
 from .fairness import FairQueue, Flow
-from .forecast import forecast
-from .participation import Participation
+from .forecast import Forecast
+from .outage import OutageStore
+from .participation import MySlot, Participation
 from .policy import Budget, Lane, RateLimit
 from .quota import RateLimitInfo
 from .reports import LANES
@@ -33,6 +35,23 @@ _BUSY = (0.001, 0.005)  # seconds after which a store that is in use is tried ag
 _UNAVAILABLE = 1.0
 _LEAVING = 2.0  # seconds for the last report
 _TICK = 1e-3
+
+
+@frozen
+class _Known:
+    """A forecast of a moment ago.
+
+    Args:
+        at: When it was made, on the loop's clock.
+        offset: From the budget's clock to the loop's, in seconds.
+        future: The forecast.
+        granted: How many requests of the lane had been sent.
+    """
+
+    at: float
+    offset: float
+    future: Forecast
+    granted: int
 
 
 class Scheduler:
@@ -56,6 +75,8 @@ class Scheduler:
         self._store: Store = store or MemoryStore(
             lambda: asyncio.get_running_loop().time(), report_within=report_within(limit.per)
         )
+        if isinstance(self._store, OutageStore):
+            self._store.tell = self.listeners.tell
         self._part = Participation(self._store, name, limit)
         self._limiter = AsyncLimiter(limit.burst, limit.burst * limit.per / limit.requests)
         self._queues: dict[Lane, FairQueue[Waiter]] = {lane: FairQueue() for lane in Lane}
@@ -63,10 +84,10 @@ class Scheduler:
         self._dispatcher: asyncio.Task[None] | None = None
         self._report_timer: asyncio.TimerHandle | None = None
         self._round_trip = 0.0
-        self._sent = 0
         self._refusals = RefusalTracker(limit.per)
         self._paused_until = -math.inf
-        self._rough_waits: dict[Lane, tuple[float, float]] = {}
+        self._futures: dict[Lane, _Known] = {}
+        self._granted = dict.fromkeys(Lane, 0)
 
     def slot(self, lane: Lane = Lane.INTERACTIVE, flow: RequestFlow | None = None) -> Slot:
         """Wait for a turn, and hold its slot until the request is over: `async with`.
@@ -89,15 +110,13 @@ class Scheduler:
         """Let a slot's request go as soon as it is its turn; `slot` does it, and releases it."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        number = None
         if self._store.immediate and not self._waiting():
-            number = self._take_at_once(slot.lane)
-        if number is None:
-            number = await self._queue(slot.lane, Flow() if slot.flow is None else slot.flow)
-        slot.number = number
+            slot.held = self._take_at_once(slot.lane)
+        if slot.held is None:
+            slot.held = await self._queue(slot.lane, Flow() if slot.flow is None else slot.flow)
         slot.granted_at = loop.time()
         slot.queued = slot.granted_at - asked
-        self._sent += 1
+        self._granted[slot.lane] += 1
         try:
             await self._limiter.acquire()
             if self.listeners.hear_everything:
@@ -112,10 +131,11 @@ class Scheduler:
         """Take a slot back: it is free after `per` seconds, or at once if it was not counted."""
         now = asyncio.get_running_loop().time()
         self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
+        assert slot.held is not None  # noqa: S101  # only what was acquired is released
         if slot.is_free:
-            self._part.cancelled(slot.number)
+            self._part.cancelled(slot.held)
         else:
-            self._part.answered(slot.number)
+            self._part.answered(slot.held)
         self._report_soon()
 
     def observe(self, slot: Slot, info: RateLimitInfo) -> None:
@@ -125,7 +145,7 @@ class Scheduler:
             slot: The request's.
             info: Whether it was refused, and what the headers say.
         """
-        before = self._part.shaping.shape
+        before = self._part.shaping
         if info.remaining is not None and info.reset_after is not None:
             self._part.quota(info.remaining, info.reset_after, slot.granted_at)
         if info.refused:
@@ -137,35 +157,37 @@ class Scheduler:
         else:
             self._refusals.accepted()
             self._part.accepted(slot.granted_at)
-        learned = self._part.shaping.shape
-        if learned != before:
-            shape = learned or usual_shape(self.limit)
+        learned = self._part.shaping
+        if learned is not before and learned.shape != before.shape:
+            shape = learned.shape or usual_shape(self.limit)
             self.listeners.tell(Adapted(burst=shape.burst, rate=shape.rate))
 
     def forecast(self, requests: int, lane: Lane) -> float:
         """Predict how long the last of a new flow's requests would wait, in seconds."""
-        interactive = len(self._queues[Lane.INTERACTIVE])
         ahead = self._queues[lane].ahead_of_new_flow(requests)
-        wanted = (
-            (ahead + requests, len(self._queues[Lane.BULK]))
-            if lane is Lane.INTERACTIVE
-            else (interactive, ahead + requests)
-        )
-        state = self._part.view(self._wants())
-        return forecast(state, self._part.report(wanted), lane, self._round_trip)
+        now, future = self._play(ahead + requests, lane)
+        return future.sent_at(ahead + requests) - now
 
     def rough_wait(self, lane: Lane) -> float:
-        """Predict how long one more request would wait, by a forecast of the last 0.1 s.
+        """Predict how long one more request would wait, by a forecast that is up to 0.1 s old.
 
-        A forecast goes through all that wait, and many may ask at once: their bounds end, or they
-        are refused together.
+        Many may ask at once: each call that has bounds does, and when they end.
         """
         now = asyncio.get_running_loop().time()
-        at, wait = self._rough_waits.get(lane, (-math.inf, 0.0))
-        if now - at > _ROUGHLY:
-            at, wait = now, self.forecast(1, lane)
-            self._rough_waits[lane] = at, wait
-        return max(0.0, wait - (now - at))
+        ahead = self._queues[lane].ahead_of_new_flow(1)
+        known = self._futures.get(lane)
+        if known is None or now - known.at > _ROUGHLY:
+            began, future = self._play(ahead + 1, lane)
+            known = self._futures[lane] = _Known(now, now - began, future, self._granted[lane])
+        since = self._granted[lane] - known.granted
+        return max(0.0, known.future.sent_at(since + ahead + 1) + known.offset - now)
+
+    def _play(self, requests: int, lane: Lane) -> tuple[float, Forecast]:
+        """Begin to play on the present, with so many requests of a lane."""
+        interactive, bulk = self._wants()
+        wants = (requests, bulk) if lane is Lane.INTERACTIVE else (interactive, requests)
+        state = self._part.view(self._wants())
+        return state.now, Forecast(state, self._part.report(wants), lane, self._round_trip)
 
     def paused_for(self) -> float:
         """Return for how many seconds nothing at all may go."""
@@ -192,7 +214,7 @@ class Scheduler:
             in_flight=len(state.in_flight),
             waiting=self._waiting(),
             paused_for=max(0.0, state.paused_until - state.now),
-            sent=self._sent,
+            sent=sum(self._granted.values()),
             refused=self.refused,
             processes=state.processes(),
             held_here=sum(state.participants[self._part.name].held),
@@ -208,7 +230,8 @@ class Scheduler:
         Raises:
             StoreBusyError, StoreUnavailableError: It was not reached.
         """
-        await self._part.exchange(self._wants(), leaves=not self.listeners)
+        takes_part = self._waiting() or any(self._granted.values())
+        await self._part.exchange(self._wants(), leaves=not takes_part)
 
     async def leave(self, user: object) -> None:
         """Forget a user; with the last one, this loop takes part in the budget no more."""
@@ -228,17 +251,17 @@ class Scheduler:
         """Whether nobody uses it, and there is nothing that it has to report."""
         return not (self.listeners or self._waiting() or self._part.has_news)
 
-    def _take_at_once(self, lane: Lane) -> int | None:
-        """Take a slot if one is free this moment, and return its number."""
+    def _take_at_once(self, lane: Lane) -> MySlot | None:
+        """Take a slot if one is free this moment."""
         wants = (1, 0) if lane is Lane.INTERACTIVE else (0, 1)
         try:
             granted = self._part.exchange_now(wants)
         except (StoreBusyError, StoreUnavailableError):
             return None
         self._tell_pause()
-        return granted[0].number if granted else None
+        return granted[0] if granted else None
 
-    async def _queue(self, lane: Lane, flow: RequestFlow) -> int:
+    async def _queue(self, lane: Lane, flow: RequestFlow) -> MySlot:
         waiter: Waiter = asyncio.get_running_loop().create_future()
         queue = self._queues[lane]
         if not queue:
@@ -287,9 +310,9 @@ class Scheduler:
             for slot in granted:
                 waiter = self._queues[LANES[slot.lane]].pop()
                 if waiter is None:  # it gave up meanwhile
-                    self._part.cancelled(slot.number)
+                    self._part.cancelled(slot)
                 else:
-                    waiter.set_result(slot.number)
+                    waiter.set_result(slot)
             if self._waiting() and not self._part.has_urgent_news:
                 await self._until_changed(self._part.wait)
 
@@ -323,7 +346,7 @@ class Scheduler:
             self._paused_until = until
             now = asyncio.get_running_loop().time()
             if until > now:
-                self._rough_waits.clear()
+                self._futures.clear()
                 self.listeners.tell(Paused(seconds=until - now))
 
     def _wants(self) -> tuple[int, int]:

@@ -48,7 +48,7 @@ def cautious_shape(limit: RateLimit) -> Shape:
     return Shape(burst, limit.requests / limit.per * _MARGIN)
 
 
-class Shaping(msgspec.Struct, array_like=True, frozen=True):
+class Shaping(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """What was learned, as all that share a budget know it.
 
     Args:
@@ -79,6 +79,11 @@ class Shaping(msgspec.Struct, array_like=True, frozen=True):
         """The learned shape; None where none is in force."""
         return Shape(self.burst, self.rate) if self.rate else None
 
+    @property
+    def is_in_force(self) -> bool:
+        """Whether something that was learned is in force, or not confirmed yet."""
+        return bool(self.rate or self.probing or not self.accepted_since_lesson)
+
     def accepted(self, limit: RateLimit, now: float, granted_at: float) -> Shaping:
         """Return what it becomes when a request is answered, and not with 429.
 
@@ -90,7 +95,7 @@ class Shaping(msgspec.Struct, array_like=True, frozen=True):
         after = self
         if self.rate and now >= self.changed_at + self.recovery * limit.per:
             after = self._recovered(limit, now)
-        news = self.probing or self.pause or not self.accepted_since_lesson
+        news = self.probing or not self.accepted_since_lesson
         if granted_at >= self.lesson_at and news:
             after = replace(after, probing=False, pause=0.0, accepted_since_lesson=True)
         return after

@@ -10,12 +10,13 @@ import threading
 import time
 from itertools import count
 from typing import TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from attrs import define, field
 
 from .events import log
 from .machine import open_machine_store
+from .outage import OutageStore
 from .policy import RateLimit
 from .scheduler import Scheduler
 from .store import MemoryStore, Store, StoreUnavailableError, report_within
@@ -28,20 +29,25 @@ _Key: TypeAlias = tuple[str, str, RateLimit]
 
 @define
 class _Stores:
-    """Budgets in memory, and at how many they are next gone through."""
+    """Budgets in memory; `kept` are those that hold something or are used, as far as is known.
 
-    stores: dict[str, MemoryStore] = field(factory=dict)
+    One that is in use is found even if it is not kept, so that a key never has two.
+    """
+
+    known: WeakValueDictionary[str, MemoryStore] = field(factory=WeakValueDictionary)
+    kept: dict[str, MemoryStore] = field(factory=dict)
     sweep_at: int = _SWEPT_FROM
 
     def get(self, name: str, per: float, *, own_clock: bool) -> MemoryStore:
-        """Return a budget, and forget those that nobody uses and whose slots are free again."""
-        store = self.stores.get(name)
+        """Return a budget, and let go of those that nobody uses and whose slots are free again."""
+        store = self.known.get(name)
         if store is None:
-            if len(self.stores) >= self.sweep_at:
-                self.stores = {k: each for k, each in self.stores.items() if not each.is_idle()}
-                self.sweep_at = max(_SWEPT_FROM, 2 * len(self.stores))
+            if len(self.kept) >= self.sweep_at:
+                self.kept = {k: each for k, each in self.kept.items() if not each.is_idle()}
+                self.sweep_at = max(_SWEPT_FROM, 2 * len(self.kept))
             clock = asyncio.get_running_loop().time if own_clock else time.monotonic
-            store = self.stores[name] = MemoryStore(clock, report_within=report_within(per))
+            store = self.known[name] = MemoryStore(clock, report_within=report_within(per))
+        self.kept[name] = store
         return store
 
 
@@ -118,7 +124,7 @@ def _store(place: str, name: str, per: float, known: _Loop) -> Store:
         return known.stores.get(name, per, own_clock=True)
     if place == MACHINE:
         try:
-            return open_machine_store(name, report_within=report_within(per))
+            return OutageStore(open_machine_store(name, report_within=report_within(per)))
         except StoreUnavailableError as error:
             _warn_once(
                 f"{error}; the API key's requests are shared within this process alone: set "
@@ -127,7 +133,7 @@ def _store(place: str, name: str, per: float, known: _Loop) -> Store:
     elif place != PROCESS:
         from .valkey import open_valkey_store
 
-        return open_valkey_store(place, name, report_within=report_within(per))
+        return OutageStore(open_valkey_store(place, name, report_within=report_within(per)))
     return _process.stores.get(name, per, own_clock=False)
 
 

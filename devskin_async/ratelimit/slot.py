@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Protocol, TypeAlias
 
 from .fairness import Flow
+from .participation import MySlot
 from .policy import Lane
 from .quota import RateLimitInfo
 
-Waiter: TypeAlias = "asyncio.Future[int]"  # the number of the slot
+Waiter: TypeAlias = "asyncio.Future[MySlot]"
 RequestFlow: TypeAlias = Flow[Waiter]
 
 
@@ -39,17 +40,17 @@ class Slot:
         flow: What the request is part of; None is a flow of its own.
         granted_at: When the turn came, on the loop's clock.
         queued: Seconds that the caller waited for it.
-        number: Which slot of this loop's it is; 0 before the turn comes.
+        held: The slot; None before the turn comes.
         is_free: Whether the server did not count the request: it was refused, or never sent.
     """
 
-    __slots__ = ("_turns", "flow", "granted_at", "is_free", "lane", "number", "queued")
+    __slots__ = ("_turns", "flow", "granted_at", "held", "is_free", "lane", "queued")
 
     def __init__(self, turns: Turns, lane: Lane, flow: RequestFlow | None) -> None:
         self._turns = turns
         self.lane: Lane = lane
         self.flow: RequestFlow | None = flow
-        self.number: int = 0
+        self.held: MySlot | None = None
         self.is_free: bool = False
         self.granted_at: float = 0.0
         self.queued: float = 0.0

@@ -36,7 +36,7 @@ _SLEW = 1.0  # a clock that goes back by less is adjusted, not set
 _at = attrgetter("at")
 
 
-class Bucket(msgspec.Struct, array_like=True):
+class Bucket(msgspec.Struct, array_like=True, gc=False):
     """A token bucket.
 
     Args:
@@ -144,7 +144,7 @@ class BudgetState(msgspec.Struct, array_like=True):
             for slot in [each for each in self.in_flight if each.at <= now]:
                 self.in_flight.remove(slot)
                 slot.at += self.per
-                insort(self.answered, slot, key=_at)
+                _insert(self.answered, slot)
         free = 0
         for slot in self.answered:
             if slot.at > now:
@@ -158,7 +158,7 @@ class BudgetState(msgspec.Struct, array_like=True):
     def is_adapted(self) -> bool:
         """Return whether anything that the server said or taught is in force."""
         pauses = self.paused_until > self.now or self.quota_left < math.inf
-        return pauses or self.shaping.probing or self.shaping.shape is not None
+        return pauses or self.shaping.is_in_force
 
     def processes(self) -> int:
         """Count the processes that take part."""
@@ -171,14 +171,10 @@ class BudgetState(msgspec.Struct, array_like=True):
         return loads(dumps(self))
 
     def _participant(self, report: Report) -> Participant:
-        gone = [
-            name
-            for name, each in self.participants.items()
-            if each.seen < self.now - FORGOTTEN_AFTER and not any(each.held)
-        ]
-        for name in gone:
-            del self.participants[name]
-        me = self.participants.setdefault(report.participant, Participant(report.limit.requests))
+        me = self.participants.get(report.participant)
+        if me is None:
+            self._forget_participants()
+            me = self.participants[report.participant] = Participant(report.limit.requests)
         me.requests = report.limit.requests
         me.seen = -math.inf if report.leaves else self.now  # who left is forgotten in time
         me.waiting = list(report.wants)
@@ -188,6 +184,12 @@ class BudgetState(msgspec.Struct, array_like=True):
         me.share = 0 if report.leaves else self._share(report)
         me.promised = 0 if report.leaves else max(me.share, report.share)
         return me
+
+    def _forget_participants(self) -> None:
+        long_ago = self.now - FORGOTTEN_AFTER
+        for name, each in tuple(self.participants.items()):
+            if each.seen < long_ago and not any(each.held):
+                del self.participants[name]
 
     def _share(self, report: Report) -> int:
         """Return the part of the slots that no other participant was promised."""
@@ -209,7 +211,7 @@ class BudgetState(msgspec.Struct, array_like=True):
                     me.held[slot.lane] -= 1
         for slots, restored in held:
             for slot in restored:
-                insort(slots, replace(slot, at=self.now + slot.at), key=_at)
+                _insert(slots, replace(slot, at=self.now + slot.at))
                 me.held[slot.lane] += 1
 
     def _release(self, report: Report, me: Participant) -> None:
@@ -230,7 +232,7 @@ class BudgetState(msgspec.Struct, array_like=True):
             else:
                 continue
             slot.at = free_at
-            insort(self.answered, slot, key=_at)
+            _insert(self.answered, slot)
 
     def _learn(self, report: Report) -> None:
         if report.accepted:
@@ -278,6 +280,14 @@ class BudgetState(msgspec.Struct, array_like=True):
 
 def _is(slot: Slot, participant: str, number: int) -> bool:
     return slot.participant == participant and slot.number == number
+
+
+def _insert(slots: list[Slot], slot: Slot) -> None:
+    """Put a slot in its place by `at`; nearly always that is the end."""
+    if not slots or slots[-1].at <= slot.at:
+        slots.append(slot)
+    else:
+        insort(slots, slot, key=_at)
 
 
 _decoder = msgspec.msgpack.Decoder(BudgetState)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -31,17 +30,23 @@ class Store(Protocol):
     """A budget, wherever it is kept. One participant uses an object of this kind.
 
     Attributes:
-        where: "process", "machine", "valkey", or "degraded" while the store is out of reach.
-        steps: How many calls were made to it.
         immediate: Whether `exchange` returns a reply, not something to await.
         report_within: Seconds for which an answered request may remain unreported, so that one
             call reports several.
     """
 
-    where: str
-    steps: int
     immediate: bool
     report_within: float
+
+    @property
+    def where(self) -> str:
+        """Return "process", "machine", "valkey", or "degraded" while it is out of reach."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Return how many calls were made to it."""
+        ...
 
     def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
         """Hand in a report, and return the reply.
@@ -95,9 +100,8 @@ class MemoryStore:
         with self._lock:
             state = self._state
             state.advance(self._clock())
-            taking_part = any(each.seen > -math.inf for each in state.participants.values())
             held = state.in_flight or state.answered
-            return not (taking_part or held or state.is_adapted())
+            return not (state.processes() or held or state.is_adapted())
 
     async def aclose(self) -> None:
         """Do nothing: the slots of who leaves go on counting."""

@@ -19,9 +19,9 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -36,11 +36,14 @@ if TYPE_CHECKING:
     from valkey.asyncio.connection import AbstractConnection
     from valkey.exceptions import ValkeyError
 
+T = TypeVar("T")
+
 SCRIPT = files(__package__).joinpath("budget.lua").read_text(encoding="utf-8")
 
 _DIGEST = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _LAYOUT = ":1"  # of the state: another one gets another key
-_TIMEOUT = 1.0
+_TIMEOUT, _LEAST_TIMEOUT = 1.0, 0.25  # seconds
+_PATIENCE = 1 / 6  # of a window, for a call
 _PASSING = (  # what a server says that will be able to again
     "BUSY", "CLUSTERDOWN", "LATE", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM",
     "READONLY", "TRYAGAIN", "UNKILLABLE",
@@ -100,7 +103,8 @@ class ValkeyStore:
         self._clock = clock
         self.report_within = report_within
         self._link: _Link | None = None
-        self._call = 0
+        self._calls = 0
+        self._timeout = _TIMEOUT
         self._state = dumps(BudgetState(epoch=0))
         self._now = 0.0
         self._replied_at = clock()
@@ -117,13 +121,11 @@ class ValkeyStore:
             # Nothing is held any more, so it does not matter what the server has forgotten.
             report = replace(report, epoch=0)
         self.steps += 1
-        try:
-            async with asyncio.timeout(_TIMEOUT):
-                reply, self._state = await self._evaluate(_encoder.encode(report))
-        except TimeoutError:
-            raise StoreUnavailableError(
-                f"{self._url.shown} did not answer within {_TIMEOUT:g} s"
-            ) from None
+        self._timeout = min(_TIMEOUT, max(_LEAST_TIMEOUT, report.limit.per * _PATIENCE))
+        encoded = _encoder.encode(report)
+        reply, self._state = await self._call(
+            lambda link: link.evaluate(self._key, encoded, self._next_call())
+        )
         decoded = _reply_decoder.decode(reply)
         self._now, self._replied_at = decoded.now, self._clock()
         return decoded
@@ -132,34 +134,48 @@ class ValkeyStore:
         """Return the budget as last seen; see `Store.view`."""
         return loads(self._state), self._now + self._clock() - self._replied_at
 
+    async def check(self) -> None:
+        """Find out whether the server is there.
+
+        Raises:
+            StoreUnavailableError: It is not, or not able to answer.
+        """
+        await self._call(_Link.ping)
+
     async def aclose(self) -> None:
         """Close the connection, unless another budget uses it."""
         link, self._link = self._link, None
         if link is not None:
             await link.release()
 
-    async def _evaluate(self, report: bytes) -> tuple[bytes, bytes]:
+    async def _call(self, command: Callable[[_Link], Awaitable[T]]) -> T:
+        """Do something by the loop's connection, and once more by another if it was closed."""
         from valkey.exceptions import ValkeyError
 
-        if self._link is None or not self._link.is_usable():
-            self._link = _Link.of(self._url)
-            self._link.users += 1
         try:
-            try:
-                return await self._link.evaluate(self._key, report, self._next_call())
-            except ValkeyError as error:
-                # The server may have closed the connection meanwhile, or another took over.
-                if not _is_worth_another(error):
-                    raise
-            return await self._link.evaluate(self._key, report, self._next_call())
+            async with asyncio.timeout(self._timeout):
+                if self._link is None or not self._link.is_usable():
+                    self._link = _Link.of(self._url)
+                    self._link.users += 1
+                try:
+                    return await command(self._link)
+                except ValkeyError as error:
+                    # The server may have closed it meanwhile, or another took over.
+                    if not _is_worth_another(error):
+                        raise
+                return await command(self._link)
         except ValkeyError as error:
             raise _translated(error, self._url.shown) from None
+        except TimeoutError:
+            raise StoreUnavailableError(
+                f"{self._url.shown} did not answer within {self._timeout:g} s"
+            ) from None
 
     def _next_call(self) -> str:
         # A call whose connection was given up may be carried out late, which the script tells by
         # its number. The machine's time: who takes the same name later goes on from there.
-        self._call = max(self._call + 1, time.monotonic_ns() // 1000)
-        return str(self._call)
+        self._calls = max(self._calls + 1, time.monotonic_ns() // 1000)
+        return str(self._calls)
 
 
 class _Link:
@@ -199,20 +215,19 @@ class _Link:
 
     async def evaluate(self, key: str, *args: bytes | str) -> tuple[bytes, bytes]:
         """Run the script."""
-        from valkey.exceptions import NoScriptError, ReadOnlyError, ResponseError
+        from valkey.exceptions import NoScriptError
 
         async with self._lock:
             try:
-                try:
-                    reply, state = await self._ask("EVALSHA", _DIGEST, 1, key, *args)
-                except NoScriptError:
-                    reply, state = await self._ask("EVAL", SCRIPT, 1, key, *args)
-            except BaseException as error:
-                # What comes next on the connection may be this reply; or it is to a replica.
-                if not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError):
-                    await self._connection.disconnect(nowait=True)
-                raise
+                reply, state = await self._ask("EVALSHA", _DIGEST, 1, key, *args)
+            except NoScriptError:
+                reply, state = await self._ask("EVAL", SCRIPT, 1, key, *args)
             return reply, state
+
+    async def ping(self) -> None:
+        """Get an answer."""
+        async with self._lock:
+            await self._ask("PING")
 
     async def release(self) -> None:
         """Close it when nobody uses it any more."""
@@ -220,10 +235,18 @@ class _Link:
         if not self.users and self._all.pop(self._key, None) is self:
             await self._connection.disconnect(nowait=not self.is_usable())
 
-    async def _ask(self, *command: str | bytes | int) -> tuple[bytes, bytes]:
-        await self._connection.send_command(*command)
-        reply, state = await self._connection.read_response()
-        return reply, state
+    async def _ask(self, *command: str | bytes | int) -> list[bytes]:
+        from valkey.exceptions import ReadOnlyError, ResponseError
+
+        try:
+            await self._connection.send_command(*command)
+            response: list[bytes] = await self._connection.read_response()
+        except BaseException as error:
+            # What comes next on the connection may be this reply; or it leads to a replica.
+            if not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError):
+                await self._connection.disconnect(nowait=True)
+            raise
+        return response
 
 
 def _is_worth_another(error: ValkeyError) -> bool:

@@ -160,17 +160,17 @@ class Sender:
         if call is None or call.awaits_slot:
             # A call in the queue is nearer than a new one would be; but a pause is for all.
             scheduler, joins = self.scheduler, call is not None
-            wait = scheduler.paused_for() if joins else scheduler.forecast(1, options.lane)
+            wait = scheduler.paused_for() if joins else scheduler.rough_wait(options.lane)
             if (bound := options.bound_below(wait, now)) is not None:
                 raise would_wait(request, wait, bound, call)
         if deadline is not None and deadline.at <= now:
             raise TransportError(f"{request}: the deadline of {deadline.seconds:g} s has passed")
 
-    async def _run(self, call: SharedCall[T], options: RequestOptions) -> T:
+    async def _run(self, call: SharedCall[T], options: RequestOptions) -> None:
         """Send a call until a response is decoded, or its error is final."""
         while True:
             try:
-                return await self._attempt(call, options)
+                record = await self._attempt(call, options)
             except DevSkinError as error:
                 call.fail(error)
                 wait = self._wait_before_retry(call, error, options.retry)
@@ -182,6 +182,9 @@ class Sender:
                 if not wait:
                     call.wait_again()
                 self._tell_retried(call, error, wait)
+            else:
+                call.set_result(record)
+                return
             await asyncio.sleep(wait)
             if not call.awaits_slot:
                 call.wait_again()

@@ -55,11 +55,11 @@ class SharedCall(Generic[T]):
     failure: DevSkinError | None = None
     response: CapturedResponse | None = None
     captures: Captures = ()
-    task: asyncio.Task[T] = field(init=False)
+    task: asyncio.Task[None] = field(init=False)
     waiters: dict[Waiter[T], None] = field(factory=dict)
 
-    def start(self, attempts: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
-        """Begin with the attempts, whose outcome all callers get."""
+    def start(self, attempts: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+        """Begin with the attempts, which end with `set_result` or an error for all callers."""
         self.register[self.key] = self
         self.task = loop.create_task(attempts)
         self.task.add_done_callback(self._finish)
@@ -129,6 +129,12 @@ class SharedCall(Generic[T]):
             self._unregister()
             self.task.cancel()
 
+    def set_result(self, record: T) -> None:
+        """Give all callers what the response holds."""
+        for waiter in self._released():
+            if not waiter.done():
+                waiter.set_result(record)
+
     def set_exception(self, error: BaseException) -> None:
         """Give all callers an error."""
         if isinstance(error, DevSkinError):
@@ -137,16 +143,12 @@ class SharedCall(Generic[T]):
             if not waiter.done():
                 waiter.set_exception(error)
 
-    def _finish(self, task: asyncio.Task[T]) -> None:
-        if task.cancelled():  # from outside: all callers gave up, or the loop cancels all its tasks
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # from outside, perhaps before it began
             for waiter in self._released():
                 waiter.cancel()
         elif (error := task.exception()) is not None:
             self.set_exception(error)
-        else:
-            for waiter in self._released():
-                if not waiter.done():
-                    waiter.set_result(task.result())
 
     def _released(self) -> Iterable[Waiter[T]]:
         self._unregister()

@@ -158,7 +158,7 @@ def test_the_reason_is_shown_in_whatever_shape_it_comes(
 ) -> None:
     for asked in (endpoints.overview(), endpoints.raw_overview()):
         with pytest.raises(errors.BadRequestError) as caught:
-            decode(asked, response(400, body))  # type: ignore[misc]  # calls of two kinds
+            decode(asked, response(400, body))
         assert caught.value.message == message
 
 

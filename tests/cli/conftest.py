@@ -21,6 +21,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("DEVSKIN_") or name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("DEVSKIN_BUDGET", "process")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from .support import Devskin, answering, in_thread, store_options
 COMMANDS = (
     (), ("overview",), ("revenue",), ("orders",), ("order",), ("products",), ("customers",),
     ("export",), ("export", "verify"), ("sync",), ("webhooks",), ("webhooks", "listen"),
-    ("webhooks", "send"), ("webhooks", "verify"), ("sandbox",), ("sandbox", "keys"),
+    ("webhooks", "send"), ("webhooks", "verify"), ("budget",), ("sandbox",), ("sandbox", "keys"),
     ("sandbox", "keys", "create"), ("sandbox", "keys", "list"), ("sandbox", "keys", "revoke"),
 )  # fmt: skip
 KEY = "dsk_a-secret"
@@ -132,6 +132,11 @@ def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
         (("overview", "--api-key", KEY, "--base-url", "http://x.test"), "--base-url must be https"),
         (("overview", "--api-key", KEY, "--proxy", "socks5://x"), "--proxy must be an address"),
         (("overview", "--sandbox", "--api-key", KEY), "--sandbox brings its own"),
+        (("overview", "--rate-limit", "0"), '--rate-limit: "0" is not a number of requests'),
+        (("overview", "--rate-limit", "1.5"), '--rate-limit: "1.5" is not a whole number.'),
+        (("overview", "--reserve", "-1"), '--reserve: "-1" is not a number of requests to leave'),
+        (("overview", "--api-key", KEY, "--budget", "x"), '--budget must be "machine", "process"'),
+        (("overview", "--api-key", KEY, "--budget", "valkey:///0"), "--budget can't be"),
         (("overview", "--sandbox", "--base-url", "http://localhost"), "--sandbox brings its own"),
     ],
 )
@@ -184,6 +189,24 @@ def test_a_proxys_password_is_shown_in_no_error(
 
 def test_the_sandbox_is_reached_without_the_proxy(devskin: Devskin) -> None:
     assert devskin("overview", "--sandbox", "--proxy", "http://127.0.0.1:1").code == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("DEVSKIN_BUDGET", "everywhere", 'must be "machine", "process" or an address such as'),
+        ("DEVSKIN_BUDGET", "valkey://:pw@:1/0", "can't be used: it names no host"),
+        ("DEVSKIN_RATE_LIMIT", "many", '"many" is not a whole number'),
+        ("DEVSKIN_RATE_LIMIT", "0", '"0" is not a number of requests; 1 is the least'),
+    ],
+)
+def test_what_the_environment_says_of_the_rate_limit_is_named_by_its_variable(
+    variable: str, value: str, told: str, devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    ran = devskin("overview", "--api-key", KEY)
+    assert (ran.code, ran.out) == (1, "")
+    assert re.match(rf"devskin: {variable}:? {re.escape(told)}", ran.err)
 
 
 def test_a_wrong_use_names_the_help_that_would_explain(devskin: Devskin) -> None:
@@ -253,6 +276,28 @@ def test_the_key_is_shown_in_no_error_wherever_it_was_put(
     ran = devskin(*argv)
     assert ran.code in (1, 2)
     assert KEY not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("overview", "--budget", "valkey://user:s3cret@[::1/0"),
+        ("overview", "--budget=valkey://:s3cret@host:s3cret/0"),
+        ("overview", "--budget", "http://user:s3cret@host/0"),
+        ("overview", "--budget", "valkey://u:s%33cret@127.0.0.1:1/0", "s3cret"),
+        ("budget", "--budget", "valkey://u:s3cret@127.0.0.1:1/0"),
+    ],
+)
+def test_a_password_in_the_address_of_a_budget_is_shown_in_no_error(
+    argv: tuple[str, ...], debug: str, devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVSKIN_DEBUG", debug)
+    monkeypatch.setenv("DEVSKIN_BUDGET", "valkey://:s3cret@host/0")
+    ran = devskin(*argv, "--api-key", KEY)
+    assert ran.code in (1, 2)
+    assert "s3cret" not in ran.out + ran.err
+    assert "s%33cret" not in ran.out + ran.err
 
 
 def test_an_error_nobody_expected_is_one_line_too(

@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestServer
 from devskin_async import DevSkinClient, RateLimit
 from devskin_async.cli import options, waits
 from devskin_async.cli.render import stderr
-from devskin_async.ratelimit import Event, Lane, Paused, Refused, Retried
+from devskin_async.ratelimit import Degraded, Event, Lane, Paused, Refused, Restored, Retried
 from devskin_async.sandbox import Sandbox
 
 from .support import PATIENCE, Devskin, command, in_terminal, in_thread, plain, store_options
@@ -243,6 +243,47 @@ async def test_what_happens_together_is_said_once(
         async with DevSkinClient("key") as store, waiting.telling(store):
             assert await shown.get() in {line.removesuffix(".") for line in told}
     assert capsys.readouterr().err.splitlines() == told
+
+
+AWAY = Degraded(where="valkey", reason="refused.", share=0)
+SHARE = Degraded(where="valkey", reason="refused.", share=25)
+
+
+@pytest.mark.parametrize(
+    ("events", "shown", "lines"),
+    [
+        (
+            [AWAY],
+            "shared budget out of reach, waiting for it",
+            ["The shared budget is out of reach, waiting for it: refused."],
+        ),
+        (
+            [SHARE],
+            "shared budget out of reach, going on with 25 requests a minute",
+            ["The shared budget is out of reach, going on with 25 requests a minute: refused."],
+        ),
+        (
+            [AWAY, Restored(where="valkey")],
+            "",
+            [
+                "The shared budget is out of reach, waiting for it: refused.",
+                "The shared budget is in reach again.",
+            ],
+        ),
+    ],
+    ids=["never in reach", "with a share", "back"],
+)
+async def test_a_shared_budget_that_is_out_of_reach_is_told(
+    events: list[Event], shown: str, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: asyncio.Queue[str] = asyncio.Queue()
+    waiting = waits.Waits(stderr())
+    for event in events:
+        waiting.heard(event)
+    with waiting.shown_by(told.put_nowait):
+        async with DevSkinClient("key") as store, waiting.telling(store):
+            assert await told.get() == shown
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 async def test_a_wait_for_the_rate_limit_is_told_while_it_lasts(

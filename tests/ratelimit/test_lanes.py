@@ -127,17 +127,6 @@ async def test_a_caller_of_one_request_is_not_behind_a_thousand_queued_ones() ->
         task.cancel()
 
 
-@pytest.mark.parametrize("reserve", [0, 1, 99, 100, 1000])
-def test_every_reserve_leaves_each_lane_a_slot(reserve: int) -> None:
-    limit = RateLimit(100, 60, reserve=reserve)
-    bulk = limit.most(Lane.BULK, contested=True)
-    interactive = limit.most(Lane.INTERACTIVE, contested=True)
-    assert bulk == max(1, 100 - reserve)
-    assert interactive >= 1
-    assert limit.most(Lane.INTERACTIVE, contested=False) == 100
-    assert reserve == 0 or 100 - interactive >= min(reserve, bulk) > 0
-
-
 @virtual_time
 async def test_a_limit_of_one_request_serves_both_lanes() -> None:
     scheduler = Scheduler(RateLimit(1, 60))

@@ -161,9 +161,9 @@ def test_what_a_removed_file_held_of_others_is_waited_out(clock: Clock, director
     the_file(directory).unlink()
     clock.now += 1
     assert one.take(1) == 0
-    clock.now += PER - 0.5
+    clock.now += LEASE + PER - 1.5
     assert one.take(1) == 0
-    clock.now += 0.5
+    clock.now += 1.5
     assert one.take(1) == 1
 
 
@@ -191,12 +191,14 @@ def test_a_directory_that_is_removed_is_made_again(clock: Clock, directory: Path
 # A file that can't be used
 
 
-def test_a_damaged_file_is_replaced_and_a_window_waited_out(clock: Clock, directory: Path) -> None:
+def test_a_damaged_file_is_replaced_and_what_it_held_is_waited_out(
+    clock: Clock, directory: Path
+) -> None:
     Participant(opened(clock), "before").take(10)
     the_file(directory).write_bytes(b"no database" * 1000)
     after = Participant(opened(clock), "after")
     assert after.take(1) == 0
-    clock.now += PER
+    clock.now += LEASE + PER
     assert after.take(10) == 10
 
 
@@ -265,6 +267,17 @@ async def test_a_file_unused_for_an_hour_is_removed_when_another_is_opened(
     opened(clock, "other")
     assert not list(directory.glob("unused*"))
     assert list(directory.glob("other*"))
+
+
+def test_many_unused_files_are_removed_in_several_turns(clock: Clock, directory: Path) -> None:
+    for number in range(20):
+        opened(clock, f"unused{number}")
+    for path in directory.glob("*.sqlite"):
+        aged(path)
+    FILES._swept_at.clear()
+    for number in range(3):
+        opened(clock, f"other{number}")
+    assert not list(directory.glob("unused*"))
 
 
 def test_a_file_in_use_is_kept_though_the_wall_clock_was_set(clock: Clock, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""All clients of a key in one event loop share one budget."""
+"""All clients of a key share one budget, wherever `budget` says that it is kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from devskin_async import ConfigurationError, DevSkinClient, RateLimit
+from devskin_async import BudgetExceededError, ConfigurationError, DevSkinClient, RateLimit
 from devskin_async.ratelimit import shared_scheduler
 from devskin_async.sandbox import Sandbox
 
@@ -41,20 +41,34 @@ async def test_another_key_has_a_budget_of_its_own(box: Sandbox) -> None:
         assert one.budget.sent == other.budget.sent == 1
 
 
-async def test_clients_of_one_key_must_agree_on_the_limit(box: Sandbox) -> None:
-    async with (
-        DevSkinClient(box.api_key, base_url=box.base_url) as one,
-        DevSkinClient(box.api_key, base_url=box.base_url, rate_limit=RateLimit(50)) as other,
-    ):
-        await one.analytics.overview()
-        with pytest.raises(ConfigurationError, match="give both the same rate_limit") as caught:
-            await other.analytics.overview()
-    assert box.api_key not in str(caught.value)
+async def test_clients_of_one_key_each_keep_their_own_limit_and_count_everybodys_slots(
+    box: Sandbox,
+) -> None:
+    high = DevSkinClient(box.api_key, base_url=box.base_url, rate_limit=RateLimit(10, reserve=0))
+    low = DevSkinClient(box.api_key, base_url=box.base_url, rate_limit=RateLimit(4, reserve=0))
+    async with high, low:
+        for _ in range(3):
+            await high.analytics.overview()
+        await low.analytics.overview()
+        assert (high.budget.available, low.budget.available) == (6, 0)
+        assert (high.budget.held_here, low.budget.held_here) == (3, 1)
+        with pytest.raises(BudgetExceededError):
+            await low.with_options(max_wait=1).analytics.overview()
+        await high.with_options(max_wait=1).analytics.overview()
 
 
-def test_another_event_loop_has_a_budget_of_its_own_and_a_closed_one_is_forgotten() -> None:
+def test_another_event_loop_shares_the_budget() -> None:
+    async def take() -> int:
+        scheduler = shared_scheduler("process", "host key", RateLimit(10))
+        async with scheduler.slot():
+            return scheduler.budget().available
+
+    assert [asyncio.run(take()) for _ in range(3)] == [9, 8, 7]
+
+
+def test_a_closed_loop_is_forgotten() -> None:
     async def take() -> weakref.ref[object]:
-        scheduler = shared_scheduler("host key", RateLimit())
+        scheduler = shared_scheduler("process", "another key", RateLimit())
         async with scheduler.slot():
             assert scheduler.budget().sent == 1
         return weakref.ref(scheduler)
@@ -63,3 +77,38 @@ def test_another_event_loop_has_a_budget_of_its_own_and_a_closed_one_is_forgotte
     asyncio.run(take())
     gc.collect()
     assert first() is None
+
+
+@pytest.mark.parametrize(
+    "budget",
+    ["shared", "valkey://", "http://host:6379", "machine ", "valkey", "MACHINE", "file:///tmp/x"],
+)
+def test_a_budget_that_is_no_place_is_a_configuration_error_that_says_what_is(budget: str) -> None:
+    with pytest.raises(ConfigurationError, match='budget must be "machine", "process" or an addr'):
+        DevSkinClient("key", budget=budget)
+
+
+@pytest.mark.parametrize("url", ["valkey://host", "valkeys://host:1/2", "redis://h", "rediss://h"])
+def test_a_budget_may_be_the_address_of_a_valkey_server(url: str) -> None:
+    DevSkinClient("key", budget=url)
+
+
+def test_the_budgets_place_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVSKIN_BUDGET", "nowhere")
+    with pytest.raises(ConfigurationError, match="budget must be"):
+        DevSkinClient("key")
+    DevSkinClient("key", budget="process")
+
+
+async def test_the_argument_goes_before_the_environment(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVSKIN_BUDGET", "machine")
+    async with DevSkinClient(box.api_key, base_url=box.base_url, budget="process") as store:
+        assert store.budget.where == "process"
+
+
+def test_a_place_that_is_no_text_is_an_error_that_shows_no_key() -> None:
+    with pytest.raises(ConfigurationError, match="budget must be") as caught:
+        DevSkinClient("dsk_secret", budget=42)  # type: ignore[arg-type]
+    assert "dsk_secret" not in str(caught.value)

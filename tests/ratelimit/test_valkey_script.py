@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn
 
 from devskin_async.ratelimit.grants import step
 from devskin_async.ratelimit.reports import Held, Limit, Quota, Reply, Report, Slot
@@ -19,6 +19,7 @@ from devskin_async.ratelimit.valkey import SCRIPT
 
 from .valkey_server import ValkeyProcess
 
+Draw = Callable[..., Any]
 OLD = "run_id:abc\r\nuptime_in_seconds:100000"
 NAMES = ("a-host:1:00.1", "a-host:1:00.2", "A-host:2:00.1")
 BEGAN = 1_700_000_000.0
@@ -63,7 +64,7 @@ class Participant:
         self.epoch, self.next_number, self.share = 0, 1, 0
         self.in_flight: dict[int, int] = {}
 
-    def draw_report(self, draw: DrawFn, state: BudgetState | None) -> Report:
+    def draw_report(self, draw: Draw, state: BudgetState | None) -> Report:
         over = (
             draw(st.lists(st.sampled_from(sorted(self.in_flight)), unique=True, max_size=9))
             if (self.in_flight)
@@ -98,7 +99,7 @@ class Participant:
             share=self.share,
         )
 
-    def draw_held(self, draw: DrawFn, over: list[int]) -> Held:
+    def draw_held(self, draw: Draw, over: list[int]) -> Held:
         slots = [
             Slot(self.name, n, lane, draw(st.floats(0.01, 2))) for n, lane in self.in_flight.items()
         ]
@@ -107,7 +108,7 @@ class Participant:
             tuple(Slot(self.name, n, 1, draw(st.floats(0.01, 2))) for n in range(-3, 0)),
         )
 
-    def draw_shaping(self, draw: DrawFn, state: BudgetState | None) -> Shaping | None:
+    def draw_shaping(self, draw: Draw, state: BudgetState | None) -> Shaping | None:
         if state is None or draw(st.integers(0, 3)):
             return None
         version = state.shaping.version + draw(st.sampled_from((0, 0, 0, 1)))

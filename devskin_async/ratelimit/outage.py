@@ -1,0 +1,338 @@
+"""A budget whose store can be out of reach: a participant goes on alone with a share of the slots.
+
+The store promises each participant a share: slots that it may hold while the store is away.
+Together the shares are never more than there are, also where a participant has not heard yet that
+its share is smaller now (`Participant.promised`). But when the store is lost, others may hold more
+than their shares, from before. So, from when a participant finds the store away:
+
+- It takes a slot only while it holds fewer than its share, and than it held at that moment. What
+  it holds never grows then, so all together hold at most what they did when the store went away.
+- Two leases and windows later it takes its whole share. What was held when the store went away is
+  free again by then, everywhere: after a lease, a slot counts as answered, and after a window more
+  it is free. So all that is held was taken alone, within shares.
+
+So it is well to find out early, while the slots are still held: a participant that holds or
+wants any looks whether the store is there, unless it has been heard from just before.
+
+It is assumed that the store is away for all. Were it in reach for others all the while, they would
+take the slots of this participant once their leases are over. It is assumed too that leases differ
+by no more than a factor of two and a window; that a store which has lost its state does not go
+away again before all have come to it, and heard of their new shares; and that nobody new is first
+to come to a store that is back.
+
+A server that is stricter than the limit has taught its pace, and quota headers tell what is left:
+of both, too, a participant takes its share.
+
+The store is tried again all the time. When it is back, it is told what is held here; nothing is
+granted here meanwhile, and then all goes through it again. Who comes first pauses everybody, for
+as long as it takes the others to find the store and tell what they hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from msgspec.structs import replace
+
+from ..errors import ConfigurationError
+from .events import Degraded, Event, Restored, log
+from .grants import RESERVE, step
+from .reports import BULK, INTERACTIVE, Held, Reply, Report, Slot
+from .shaping import Shaping
+from .state import FORGOTTEN_AFTER, BudgetState, Participant
+from .store import Store, StoreBusyError, StoreUnavailableError
+
+_BUSY_FOR = 3.0  # seconds after which a store that is in use counts as out of reach
+_FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
+_RETRY_AFTER = 1 / 60  # of a window, where it is a short one
+_ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they may
+_ASK_AGAIN = 0.5  # seconds after which who waits asks again, since the store may be back
+_LOOK_AGAIN = 1 / 20  # of a window
+_ELSEWHERE = "other processes:.0"
+
+_Failure = (StoreBusyError, StoreUnavailableError, ConfigurationError)
+
+
+class OutageStore:
+    """A store, and what takes its place while it is out of reach; see `store.Store`.
+
+    Args:
+        store: The store.
+        clock: A clock in seconds, for what happens without the store.
+
+    Attributes:
+        tell: Is called with each `Degraded` and `Restored`, and the level to log it with.
+    """
+
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.immediate = store.immediate
+        self.report_within = store.report_within
+        self.tell: Callable[[Event, int], None] = lambda event, level: log.log(level, "%s", event)
+        self._store = store
+        self._clock = clock
+        self._check: Callable[[], Awaitable[None]] | None = getattr(store, "check", None)
+        self._alone: _Alone | None = None
+        self._rejoins = False
+        self._retrying: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._last_report: Report | None = None
+        self._busy_since: float | None = None
+        self._alone_steps = 0
+        self._share = 0
+        self._offset = 0.0  # from the clock here to the store's
+        self._replied_at = -math.inf
+
+    @property
+    def where(self) -> str:
+        """Where the budget is kept at the moment."""
+        return self._store.where if self._alone is None else "degraded"
+
+    @property
+    def steps(self) -> int:
+        """How many calls were made."""
+        return self._store.steps + self._alone_steps
+
+    def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
+        """Hand in a report; see `Store.exchange`.
+
+        Raises:
+            StoreBusyError: It is in use, and not for long yet.
+            ConfigurationError: It can't be used, and never could.
+        """
+        if self._alone is not None:
+            return self._step_alone(self._alone, report)
+        if self._rejoins and report.epoch:
+            # Not the state that the participant knows: it reports all that it holds.
+            return Reply(self._present(), (), 0.0, 0, -math.inf, Shaping())
+        report = replace(report, share=self._share)
+        if not self.immediate:
+            return self._exchange_later(report)
+        try:
+            reply = self._store.exchange(report)
+        except _Failure as error:
+            return self._go_on(report, error)
+        assert isinstance(reply, Reply)  # noqa: S101  # an immediate store's
+        return self._take_in(reply, report)
+
+    def view(self) -> tuple[BudgetState, float]:
+        """Return the budget as it is known here; see `Store.view`."""
+        if self._alone is None or not self._alone.share:
+            return self._store.view()  # how long it will wait is not known
+        return self._alone.state.copy(), self._present()
+
+    async def aclose(self) -> None:
+        """Let go of connections, and try no more."""
+        for task in (self._retrying, self._watching):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        await self._store.aclose()
+
+    async def _exchange_later(self, report: Report) -> Reply:
+        try:
+            reply = self._store.exchange(report)
+            if not isinstance(reply, Reply):
+                reply = await reply
+        except _Failure as error:
+            return self._go_on(report, error)
+        return self._take_in(reply, report)
+
+    def _take_in(self, reply: Reply, report: Report) -> Reply:
+        self._busy_since = None
+        self._replied_at = self._clock()
+        self._offset = reply.now - self._replied_at
+        self._share = reply.share
+        self._last_report = replace(report, next_number=report.next_number + len(reply.granted))
+        was_alone = self._alone is not None
+        if was_alone:  # it was back all the same, before anything was granted here
+            self._restore()
+        if report.epoch == 0 and not was_alone:
+            self._rejoins = False
+        if self._check and (self._watching is None or self._watching.done()):
+            self._watching = asyncio.get_running_loop().create_task(self._watch(self._check))
+        return reply
+
+    def _go_on(self, report: Report, error: Exception) -> Reply:
+        """Go on alone, unless the store is only busy, or was never of use."""
+        if self._alone is not None:
+            return self._step_alone(self._alone, report)
+        now = self._clock()
+        reason = str(error)
+        if isinstance(error, StoreBusyError):
+            self._busy_since = now if self._busy_since is None else self._busy_since
+            if now - self._busy_since < _BUSY_FOR:
+                raise error
+            reason = f"it has been in use by another process for {now - self._busy_since:.0f} s"
+        if isinstance(error, ConfigurationError) and self._never_replied:
+            raise error
+        self._busy_since = None
+        # After so long the others may have been promised this participant's share.
+        share = self._share if now - self._replied_at < FORGOTTEN_AFTER else 0
+        state, _ = self._store.view()
+        self._alone = alone = _Alone(state, report, share, self._present())
+        self.tell(
+            Degraded(where=self._store.where, reason=reason, share=alone.share), logging.WARNING
+        )
+        self._retrying = asyncio.get_running_loop().create_task(self._retry(alone))
+        return self._step_alone(alone, report)
+
+    def _step_alone(self, alone: _Alone, report: Report) -> Reply:
+        self._alone_steps += 1
+        return alone.step(self._present(), report)
+
+    @property
+    def _never_replied(self) -> bool:
+        return self._replied_at == -math.inf
+
+    def _present(self) -> float:
+        """Return the present by the store's clock."""
+        return self._clock() + self._offset
+
+    async def _retry(self, alone: _Alone) -> None:
+        """Try the store until it answers, and tell it what is held here."""
+        after, longest = _FIRST_RETRY, _last_retry(alone.per)
+        while True:
+            await asyncio.sleep(after * random.uniform(0.5, 1))  # noqa: S311  # no secret
+            after = min(2 * after, longest)
+            try:
+                if self._check is not None:
+                    await self._check()
+                report = alone.freeze(self._present())
+                pause = max(report.pause, _ALL_ARE_BACK * _last_retry(report.limit.per))
+                report = replace(report, pause=pause, share=self._share)
+                reply = self._store.exchange(report)
+                if not isinstance(reply, Reply):
+                    reply = await reply
+            except _Failure as error:
+                alone.is_frozen = False
+                if isinstance(error, ConfigurationError) and self._never_replied:
+                    self._alone = None  # the next report raises it
+                    return
+            else:
+                self._take_in(reply, report)
+                return
+
+    def _restore(self) -> None:
+        self._alone, self._rejoins = None, True
+        if self._retrying is not None and self._retrying is not asyncio.current_task():
+            self._retrying.cancel()
+        self.tell(Restored(where=self._store.where), logging.WARNING)
+
+    async def _watch(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Look whether the store is there, while the participant may hold slots."""
+        while self._alone is None and self._last_report is not None:
+            last = self._last_report
+            if self._clock() > self._replied_at + last.limit.per + last.lease:
+                return
+            heard_at = self._replied_at
+            await asyncio.sleep(last.limit.per * _LOOK_AGAIN)
+            if self._replied_at > heard_at or self._alone is not None:
+                continue
+            try:
+                await check()
+            except (StoreUnavailableError, ConfigurationError) as error:
+                self._go_on(_without_news(self._last_report), error)
+
+
+class _Alone:
+    """A participant's own budget: its slots, and those that others may hold.
+
+    Args:
+        state: The budget as last seen; it is changed.
+        report: What the participant could not report.
+        share: The share that it was promised.
+        now: The present, by the state's clock.
+    """
+
+    def __init__(self, state: BudgetState, report: Report, share: int, now: float) -> None:
+        name, limit = report.participant, report.limit
+        self.state = state
+        self._report = report
+        self._next = report.next_number
+        self.is_frozen = False
+        self.per = limit.per
+        state.advance(now)
+        state.in_flight = [slot for slot in state.in_flight if slot.participant == name]
+        state.answered = [slot for slot in state.answered if slot.participant == name]
+        for other in (each for key, each in state.participants.items() if key != name):
+            other.waiting, other.held, other.waits_until = [0, 0], [0, 0], -math.inf
+        self.share = self._share_of_pace(share, limit.requests, limit.per)
+        if state.quota_left < math.inf:
+            state.quota_left = state.quota_left * self.share // limit.requests
+        state.take_in(replace(self._for_share(report), wants=(0, 0), leaves=False))
+        held = min(self.share, len(state.in_flight) + len(state.answered))
+        self._block(self.share - held, now + 2 * (report.lease + state.per))
+        self._block(limit.requests - self.share, math.inf)
+
+    def step(self, now: float, report: Report) -> Reply:
+        """Take in a report, and grant what may go."""
+        wanted = self._for_share(report)
+        if self.is_frozen:
+            wanted = replace(wanted, wants=(0, 0))
+        reply = step(self.state, now, wanted)
+        self._report = report
+        self._next = report.next_number + len(reply.granted)
+        waits = sum(report.wants) > len(reply.granted)
+        return replace(reply, wait=min(reply.wait, _ASK_AGAIN)) if waits else reply
+
+    def freeze(self, now: float) -> Report:
+        """Grant nothing more, and return what the store has to know: all that is held."""
+        self.is_frozen = True
+        state, name = self.state, self._report.participant
+        state.advance(now)
+        in_flight, answered = (
+            tuple(replace(slot, at=slot.at - now) for slot in slots if slot.participant == name)
+            for slots in (state.in_flight, state.answered)
+        )
+        return Report(
+            participant=name,
+            limit=self._report.limit,
+            lease=self._report.lease,
+            next_number=self._next,
+            pause=max(0.0, state.paused_until - now),
+            held=Held(in_flight, answered),
+        )
+
+    def _for_share(self, report: Report) -> Report:
+        quota = report.quota
+        if quota is not None:
+            remaining = quota.remaining * self.share // report.limit.requests
+            quota = replace(quota, remaining=remaining)
+        return replace(report, epoch=0, quota=quota)
+
+    def _share_of_pace(self, share: int, requests: int, per: float) -> int:
+        shape = self.state.shaping.shape
+        return share if shape is None else min(share, int(share * shape.rate * per / requests))
+
+    def _block(self, count: int, until: float) -> None:
+        """Let slots be taken until some time, by both lanes as far as each may hold them."""
+        if count <= 0:
+            return
+        limit = self._report.limit
+        reserve = min(RESERVE if limit.reserve < 0 else limit.reserve, limit.requests - 1)
+        others = self.state.participants.setdefault(_ELSEWHERE, Participant(limit.requests))
+        for number in range(count):
+            lane = INTERACTIVE if number * reserve % limit.requests < reserve else BULK
+            self.state.answered.append(Slot(_ELSEWHERE, number, lane, until))
+            others.held[lane] += 1
+        self.state.answered.sort(key=lambda slot: slot.at)
+
+
+def _last_retry(per: float) -> float:
+    return min(_LAST_RETRY, max(_FIRST_RETRY, per * _RETRY_AFTER))
+
+
+def _without_news(report: Report) -> Report:
+    return Report(
+        participant=report.participant,
+        limit=report.limit,
+        lease=report.lease,
+        next_number=report.next_number,
+    )

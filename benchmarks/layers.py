@@ -71,7 +71,9 @@ def by(fetch: Callable[[Sender, RequestOptions, int], Awaitable[int]]) -> Read:
 
     async def pages_by_it(base_url: str, pages: int) -> None:
         async with this_library(base_url) as store:
-            await by_workers(partial(fetch, store.reader.sender, store.reader.flow_options()), pages)
+            await by_workers(
+                partial(fetch, store.reader.sender, store.reader.flow_options()), pages
+            )
 
     return pages_by_it
 

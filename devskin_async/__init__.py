@@ -22,7 +22,7 @@ from .errors import (
     TransportError,
     WebhookError,
 )
-from .paging import Listing, Rows
+from .listings import Listing, Rows
 from .ratelimit import (
     Adapted,
     Answered,

@@ -68,8 +68,9 @@ class DevSkinClient:
         user_agent: What calls, such as `nightly/2.1`: added to this library's own `User-Agent`.
             None adds nothing.
         on_event: Called with each `Event`: `Queued`, `Granted`, `Sent`, `Answered` and `Retried`
-            tell of a request, `Refused`, `Paused` and `Adapted` of the rate limit. It runs in the
-            event loop and must not wait; what it raises is logged.
+            tell of a request, `Refused`, `Paused` and `Adapted` of the rate limit, `Degraded` and
+            `Restored` of a shared budget. It runs in the event loop and must not wait; what it
+            raises is logged.
 
     Raises:
         ConfigurationError: The key is missing or unusable, or the address is not acceptable, or

@@ -10,7 +10,8 @@ from attrs import evolve, field, frozen
 from attrs.converters import optional
 
 from .api import MAX_LIMIT, Request, positive
-from .paging import Listing, Ordered, Pages, Rows
+from .listings import Listing, Rows
+from .paging import Ordered, Pages
 from .ratelimit import Flow, Lane
 from .records import Page
 from .transport import Deadline, RequestOptions, Retry, Sender

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 
 from .api import DEFAULT_LIMIT, endpoints
-from .paging import Listing, Rows
+from .listings import Listing, Rows
 from .reader import Reader
 from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
 

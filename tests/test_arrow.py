@@ -34,7 +34,7 @@ from devskin_async import (
     convert,
 )
 from devskin_async.export import OrderLine, Resource, export
-from devskin_async.paging import Rows
+from devskin_async.listings import Rows
 from devskin_async.sandbox import Sandbox
 from tests.export.serving import order, product, shelved, shop
 

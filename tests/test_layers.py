@@ -24,7 +24,7 @@ LAYERS = (
     ("convert", "ratelimit"),
     ("api", "webhooks"),
     ("sandbox", "transport"),
-    ("paging",),
+    ("listings", "paging"),
     ("reader",),
     ("resources",),
     ("client",),

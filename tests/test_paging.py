@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devskin_async import InconsistentListError, Page
-from devskin_async.paging import Listing, Ordered, Pages, Rows
+from devskin_async.listings import Listing, Rows
+from devskin_async.paging import Ordered, Pages
 from devskin_async.testing import VirtualTimeLoop, virtual_time
 
 

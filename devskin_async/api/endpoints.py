@@ -94,8 +94,8 @@ class Request(Generic[T_co]):
         query: The query as names and values, in the reference's order.
         decode: Reads the body of a response that succeeded.
         reads: What tells apart requests for one target: those that share a response agree in it.
-        past_end: What a 400 or 404 is read as, where the page may be past the end of its list;
-            None where it is an error.
+        past_end: Makes what a 400 or 404 is read as, where the page may be past the end of its
+            list; None where it is an error.
     """
 
     method: ClassVar[str] = "GET"
@@ -103,7 +103,7 @@ class Request(Generic[T_co]):
     query: tuple[tuple[str, str], ...]
     decode: Callable[[bytes], Envelope[T_co]]
     reads: str = "record"
-    past_end: T_co | None = field(default=None, eq=False, repr=False)
+    past_end: Callable[[], T_co] | None = field(default=None, eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -253,9 +253,9 @@ def _loads_orders(
     return envelope
 
 
-def _past_end(page: int, limit: int) -> Page[Any] | None:
-    """Make the empty page that a 400 or 404 stands for, for every page but the first."""
-    return None if page == 1 else Page(items=(), total=0, page=page, limit=limit)
+def _past_end(page: int, limit: int) -> Callable[[], Page[Any]] | None:
+    """Give what makes the empty page that a 400 or 404 stands for; None for the first page."""
+    return None if page == 1 else partial(Page, items=(), total=0, page=page, limit=limit)
 
 
 def _loads_series(asked: str, body: bytes) -> Envelope[Revenue]:

@@ -82,7 +82,7 @@ def decode(request: Request[T], response: Response) -> T:
             and response.status in _PAST_END
             and _reason_of(response.body)
         ):
-            return request.past_end
+            return request.past_end()
         raise error
     try:
         envelope = request.decode(response.body)

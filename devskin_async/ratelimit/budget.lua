@@ -186,16 +186,13 @@ local function share(state, report)
 end
 
 local function participant(state, report)
-  local me = state.participants[report.participant]
-  if not me then
-    for name, each in pairs(state.participants) do
-      if each.seen < state.now - FORGOTTEN_AFTER and not any(each.held) then
-        state.participants[name] = nil
-      end
+  for name, each in pairs(state.participants) do
+    if each.seen < state.now - FORGOTTEN_AFTER and not any(each.held) then
+      state.participants[name] = nil
     end
-    me = new_member(report.limit.requests)
-    state.participants[report.participant] = me
   end
+  local me = state.participants[report.participant] or new_member(report.limit.requests)
+  state.participants[report.participant] = me
   me.requests = report.limit.requests
   me.seen = report.leaves and -inf or state.now
   me.waiting = {report.wants[1], report.wants[2]}

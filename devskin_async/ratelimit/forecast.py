@@ -20,7 +20,7 @@ class Forecast:
     """When requests that a participant wants in a lane will be sent.
 
     Every participant asks when it was told to, and each request is answered after a round trip.
-    Other participants that wait now are taken to go on waiting.
+    Other participants that wait now, or have bulk work in flight, are taken to go on with it.
 
     Args:
         state: The present; it is used up.
@@ -47,13 +47,16 @@ class Forecast:
         self._all = [self._me]
         for name, each in state.participants.items():
             waits = each.waits_until > state.now
+            interactive, bulk = each.waiting if waits else (0, 0)
+            # Between an answer and the next request, bulk work waits for nothing.
+            bulk = bulk or sum(s.participant == name and s.lane == BULK for s in state.in_flight)
             if name != report.participant and (waits or any(each.held)):
                 other = replace(
                     plain,
                     participant=name,
                     limit=replace(plain.limit, requests=each.requests),
                     next_number=_FURTHER,
-                    wants=(each.waiting[INTERACTIVE], each.waiting[BULK]) if waits else (0, 0),
+                    wants=(interactive, bulk),
                 )
                 self._all.append(_Participant(other, state, round_trip))
 

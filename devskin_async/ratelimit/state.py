@@ -171,9 +171,9 @@ class BudgetState(msgspec.Struct, array_like=True):
         return loads(dumps(self))
 
     def _participant(self, report: Report) -> Participant:
+        self._forget_participants()
         me = self.participants.get(report.participant)
         if me is None:
-            self._forget_participants()
             me = self.participants[report.participant] = Participant(report.limit.requests)
         me.requests = report.limit.requests
         me.seen = -math.inf if report.leaves else self.now  # who left is forgotten in time

@@ -21,6 +21,7 @@ from devskin_async.cli import budget as cli_budget
 from devskin_async.ratelimit import MemoryStore, Scheduler
 from devskin_async.sandbox import Sandbox
 
+from ..ratelimit.valkey_server import ValkeyProcess, find_server
 from .support import PATIENCE, Devskin, command, in_terminal, in_thread, plain, store_options, until
 
 Shop = tuple[Sandbox, tuple[str, ...]]
@@ -187,6 +188,25 @@ def test_a_server_that_is_away_is_told(devskin: Devskin) -> None:
     ran = devskin("budget", "--api-key", "key", "--budget", "valkey://:pw@127.0.0.1:1/0")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith("devskin: the budget is out of reach: valkey://127.0.0.1:1/0: ")
+
+
+def test_a_server_and_what_it_waits_for_are_shown_without_the_password(
+    devskin: Devskin, tmp_path: Path
+) -> None:
+    program = find_server()
+    if program is None:
+        pytest.skip("there is no Valkey server")
+    server = ValkeyProcess(program, tmp_path, "--requirepass", "s3cret")
+    server.start()
+    try:
+        address = f"valkey://:s3cret@127.0.0.1:{server.port}/0"
+        ran = devskin("budget", "--api-key", "key", "--budget", address)
+    finally:
+        server.close()
+    told = figures(ran.out)
+    assert told["Kept"] == f"on valkey://127.0.0.1:{server.port}/0, for all who use it"
+    assert re.fullmatch(r"1 min \d\d s", told["Pause"])  # it could have forgotten what was sent
+    assert "s3cret" not in ran.out + ran.err
 
 
 def test_a_machine_that_can_keep_no_file_is_warned_of_once(shop: Shop, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devskin_async import Lane, RateLimit
-from devskin_async.ratelimit import Flow, RateLimitInfo, RequestFlow, Scheduler
+from devskin_async.ratelimit import Flow, MemoryStore, RateLimitInfo, RequestFlow, Scheduler
 from devskin_async.testing import virtual_time
 
 
@@ -71,6 +71,26 @@ async def test_a_forecast_counts_those_who_wait_already() -> None:
     assert scheduler.budget().forecast(1, lane=Lane.INTERACTIVE) == pytest.approx(59.1, abs=0.1)
     assert scheduler.budget().forecast(100) > 600
     await waiting
+
+
+@virtual_time
+async def test_a_forecast_takes_bulk_work_of_others_to_go_on_also_between_two_requests() -> None:
+    limit = RateLimit(10, 60, reserve=0)
+    store = MemoryStore(asyncio.get_running_loop().time, report_within=0.5)
+    mine, others = (Scheduler(limit, store, name) for name in ("mine.1", "others.1"))
+
+    async def read_on() -> None:
+        while True:
+            await request(others, Lane.BULK, 1)
+
+    reading = asyncio.gather(*(read_on() for _ in range(5)))
+    await asyncio.sleep(0.5)
+    assert (others.budget().in_flight, others.budget().waiting) == (5, 0)
+    predicted = mine.forecast(60, Lane.BULK)
+    took = await all_sent(mine, 60, Lane.BULK, 1)
+    reading.cancel()
+    assert predicted == pytest.approx(took, rel=0.1)
+    assert took > 500  # and not 300, by itself
 
 
 @virtual_time

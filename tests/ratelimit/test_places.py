@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 from unittest import mock
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -15,9 +17,14 @@ from devskin_async.ratelimit.machine import open_machine_store
 from devskin_async.ratelimit.store import MemoryStore, Store
 
 from .reporting import Clock
+from .valkey_script import ScriptStore
+from .valkey_server import ValkeyProcess
 from .world import LEASE, Delays, Member, Place, World
 
-DELAYS = st.builds(Delays, there=st.floats(0, LEASE / 2), back=st.floats(0, LEASE / 2))
+DELAY = st.just(0.0) | st.floats(0, LEASE / 2)
+DELAYS = st.builds(Delays, there=DELAY, back=DELAY)
+HOUR = 3600.0
+SEVERAL = st.lists(DELAYS, min_size=1, max_size=8)
 REFUSED = st.builds(
     Delays, there=st.floats(0, 1), back=st.floats(0, 1), refused=st.just(value=True)
 )
@@ -64,6 +71,24 @@ class MachinePlace:
         self._temporary.cleanup()
 
 
+class ValkeyPlace:
+    """A key on a real Valkey server, by the server's script and the test's clock."""
+
+    def __init__(self, server: ValkeyProcess) -> None:
+        self.clock = Clock()
+        self._server = server
+        self._first = ScriptStore(server, self.clock)
+
+    def open(self) -> Store:
+        return ScriptStore(self._server, self.clock, self._first.key)
+
+    def lose(self) -> None:
+        self._first.lose()
+
+    def close(self) -> None:
+        self.lose()
+
+
 class Traffic(RuleBasedStateMachine):
     """Participants come, ask, are answered late or never, are cancelled, and are killed."""
 
@@ -73,13 +98,14 @@ class Traffic(RuleBasedStateMachine):
     def make_place(self) -> Place:
         raise NotImplementedError
 
-    @initialize(requests=st.integers(1, 6), per=st.floats(0.05, 60))
+    @initialize(requests=st.integers(1, 6), per=st.floats(1, 60))
     def start(self, requests: int, per: float) -> None:
         self.requests, self.per = requests, per
         self.world = World(self.make_place(), requests, per, compares=self.compares)
         self.ahead = 0.0
         self.wanted = 0
-        self.join(requests, 1, 0, 0.0)
+        self.join(requests, requests, 0, 0.0)
+        self.join(requests, requests, 0, 0.0)
 
     @rule(
         requests=st.integers(1, 6),
@@ -102,7 +128,7 @@ class Traffic(RuleBasedStateMachine):
     @rule(
         position=st.integers(0, 3),
         lane=st.integers(0, 1),
-        requests=st.lists(DELAYS, min_size=1, max_size=8),
+        requests=SEVERAL,
     )
     def requests_come(self, position: int, lane: int, requests: list[Delays]) -> None:
         if member := self.member(position):
@@ -143,22 +169,28 @@ class Traffic(RuleBasedStateMachine):
             self.ahead += seconds
             self.world.adjust_clock(seconds)
 
-    @rule(clock=st.floats(0, 100))
-    def the_machine_is_restarted(self, clock: float) -> None:
+    @rule(clock=st.floats(0, 100), requests=SEVERAL)
+    def the_machine_is_restarted(self, clock: float, requests: list[Delays]) -> None:
         if clock < self.world.place.clock.now - 2:
             self.world.restart(clock)
             self.ahead = 0.0
+            self.join(self.requests, len(requests), 0, 0.0)
+            self.requests_come(0, 0, requests)
 
     @precondition(lambda self: self.loses)
-    @rule(position=st.integers(0, 3), killed=st.none() | st.integers(0, 3))
-    def the_state_is_lost(self, position: int, killed: int | None) -> None:
-        if (member := self.member(position)) and member.epoch:
-            self.world.ask(member)  # who knew it lately is the one to notice
-            other = None if killed is None else self.member(killed)
-            if other and other is not member:
-                self.world.crash(other)
-            self.world.place.lose()
-            self.world.ask(member)
+    @rule(requests=SEVERAL, of_the_other=SEVERAL)
+    def the_state_is_lost_of_one_who_is_killed(
+        self, requests: list[Delays], of_the_other: list[Delays]
+    ) -> None:
+        if len(self.world.members) < 2:
+            return
+        member, other = self.world.members[:2]
+        self.requests_come(1, 0, of_the_other)
+        self.world.ask(member)  # who knew it lately is the one to notice
+        self.world.run(self.world.now)
+        self.world.crash(other)
+        self.world.place.lose()
+        self.requests_come(0, 0, requests)
 
     @invariant()
     def nothing_is_over_the_limit(self) -> None:
@@ -169,9 +201,10 @@ class Traffic(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         try:
-            patience = (self.wanted + 2) * 4 * (LEASE + self.per) + 3600
-            self.world.run(self.world.now + patience)
-            assert not any(any(each.wants) for each in self.world.members), "somebody starves"
+            patience = self.world.now + (self.wanted + 2) * 4 * (LEASE + self.per) + HOUR
+            while any(any(each.wants) for each in self.world.members):
+                self.world.run(self.world.now + self.per)
+                assert self.world.now < patience, "somebody starves"
             assert self.world.server.over == 0
         finally:
             self.world.close()
@@ -198,6 +231,27 @@ class LostFileTraffic(MachineTraffic):
     loses = True
 
 
+class ValkeyTraffic(Traffic):
+    """Kept on a Valkey server."""
+
+    server: ClassVar[ValkeyProcess]
+
+    def make_place(self) -> Place:
+        return ValkeyPlace(self.server)
+
+
+class FlushedTraffic(ValkeyTraffic):
+    """Kept on a Valkey server that forgets it again and again."""
+
+    compares = False
+    loses = True
+
+
+@pytest.fixture(scope="class")
+def _valkey_place(running_valkey: ValkeyProcess) -> None:
+    ValkeyTraffic.server = running_valkey
+
+
 MANY = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestProcessTraffic = ProcessTraffic.TestCase
 TestProcessTraffic.settings = MANY
@@ -205,3 +259,7 @@ TestMachineTraffic = MachineTraffic.TestCase
 TestMachineTraffic.settings = MANY
 TestLostFileTraffic = LostFileTraffic.TestCase
 TestLostFileTraffic.settings = MANY
+TestValkeyTraffic = pytest.mark.usefixtures("_valkey_place")(ValkeyTraffic.TestCase)
+TestValkeyTraffic.settings = MANY
+TestFlushedTraffic = pytest.mark.usefixtures("_valkey_place")(FlushedTraffic.TestCase)
+TestFlushedTraffic.settings = MANY

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,45 +13,14 @@ from devskin_async.ratelimit.grants import step
 from devskin_async.ratelimit.reports import Held, Limit, Quota, Reply, Report, Slot
 from devskin_async.ratelimit.shaping import Shaping
 from devskin_async.ratelimit.state import BudgetState, dumps, loads
-from devskin_async.ratelimit.valkey import SCRIPT
 
+from .reporting import Clock
+from .valkey_script import OLD, ScriptStore
 from .valkey_server import ValkeyProcess
 
 Draw = Callable[..., Any]
-OLD = "run_id:abc\r\nuptime_in_seconds:100000"
 NAMES = ("a-host:1:00.1", "a-host:1:00.2", "A-host:2:00.1")
 BEGAN = 1_700_000_000.0
-
-
-def replaced(script: str, old: str, new: str) -> str:
-    assert script.count(old) == 1
-    return script.replace(old, new)
-
-
-# The test's clock, and its word for how old the server is.
-SCRIPT_OF_TEST = replaced(
-    replaced(SCRIPT, "redis.call('TIME')", "cmsgpack.unpack(ARGV[3])"),
-    "redis.call('INFO', 'server')",
-    "ARGV[4]",
-)
-
-_names = count()
-_numbers = count(1)
-
-
-def on_the_server(server: ValkeyProcess) -> Callable[..., tuple[Reply, BudgetState]]:
-    """A new budget there: a function that takes a step of it."""
-    evaluate = server.client.register_script(SCRIPT_OF_TEST)
-    key = f"{{devskin:{next(_names)}}}"
-
-    def take_step(now: float, report: Report, info: str = OLD) -> tuple[Reply, BudgetState]:
-        seconds = math.floor(now)
-        time = (seconds, round((now - seconds) * 1e6))
-        args = [msgspec.msgpack.encode(report), next(_numbers), msgspec.msgpack.encode(time), info]
-        reply, state = evaluate(keys=[key], args=args)
-        return msgspec.msgpack.decode(reply, type=Reply), loads(state)
-
-    return take_step
 
 
 class Participant:
@@ -148,33 +115,76 @@ passing = st.floats(0, 0.4) | st.floats(0, 3) | st.floats(-0.5, 0) | st.sampled_
 def test_the_script_and_the_model_take_the_same_steps(
     running_valkey: ValkeyProcess, data: st.DataObject
 ) -> None:
-    take_step = on_the_server(running_valkey)
-    draw = data.draw
+    clock, draw = Clock(BEGAN), data.draw
+    store = ScriptStore(running_valkey, clock)
     participants = [
         Participant(name, draw(limits), draw(st.sampled_from((0.3, 2.0)))) for name in NAMES
     ]
-    now, model = BEGAN, None
+    model: BudgetState | None = None
     for _ in range(draw(st.integers(1, 25))):
-        now = round(now + draw(passing), 6)
+        clock.now += draw(passing)
         each = draw(st.sampled_from(participants))
         report = each.draw_report(draw, model)
-        reply, state = take_step(now, report)
-        if model is None:
-            model = BudgetState(epoch=reply.epoch)
-        seconds = math.floor(now)
-        expected = step(model, seconds + round((now - seconds) * 1e6) / 1e6, report)
-        assert reply == expected
+        reply = store.exchange(report)
+        state, _ = store.view()
+        model = model or BudgetState(epoch=reply.epoch)
+        assert reply == step(model, clock.now, report)
         assert state == model
         if draw(st.integers(0, 5)):  # else the reply is lost
             each.take_in(report, reply, state)
 
 
-def test_a_state_that_python_wrote_is_the_same_after_a_step(running_valkey: ValkeyProcess) -> None:
-    take_step = on_the_server(running_valkey)
+def ask(store: ScriptStore, name: str = "a.1", epoch: int = 0) -> Reply:
     limit = Limit(5, 1.0, 5, -1)
-    report = Report(participant="a.1", limit=limit, lease=0.1 + 0.2, wants=(1, 0))
-    _, state = take_step(BEGAN + 0.123456, report)
+    return store.exchange(
+        Report(participant=name, limit=limit, lease=2.0, epoch=epoch, wants=(1, 0))
+    )
+
+
+def test_no_number_loses_anything(running_valkey: ValkeyProcess) -> None:
+    clock = Clock(BEGAN + 0.1234567)
+    store = ScriptStore(running_valkey, clock)
+    ask(store)
+    state, _ = store.view()
     assert loads(dumps(state)) == state
-    assert state.in_flight == [Slot("a.1", 1, 0, BEGAN + 0.123456 + (0.1 + 0.2))]
-    assert state.quota_until == -math.inf
-    assert state.quota_left == math.inf
+    assert state.in_flight == [Slot("a.1", 1, 0, clock.now + 2.0)]
+    assert (state.quota_until, state.quota_left) == (-math.inf, math.inf)
+
+
+def test_a_young_server_pauses_what_it_may_have_forgotten(running_valkey: ValkeyProcess) -> None:
+    store = ScriptStore(running_valkey, Clock(BEGAN))
+    store.info = "run_id:abc\r\nuptime_in_seconds:1"
+    reply = ask(store)
+    assert reply.granted == ()
+    assert reply.paused_until == BEGAN - 1 + 1 + (1.0 + 2.0)
+
+
+def test_who_was_first_to_come_to_an_old_server_is_not_paused(
+    running_valkey: ValkeyProcess,
+) -> None:
+    assert ask(ScriptStore(running_valkey, Clock(BEGAN))).granted == (0,)
+
+
+def test_a_loss_is_noticed_also_when_somebody_new_came_first(
+    running_valkey: ValkeyProcess,
+) -> None:
+    clock = Clock(BEGAN)
+    store = ScriptStore(running_valkey, clock)
+    epoch = ask(store).epoch
+    store.lose()
+    clock.now += 0.5
+    assert ask(store, "new.1").granted == (0,)
+    reply = ask(store, epoch=epoch)
+    assert reply.epoch != epoch
+    assert reply.paused_until == clock.now + (1.0 + 2.0)
+
+
+def test_another_server_that_took_over_asks_what_is_held(running_valkey: ValkeyProcess) -> None:
+    store = ScriptStore(running_valkey, Clock(BEGAN))
+    epoch = ask(store).epoch
+    store.info = OLD.replace("abc", "def")
+    reply = ask(store, epoch=epoch)
+    assert reply.epoch > epoch
+    assert reply.paused_until == BEGAN + 2
+    assert len(store.view()[0].in_flight) == 1
+    assert ask(store, epoch=reply.epoch).epoch == reply.epoch

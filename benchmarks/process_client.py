@@ -90,12 +90,15 @@ async def calls(asked: argparse.Namespace) -> Report:
 
 
 async def pages(asked: argparse.Namespace) -> Report:
-    """Read a listing, page by page."""
+    """Read so many pages of a listing."""
     report = Report()
     async with client(asked) as store:
         try:
+            number = 0
             async for _ in store.orders.list().pages():
-                pass
+                number += 1
+                if number == asked.requests:
+                    break
         except DevSkinError as error:
             report.count(error)
         report.see(store)
@@ -180,7 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.process_client")
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("base_url")
-    parser.add_argument("--requests", type=int, default=10**9)
+    parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--at-once", type=int, default=LIMIT)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between calls")

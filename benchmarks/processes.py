@@ -35,7 +35,7 @@ from benchmarks.processes_cases import (
     together,
     web,
 )
-from benchmarks.processes_figures import FIGURES, SHARED, Results, figures_of_cost
+from benchmarks.processes_figures import FIGURES, OUTAGES, SHARED, Results, figures_of_cost
 from benchmarks.processes_run import Valkey, free_port
 from benchmarks.processes_web import gunicorn, uvicorn
 from benchmarks.report import Figure, keep, print_costs, print_figures, quartiles
@@ -51,13 +51,15 @@ Waves: TypeAlias = list[dict[str, Case]]
 
 
 def share(port: int, budgets: Mapping[str, str]) -> Waves:
-    return [
+    waves: Waves = [
         {
             f"{count} processes, {place}": partial(together, port, budgets[place], count)
             for place in SHARED
         }
         for count in (8, 4)
     ]
+    waves[1]["1 process, process"] = partial(together, port, budgets["process"], 1)
+    return waves
 
 
 def repeat(port: int, budgets: Mapping[str, str]) -> Waves:
@@ -90,7 +92,15 @@ def workers(port: int, budgets: Mapping[str, str]) -> Waves:
 
 
 def lanes(port: int, budgets: Mapping[str, str]) -> Waves:
-    return [{f"calls beside pages, {p}": partial(beside_pages, port, budgets[p]) for p in SHARED}]
+    return [
+        {
+            f"calls beside {count} listing processes, {place}": partial(
+                beside_pages, port, budgets[place], count
+            )
+            for count in (1, 2)
+            for place in SHARED
+        }
+    ]
 
 
 def kills(port: int, budgets: Mapping[str, str]) -> Waves:
@@ -100,7 +110,7 @@ def kills(port: int, budgets: Mapping[str, str]) -> Waves:
 def outages(port: int, budgets: Mapping[str, str]) -> Waves:
     return [
         {
-            **{f"Valkey {how}": partial(away, port, how) for how in ("restarted", "stopped")},
+            **{f"Valkey {how}": partial(away, port, how) for how in OUTAGES},
             **{f"wall clocks, {place}": partial(clocks, port, budgets[place]) for place in SHARED},
         }
     ]

@@ -137,24 +137,24 @@ async def web(port: int, budget: str, app: App, parts: Sequence[float], begin: B
     return {**told(await server.requests()), "demands": demands}
 
 
-async def beside_pages(port: int, budget: str, begin: Begin) -> Found:
-    """Read an order now and then, fewer than the reserve, while another program lists orders."""
+async def beside_pages(port: int, budget: str, listings: int, begin: Begin) -> Found:
+    """Read an order now and then, fewer than the reserve, while other programs list orders."""
     server, reserve = Server(port), ("--reserve", RESERVE)
+    pages = (*reserve, "--requests", REQUESTS // listings)
     every = ("--every", PER / INTERACTIVE_A_WINDOW)
     async with (
-        program(server, "pages", budget, "pages", *reserve) as listing,
+        programs(server, budget, "pages", [pages] * listings) as listing,
         program(server, "calls", budget, "interactive", *reserve, *every) as calling,
     ):
-        await asyncio.gather(listing.ready(), calling.ready())
+        await calling.ready()
         await begin()
         calling.go()
-        listing.go()
-        listed = await listing.report()
+        listed = await work(listing)
         calling.go()
         called = await calling.report()
     queued = called["queued"]
     return {
-        **told(await server.requests(), (listed, called)),
+        **told(await server.requests(), (*listed, called)),
         "calls": len(queued),
         "p99": p99(queued),
         "longest": max(queued),
@@ -218,7 +218,7 @@ async def away(port: int, how: str, begin: Begin) -> Found:
 
 
 async def _go_away(slots: Valkey, how: str) -> None:
-    if how == "stopped":
+    if "stopped" in how:
         pid = slots.pid
         os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(AWAY)

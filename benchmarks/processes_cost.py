@@ -19,7 +19,7 @@ from benchmarks.measuring import SERVER_CORE, in_turn, prepare, serving
 from benchmarks.processes_run import Valkey, client_here, free_port, new_key
 from devskin_async import RateLimit
 
-CALLS, ROUNDS, PINGS = 90, 21, 500
+CALLS, ROUNDS, PINGS = 90, 31, 500
 PING = "a PING of Valkey"
 
 

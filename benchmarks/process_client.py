@@ -15,7 +15,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 
 from attrs import asdict, define, evolve, field
 
@@ -70,7 +69,7 @@ def client(
 
 
 async def calls(asked: argparse.Namespace) -> Report:
-    """Read so many orders, as many at once as the budget allows; or until the time is over."""
+    """Read so many orders, as many at once as it may."""
     report = Report()
     numbers = iter(range(1, asked.requests + 1))
     async with client(asked) as store:
@@ -82,9 +81,7 @@ async def calls(asked: argparse.Namespace) -> Report:
                 except DevSkinError as error:
                     report.count(error)
 
-        with suppress(TimeoutError):
-            async with asyncio.timeout(asked.seconds):
-                await asyncio.gather(*(work() for _ in range(min(asked.at_once, asked.requests))))
+        await asyncio.gather(*(work() for _ in range(min(asked.at_once, asked.requests))))
         report.see(store)
     return report
 
@@ -105,8 +102,8 @@ async def pages(asked: argparse.Namespace) -> Report:
     return report
 
 
-async def interactive(asked: argparse.Namespace) -> Report:
-    """Read an order now and then, until another line is read."""
+async def paced(asked: argparse.Namespace) -> Report:
+    """Ask for an order every so many seconds, until another line is read."""
     report = Report()
 
     def note(event: Event) -> None:
@@ -119,14 +116,16 @@ async def interactive(asked: argparse.Namespace) -> Report:
         except DevSkinError as error:
             report.count(error)
 
-    async with client(asked, note) as store, asyncio.TaskGroup() as tasks:
-        ended = asyncio.ensure_future(asyncio.to_thread(sys.stdin.readline))
-        number = 0
+    loop, tasks = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+    async with client(asked, note) as store:
+        begin, ended = loop.time(), loop.run_in_executor(None, sys.stdin.readline)
         while not ended.done():
-            number += 1
-            tasks.create_task(one(number))
-            await asyncio.wait([ended], timeout=asked.every)
+            tasks.append(asyncio.create_task(one(len(tasks) + 1)))
+            await asyncio.wait([ended], timeout=begin + len(tasks) * asked.every - loop.time())
         report.see(store)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     return report
 
 
@@ -160,7 +159,7 @@ def _together(reports: list[Report]) -> Report:
 WAYS: dict[str, Callable[[argparse.Namespace], Report | Coroutine[None, None, Report]]] = {
     "calls": calls,
     "pages": pages,
-    "interactive": interactive,
+    "paced": paced,
     "runs": runs,
     "threads": threads,
 }
@@ -185,7 +184,6 @@ def main() -> None:
     parser.add_argument("base_url")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--at-once", type=int, default=LIMIT)
-    parser.add_argument("--seconds", type=float)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between calls")
     parser.add_argument("--reserve", type=int, default=0)
     parser.add_argument("--timeout", type=float, default=30.0)

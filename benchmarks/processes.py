@@ -35,7 +35,14 @@ from benchmarks.processes_cases import (
     together,
     web,
 )
-from benchmarks.processes_figures import FIGURES, OUTAGES, SHARED, Results, figures_of_cost
+from benchmarks.processes_figures import (
+    FIGURES,
+    OUTAGES,
+    SHARED,
+    Results,
+    figure_of_failures,
+    figures_of_cost,
+)
 from benchmarks.processes_run import Valkey, free_port
 from benchmarks.processes_web import gunicorn, uvicorn
 from benchmarks.report import Figure, keep, print_costs, print_figures, quartiles
@@ -193,6 +200,7 @@ async def measure(names: Sequence[str], rounds: int) -> tuple[list[Figure], dict
             found = await run(waves, rounds if name == "share" else 1)
             figures += FIGURES[name](found, trip)
             kept[name] = found
+        figures.append(figure_of_failures([kept[name] for name in names]))
     return figures, kept
 
 

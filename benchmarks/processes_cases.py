@@ -42,7 +42,8 @@ REQUESTS, WINDOWS = 1000, 6
 MOMENTS, APART = 20, 0.3
 TIMEOUT = 1.0  # of an attempt, where a program or Valkey is killed
 RESERVE, INTERACTIVE_A_WINDOW = 10, 8
-AWAY = 1.5 * PER
+AWAY, AFTER = 1.5 * PER, 4 * PER
+TOO_MUCH = 1.2  # times the limit
 LONGEST = 150.0  # seconds of cases side by side; nothing takes that long unless it hangs
 
 
@@ -144,7 +145,7 @@ async def beside_pages(port: int, budget: str, listings: int, begin: Begin) -> F
     every = ("--every", PER / INTERACTIVE_A_WINDOW)
     async with (
         programs(server, budget, "pages", [pages] * listings) as listing,
-        program(server, "calls", budget, "interactive", *reserve, *every) as calling,
+        program(server, "calls", budget, "paced", *reserve, *every) as calling,
     ):
         await calling.ready()
         await begin()
@@ -196,24 +197,30 @@ async def killed(port: int, budget: str, begin: Begin) -> Found:
 
 
 async def away(port: int, how: str, begin: Begin) -> Found:
-    """Have a Valkey of their own go and come back while 4 programs read as fast as they can."""
+    """Have a Valkey of their own go and come back while 4 programs ask for more than they may.
+
+    They ask evenly, so that slots become free evenly, and any span tells the pace.
+    """
     server = Server(port)
-    options = ("--seconds", 2 * AWAY + 4 * PER, "--timeout", TIMEOUT)
+    options = ("--every", 4 * PER / LIMIT / TOO_MUCH, "--timeout", TIMEOUT)
     with Valkey(free_port()) as slots:
-        async with programs(server, slots.budget, "calls", [options] * 4) as found:
+        async with programs(server, slots.budget, "paced", [options] * 4) as found:
             await begin()
             working = asyncio.ensure_future(work(found))
             await asyncio.sleep(AWAY)
             gone_at = time.monotonic()
             await _go_away(slots, how)
             back_at = time.monotonic()
+            await asyncio.sleep(AFTER)
+            for each in found:
+                each.go()
             reports = await working
     requests = await server.requests()
     accepted = accepted_between(requests, gone_at, back_at)
     return {
         **told(requests, reports),
         "pace": accepted / (back_at - gone_at) / (LIMIT / PER),
-        "after": accepted_between(requests, back_at, requests[-1].at),
+        "after": accepted_between(requests, back_at, back_at + AFTER),
     }
 
 

@@ -13,6 +13,7 @@ from benchmarks.processes_cost import PING, Costs
 from benchmarks.processes_run import unevenness
 from benchmarks.report import Figure, figure
 
+MOST_TO_SEND = 0.1  # seconds from a free slot to a request at the server
 Results: TypeAlias = dict[str, list[Found]]
 SHARED = ("machine", "valkey")
 """Where slots are kept that several processes share."""
@@ -92,7 +93,8 @@ def figures_of_kills(results: Results, _: float) -> Iterable[Figure]:
     for place in SHARED:
         back = [max(results[f"SIGKILL, {place}"][0]["back"])]
         what = f"SIGKILL, {place}: all slots taken again, the latest of {MOMENTS}"
-        yield figure(what, "the attempt's timeout + per", back, "s", at_most=TIMEOUT + PER)
+        beside = f"the attempt's timeout and per, {TIMEOUT + PER:g} s"
+        yield figure(what, beside, back, "s", at_most=TIMEOUT + PER + MOST_TO_SEND)
 
 
 def figures_of_outages(results: Results, _: float) -> Iterable[Figure]:
@@ -116,6 +118,13 @@ FIGURES: dict[str, Callable[[Results, float], Iterable[Figure]]] = {
     "kills": figures_of_kills,
     "outages": figures_of_outages,
 }
+
+
+def figure_of_failures(groups: Iterable[Results]) -> Figure:
+    """Count the calls that raised an error, in all cases; an app's 503 is none."""
+    failed = (each["failed"] for group in groups for found in group.values() for each in found)
+    number = sum(sum(counts.values()) for counts in failed)
+    return figure("calls that failed, in all cases", "none", [number], "", at_most=0)
 
 
 def figures_of_cost(costs: Costs) -> Iterable[Figure]:

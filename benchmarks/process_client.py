@@ -55,8 +55,9 @@ class Report:
 
 def store_steps(store: DevSkinClient) -> int | None:
     """Give the calls that a client's budget made of the place where its slots are kept."""
-    slots = store.reader.transport.scheduler._store  # noqa: SLF001 - nothing public tells it
-    return getattr(slots, "steps", None)
+    # Nothing public tells it. It was the reader's `transport` before it was its `sender`.
+    sender = getattr(store.reader, "sender", None) or getattr(store.reader, "transport", None)
+    return getattr(sender.scheduler._store, "steps", None) if sender else None  # noqa: SLF001
 
 
 def client(

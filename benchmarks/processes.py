@@ -29,6 +29,7 @@ from benchmarks.processes_cases import (
     away,
     beside_pages,
     clocks,
+    greedy,
     in_one,
     killed,
     side_by_side,
@@ -58,15 +59,16 @@ Waves: TypeAlias = list[dict[str, Case]]
 
 
 def share(port: int, budgets: Mapping[str, str]) -> Waves:
-    waves: Waves = [
-        {
-            f"{count} processes, {place}": partial(together, port, budgets[place], count)
-            for place in SHARED
-        }
+    finite: dict[str, Case] = {
+        f"8 processes, {place}": partial(together, port, budgets[place], 8) for place in SHARED
+    }
+    finite["1 process, process"] = partial(together, port, budgets["process"], 1)
+    endless: dict[str, Case] = {
+        f"{count} without an end, {place}": partial(greedy, port, budgets[place], count)
         for count in (8, 4)
-    ]
-    waves[1]["1 process, process"] = partial(together, port, budgets["process"], 1)
-    return waves
+        for place in SHARED
+    }
+    return [finite, endless]
 
 
 def repeat(port: int, budgets: Mapping[str, str]) -> Waves:
@@ -152,7 +154,9 @@ def details(found: Mapping[str, Any]) -> str:
     said = []
     if "shares" in found:
         least, most = min(found["shares"].values()), max(found["shares"].values())
-        said.append(f"{found['makespan']:.2f} s, shares {least} to {most}")
+        said.append(f"shares {least} to {most}")
+    if "makespan" in found:
+        said.append(f"{found['makespan']:.2f} s")
         if found["steps"] is not None:
             said.append(f"{found['steps'] / found['granted']:.2f} store calls a request")
     for part, demand in found.get("demands", {}).items():

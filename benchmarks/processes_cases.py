@@ -79,7 +79,7 @@ def told(requests: Sequence[Seen], reports: Iterable[Mapping[str, Any]] = ()) ->
 
 
 async def together(port: int, budget: str, processes: int, begin: Begin) -> Found:
-    """Have equal programs read `REQUESTS` orders between them, each as fast as it can."""
+    """Have programs read `REQUESTS` orders between them, each as fast as it can."""
     server = Server(port)
     each = [("--requests", REQUESTS // processes)] * processes
     async with programs(server, budget, "calls", each) as found:
@@ -90,10 +90,21 @@ async def together(port: int, budget: str, processes: int, begin: Begin) -> Foun
     return {
         **told(requests, reports),
         "makespan": makespan(requests),
-        "shares": shares(requests, WINDOWS),
         "granted": sum(report["granted"] for report in reports),
         "steps": None if None in steps else sum(steps),
     }
+
+
+async def greedy(port: int, budget: str, processes: int, begin: Begin) -> Found:
+    """Have equal programs read orders as fast as they can, and end them after `WINDOWS` + 1."""
+    server = Server(port)
+    async with programs(server, budget, "calls", [()] * processes) as found:
+        await begin()
+        for each in found:
+            each.go()
+        await asyncio.sleep((WINDOWS + 1) * PER + 0.5)
+        requests = await server.requests()
+    return {**told(requests), "shares": shares(requests, WINDOWS)}
 
 
 async def again(port: int, budget: str, times: int, requests: int, begin: Begin) -> Found:

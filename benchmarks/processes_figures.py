@@ -37,7 +37,7 @@ def best_possible(requests: int, round_trip: float) -> float:
 def figures_of_share(results: Results, round_trip: float) -> Iterable[Figure]:
     best = best_possible(REQUESTS, round_trip)
     for place in SHARED:
-        what = f"{REQUESTS:,} requests of a key by 4 or 8 processes, {place}: refusals, the most"
+        what = f"a key used by 4 or 8 processes as fast as they can, {place}: refusals, the most"
         yield figure(what, "none", most_refused(results, having=place), "", at_most=0)
         eight = results[f"8 processes, {place}"]
         what = f"{REQUESTS:,} requests of a key by 8 processes, {place}: time to the last"
@@ -48,7 +48,7 @@ def figures_of_share(results: Results, round_trip: float) -> Iterable[Figure]:
         yield figure(what, f"the best possible, {best:.2f} s", times, at_most=1.03)
         for count in (8, 4):
             what = f"share of {count} equal processes over {WINDOWS} windows, {place}: the largest"
-            found = results[f"{count} processes, {place}"]
+            found = results[f"{count} without an end, {place}"]
             uneven = [unevenness(each["shares"]) for each in found]
             yield figure(what, "the smallest", uneven, at_most=1.15)
         if all(found["steps"] is not None for found in eight):

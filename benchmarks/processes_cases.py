@@ -131,7 +131,7 @@ async def in_one(port: int, budget: str, way: str, requests: int, begin: Begin) 
 
 async def web(port: int, budget: str, app: App, parts: Sequence[float], begin: Begin) -> Found:
     """Ask a web app for orders, evenly, at parts of what the limit allows."""
-    server, demands = Server(port), {}
+    server, demands, failed = Server(port), {}, Counter[str]()
     async with serving_app(app, server, budget) as url:
         await begin()
         for number, part in enumerate(parts):
@@ -141,12 +141,15 @@ async def web(port: int, budget: str, app: App, parts: Sequence[float], begin: B
             found = await demand(url, rate, 4 * PER, first)
             statuses = Counter(response.status for response in found)
             answered = [each.seconds for each in found if each.status == 200]
+            failed.update(
+                f"status {each}" for each in statuses.elements() if each not in (200, 503)
+            )
             demands[f"{part:.0%}"] = {
                 "statuses": {str(status): count for status, count in sorted(statuses.items())},
                 "unavailable": statuses[503] / len(found),
                 "p99": p99(answered),
             }
-    return {**told(await server.requests()), "demands": demands}
+    return {**told(await server.requests(), [{"failed": failed}]), "demands": demands}
 
 
 async def beside_pages(port: int, budget: str, listings: int, begin: Begin) -> Found:
@@ -169,7 +172,6 @@ async def beside_pages(port: int, budget: str, listings: int, begin: Begin) -> F
         **told(await server.requests(), (*listed, called)),
         "calls": len(queued),
         "p99": p99(queued),
-        "longest": max(queued),
     }
 
 
@@ -259,5 +261,5 @@ async def clocks(port: int, budget: str, begin: Begin) -> Found:
 
 
 def p99(values: Sequence[float]) -> float:
-    """Give the 99th percentile."""
-    return quantiles(values, n=100, method="inclusive")[-1] if len(values) > 1 else max(values)
+    """Give the 99th percentile; 0 where there are too few."""
+    return quantiles(values, n=100, method="inclusive")[-1] if len(values) > 1 else 0.0

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from benchmarks.process_client import LIMIT, PER
+from benchmarks.process_client import LIMIT, PER, TIMEOUT
 from devskin_async import BudgetExceededError, DevSkinClient, RateLimit
 
 MAX_WAIT = 0.5
@@ -27,7 +27,7 @@ MAX_WAIT = 0.5
 
 def client() -> DevSkinClient:
     base_url = f"{os.environ['BENCHMARK_SERVER']}/w{os.getpid()}"
-    return DevSkinClient(base_url=base_url, rate_limit=RateLimit(LIMIT, PER))
+    return DevSkinClient(base_url=base_url, rate_limit=RateLimit(LIMIT, PER), timeout=TIMEOUT)
 
 
 def asgi() -> Starlette:

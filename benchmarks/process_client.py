@@ -22,6 +22,7 @@ from devskin_async import DevSkinClient, DevSkinError, RateLimit
 from devskin_async.ratelimit import Event, Granted
 
 LIMIT, PER = 100, 3.0
+TIMEOUT = 1.5  # of an attempt; at the same scale, 30 s
 logging.getLogger("devskin_async").addHandler(logging.NullHandler())  # refusals are counted
 
 
@@ -65,7 +66,7 @@ def client(
 ) -> DevSkinClient:
     limit = RateLimit(LIMIT, PER, reserve=asked.reserve)
     return DevSkinClient(
-        base_url=asked.base_url, rate_limit=limit, timeout=asked.timeout, on_event=on_event
+        base_url=asked.base_url, rate_limit=limit, timeout=TIMEOUT, on_event=on_event
     )
 
 
@@ -187,7 +188,6 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=LIMIT)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between calls")
     parser.add_argument("--reserve", type=int, default=0)
-    parser.add_argument("--timeout", type=float, default=30.0)
     parser.add_argument("--offset", type=float, default=0.0, help="error of the wall clock")
     parser.add_argument("--step", type=float, default=0.0, help="and of how much it steps")
     parser.add_argument("--step-after", type=float, default=0.0, help="so many seconds after")

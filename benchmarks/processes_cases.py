@@ -23,7 +23,6 @@ from benchmarks.processes_run import (
     Valkey,
     accepted_between,
     client_here,
-    free_port,
     makespan,
     program,
     programs,
@@ -210,26 +209,25 @@ async def killed(port: int, budget: str, begin: Begin) -> Found:
     return {**told(requests, reports), "back": back}
 
 
-async def away(port: int, how: str, begin: Begin) -> Found:
-    """Have a Valkey of their own go and come back while 4 programs ask for more than they may.
+async def away(port: int, slots: Valkey, how: str, begin: Begin) -> Found:
+    """Have a Valkey go and come back while 4 programs ask for more than they may.
 
     They ask evenly, so that slots become free evenly, and any span tells the pace.
     """
     server = Server(port)
     options = ("--every", 4 * PER / LIMIT / TOO_MUCH)
-    with Valkey(free_port()) as slots:
-        await until_used(slots, port)
-        async with programs(server, slots.budget, "paced", [options] * 4) as found:
-            await begin()
-            working = asyncio.ensure_future(work(found))
-            await asyncio.sleep(AWAY)
-            gone_at = time.monotonic()
-            await _go_away(slots, how)
-            back_at = time.monotonic()
-            await asyncio.sleep(AFTER)
-            for each in found:
-                each.go()
-            reports = await working
+    await until_used(slots, port)
+    async with programs(server, slots.budget, "paced", [options] * 4) as found:
+        await begin()
+        working = asyncio.ensure_future(work(found))
+        await asyncio.sleep(AWAY)
+        gone_at = time.monotonic()
+        await _go_away(slots, how)
+        back_at = time.monotonic()
+        await asyncio.sleep(AFTER)
+        for each in found:
+            each.go()
+        reports = await working
     requests = await server.requests()
     accepted = accepted_between(requests, gone_at, back_at)
     return {

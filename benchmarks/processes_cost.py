@@ -16,7 +16,7 @@ import valkey.asyncio as aio
 from attrs import define, field
 
 from benchmarks.measuring import SERVER_CORE, in_turn, prepare, serving
-from benchmarks.processes_run import Valkey, client_here, free_port, new_key
+from benchmarks.processes_run import Valkey, client_here, new_key
 from devskin_async import RateLimit
 
 CALLS, ROUNDS, PINGS = 90, 31, 500
@@ -68,11 +68,10 @@ async def pings(port: int) -> tuple[float, float]:
         return await timed(work, PINGS)
 
 
-def measure() -> Costs:
+def measure(slots: Valkey) -> Costs:
     """Measure a call by each place, and a PING, in turn."""
     prepare()
     costs = Costs({})
-    slots = Valkey(free_port())
     budgets = {"process": "process", "machine": "machine", "valkey": slots.budget}
 
     def one(name: str, base_url: str) -> float:
@@ -81,7 +80,7 @@ def measure() -> Costs:
         costs.cpu.setdefault(name, []).append(cpu)
         return wall
 
-    with slots, serving("page_server", "1") as server:
+    with serving("page_server", "1") as server:
         if SERVER_CORE is not None:
             os.sched_setaffinity(slots.pid, {SERVER_CORE})
         asyncio.run(calls(server.base_url, slots.budget))  # when it is used at last

@@ -17,6 +17,7 @@ import valkey.asyncio as aio
 from attrs import define, field
 
 from benchmarks.measuring import SERVER_CORE, in_turn, prepare, serving
+from benchmarks.process_client import LIMIT, PER
 from benchmarks.processes_run import Valkey, client_here, new_key
 from devskin_async import RateLimit
 
@@ -48,7 +49,7 @@ async def timed(call: Callable[[int], Awaitable[object]], times: int) -> tuple[f
 
 
 async def calls(base_url: str, budget: str) -> tuple[float, float]:
-    async with client_here(base_url, new_key(), budget, RateLimit()) as store:
+    async with client_here(base_url, new_key(), budget, RateLimit(LIMIT, PER)) as store:
         await store.orders.get(CALLS + 1)  # connects
         return await timed(store.orders.get, CALLS)
 

@@ -100,7 +100,9 @@ class Listing(Rows[T]):
     """The rows of a list, which can be read page by page too.
 
     Where the pages contradict each other or the totals that they tell, a reading raises
-    `InconsistentListError` after the last row.
+    `InconsistentListError` after the last row. The error of a page that can't be read comes at
+    once, perhaps before earlier pages have been given; a note of it, which tracebacks show, names
+    the page.
 
     Args:
         start: Starts one reading of the pages that hold so many rows, None for all, from the page
@@ -127,13 +129,13 @@ class Listing(Rows[T]):
         """Read the list page by page, in order.
 
         Args:
-            start: The number of the first page to read, such as the one after the last that an
-                earlier reading gave. The listing's `limit` counts rows from there on, and from a
-                later page than the first on, pages have 100 rows whatever the limit is.
+            start: The number of the first page to read, such as the one after the last page that
+                an earlier reading gave. Where it is above 1, pages have 100 rows, and the
+                listing's `limit` counts the rows from there on.
 
         Returns:
-            The pages, by `async for`; there are none where the list ends before `start`. The total
-            is checked against the rows that the skipped pages have by the size of those that came.
+            The pages, by `async for`; none where the list ends before `start`. The rows are
+            checked against the total as if the skipped pages had been read too.
 
         Raises:
             ValueError: `start` is not a positive integer.

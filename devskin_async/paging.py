@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class PageNote(str):
-    """The note of an error that names the page which it came on."""
+    """The note of an error that names the page that could not be read."""
 
     __slots__ = ()
 

@@ -72,10 +72,11 @@ async def test_a_short_timeout_does_not_end_the_request_of_a_caller_with_a_long_
         await asyncio.sleep(10)
         return respond(body=samples.OVERVIEW)
 
-    async with DevSkinClient(KEY, transport=MockTransport(overview)) as store:
+    once = Retry(attempts=1)
+    async with DevSkinClient(KEY, transport=MockTransport(overview), retry=once) as store:
         patient = asyncio.ensure_future(store.analytics.overview())
         await asyncio.sleep(1)
-        hasty = store.with_options(timeout=2, retry=Retry(attempts=1))
+        hasty = store.with_options(timeout=2)
         with pytest.raises(TransportError, match="no answer within 2 s"):
             await hasty.analytics.overview()
         assert now() == pytest.approx(3, abs=0.01)

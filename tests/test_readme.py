@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from devskin_async import Order, OrderSummary, Page, convert
 from devskin_async.cli import main
 from devskin_async.sandbox import Sandbox
 from devskin_async.webhooks import HEADER, BlockingReceiver, sign
@@ -41,7 +43,7 @@ async def test_an_example_runs_as_it_stands(
         monkeypatch.setenv("DEVSKIN_API_KEY", box.api_key)
         monkeypatch.setenv("DEVSKIN_BASE_URL", box.base_url)
         await run(EXAMPLES[number])
-        elsewhere = re.search(r"web\.Application\(\)|Sandbox\(|Route\(|Flask\(", EXAMPLES[number])
+        elsewhere = re.search(r"web\.Application\(\)|Sandbox\(|FastAPI\(|Flask\(", EXAMPLES[number])
         assert bool(box.counts.requests) is not bool(elsewhere)
 
 
@@ -65,10 +67,37 @@ async def test_the_web_apps_example_answers_requests(monkeypatch: pytest.MonkeyP
             async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
                 async with session.get("/orders/7") as response:
                     assert (await response.text()).startswith("ORD-")
-                async with session.get("/orders/99999") as response:
-                    assert response.status == 404
+                await check_refusals(session)
         finally:
             await runner.cleanup()
+
+
+async def test_the_fastapi_example_answers_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = (text for text in EXAMPLES if "-> Page[OrderSummary]" in text)
+    async with Sandbox(limiter="none") as box:
+        monkeypatch.setenv("DEVSKIN_API_KEY", box.api_key)
+        monkeypatch.setenv("DEVSKIN_BASE_URL", box.base_url)
+        async with (
+            by_uvicorn((await run(example))["app"], "") as address,
+            aiohttp.ClientSession(address.url) as session,
+        ):
+            async with session.get("/orders/7") as response:
+                assert convert.loads(await response.read(), Order).id == 7
+            async with session.get("/orders?page=2") as response:
+                assert convert.loads(await response.read(), Page[OrderSummary]).page == 2
+            await check_refusals(session)
+
+
+async def check_refusals(session: aiohttp.ClientSession) -> None:
+    """Ask for an order that is not there, and then for more than the rate limit allows."""
+    async with session.get("/orders/99999") as response:
+        assert response.status == 404
+    answers = await asyncio.gather(*(session.get(f"/orders/{n}") for n in range(100, 200)))
+    refused = [answer for answer in answers if answer.status != 200]
+    assert refused
+    for answer in refused:
+        assert answer.status == 503
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
 
 
 async def test_the_receivers_examples_take_signed_requests(
@@ -76,7 +105,7 @@ async def test_the_receivers_examples_take_signed_requests(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     body = event_body("order.paid", id=7, order_number="ORD-7", total=19.90)
-    (example,) = (text for text in EXAMPLES if "FastAPI(" in text)
+    (example,) = (text for text in EXAMPLES if "asgi_app(" in text)
     async with by_uvicorn((await run(example))["app"]) as address:
         header = f"{HEADER}: " + sign(body, "the endpoint's secret")
         for _ in range(2):

@@ -52,9 +52,24 @@ def check_money(*amounts: object) -> None:
 
 
 class Record:
-    """What all records share: pydantic, and so FastAPI, takes them for models."""
+    """What all records share: `dict(record)` makes a dict, and pydantic takes them for models.
+
+    So FastAPI takes them too, with and without a return annotation.
+    """
 
     __slots__ = ()
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of the fields."""
+        return tuple(
+            field.name for field in attrs.fields(cast("type[attrs.AttrsInstance]", type(self)))
+        )
+
+    def __getitem__(self, name: str) -> object:
+        """Return the value of a field."""
+        if name not in self.keys():
+            raise KeyError(name)
+        return cast("object", getattr(self, name))
 
     @classmethod
     def __get_pydantic_core_schema__(

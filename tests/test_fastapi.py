@@ -83,6 +83,11 @@ async def revenue(store: Store) -> Revenue:
     return await store.revenue("7d")
 
 
+@app.get("/unannotated")
+async def unannotated(number: int, store: Store):  # type: ignore[no-untyped-def]  # that is it
+    return await store.orders.get(number)
+
+
 @app.post("/order")
 async def take(order: Annotated[Order, Body()]) -> None:
     app.state.taken = order
@@ -306,3 +311,18 @@ def test_importing_the_package_does_not_import_pydantic() -> None:
     assert "pydantic" not in loaded
     assert "pydantic_core" not in loaded
     assert "devskin_async._pydantic" not in loaded
+
+
+async def test_a_route_without_a_return_annotation_sends_a_record_too(
+    store: DevSkinClient,
+) -> None:
+    async with served(store) as session, session.get("/unannotated?number=7") as response:
+        assert response.status == 200
+        assert exact(await response.read())["total"] == (await store.orders.get(7)).total
+
+
+def test_a_record_becomes_a_dict() -> None:
+    assert dict(CUSTOMER)["id"] == CUSTOMER.id
+    assert CUSTOMER["created_at"] == CUSTOMER.created_at
+    with pytest.raises(KeyError, match="no_such_field"):
+        CUSTOMER["no_such_field"]

@@ -26,6 +26,7 @@ TAKES = {
     "imports": "half a minute",
     "last_page": "4 minutes",
     "limits": "half a minute",
+    "processes": "6 minutes",
     "drift": "4 minutes",
     "export": "8 minutes",
     "webhooks": "half a minute",

@@ -23,7 +23,7 @@ from benchmarks.readers import (
 )
 from benchmarks.report import keep, print_costs, quartiles
 from devskin_async.api import decode, endpoints, parse_rate_limit_headers
-from devskin_async.transport import Queueing, Sender
+from devskin_async.transport import RequestOptions, Sender
 
 ROUNDS = 11
 
@@ -40,38 +40,40 @@ async def undecoded(base_url: str, pages: int) -> None:
         await by_workers(fetch, pages)
 
 
-async def exchanged(sender: Sender, _: Queueing, number: int) -> int:
+async def exchanged(sender: Sender, _: RequestOptions, number: int) -> int:
     """Make the request, send it, take the response: without redirects or resends."""
     await sender.transport.send(endpoints.orders(number, ROWS))
     return ROWS
 
 
-async def read(sender: Sender, _: Queueing, number: int) -> int:
+async def read(sender: Sender, _: RequestOptions, number: int) -> int:
     """And read it, checked against what was asked."""
     request = endpoints.orders(number, ROWS)
     return len(decode(request, await sender.transport.send(request)).items)
 
 
-async def slotted(sender: Sender, queueing: Queueing, number: int) -> int:
+async def slotted(sender: Sender, options: RequestOptions, number: int) -> int:
     """And through the budget, which learns from the response's headers."""
     request = endpoints.orders(number, ROWS)
-    async with sender.scheduler.slot(queueing.lane, queueing.flow) as slot:
+    async with sender.scheduler.slot(options.lane, options.flow) as slot:
         response = await sender.transport.send(request)
         slot.observe(parse_rate_limit_headers(response.status, response.headers, response.at))
     return len(decode(request, response).items)
 
 
-async def sent(sender: Sender, queueing: Queueing, number: int) -> int:
+async def sent(sender: Sender, options: RequestOptions, number: int) -> int:
     """And shared by whoever asks for the same, retried, timed."""
-    return len((await sender.send(endpoints.orders(number, ROWS), queueing)).items)
+    return len((await sender.send(endpoints.orders(number, ROWS), options)).items)
 
 
-def by(fetch: Callable[[Sender, Queueing, int], Awaitable[int]]) -> Read:
+def by(fetch: Callable[[Sender, RequestOptions, int], Awaitable[int]]) -> Read:
     """Have workers fetch pages by a part of the library."""
 
     async def pages_by_it(base_url: str, pages: int) -> None:
         async with this_library(base_url) as store:
-            await by_workers(partial(fetch, store.reader.sender, store.reader.queueing()), pages)
+            await by_workers(
+                partial(fetch, store.reader.sender, store.reader.flow_options()), pages
+            )
 
     return pages_by_it
 

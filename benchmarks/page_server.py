@@ -204,14 +204,14 @@ class Http(asyncio.Protocol):
     def _answer(self, target: str) -> bytes:
         rule = self._rule
         if target == "/counts":
-            return _http(b'{"requests":%d,"refused":%d}' % (rule.requests, rule.refused))
+            return http_response(b'{"requests":%d,"refused":%d}' % (rule.requests, rule.refused))
         # A request is counted half way between its sending and its answer.
         if rule.accepts(self._loop.time() + self._latency / 2):
-            return _http(self._store.answer(target))
-        return _http(REFUSAL, b"429 Too Many Requests")
+            return http_response(self._store.answer(target))
+        return http_response(REFUSAL, b"429 Too Many Requests")
 
 
-def _http(body: bytes, status: bytes = b"200 OK") -> bytes:
+def http_response(body: bytes, status: bytes = b"200 OK") -> bytes:
     return b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
         status,
         len(body),

@@ -22,9 +22,10 @@ from .errors import (
     TransportError,
     WebhookError,
 )
-from .paging import Listing, Rows
+from .listings import Listing, Rows
 from .ratelimit import (
     Adapted,
+    Answered,
     Budget,
     Degraded,
     Event,
@@ -36,6 +37,7 @@ from .ratelimit import (
     Refused,
     Restored,
     Retried,
+    Sent,
 )
 from .records import (
     Customer,
@@ -56,6 +58,7 @@ from .transport import Retry
 __all__ = [
     "APIError",
     "Adapted",
+    "Answered",
     "AuthenticationError",
     "BadRequestError",
     "Budget",
@@ -95,6 +98,7 @@ __all__ = [
     "Retry",
     "Revenue",
     "Rows",
+    "Sent",
     "ServerError",
     "ShippingAddress",
     "StaleEventError",

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import ipaddress
-import math
 import os
 import re
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import aiohttp
 from attrs import evolve
 from yarl import URL
 
-from .api import endpoints, positive
+from .api import endpoints
 from .errors import ConfigurationError
 from .ratelimit import MACHINE, PROCESS, Budget, Lane, OnEvent, RateLimit
+from .reader import Reader, instance
 from .records import Period, Revenue
-from .resources import Analytics, Customers, Orders, Products, Reader
-from .transport import HTTPTransport, Retry, Sender, Transport
-
-T = TypeVar("T")
+from .resources import Analytics, Customers, Orders, Products
+from .transport import (
+    HTTPTransport,
+    Proxy,
+    Retry,
+    Sender,
+    Transport,
+    find_proxy,
+    is_loopback,
+)
 
 DEFAULT_BASE_URL = "https://api-marketplace.devskin.com/api/v1"
 
@@ -52,15 +57,27 @@ class DevSkinClient:
         timeout: Seconds for one attempt on the wire.
         retry: How a request that failed transiently is sent again.
         session: An aiohttp session of the caller's, used and left open; None makes one. Its
-            middlewares are not run: one that sends again would do so outside the budget.
+            middlewares are not run: one that sends again would do so outside the budget. Which
+            proxy it uses is its own matter.
         transport: Sends the requests in place of aiohttp, such as `testing.MockTransport`; it is
             closed with the client. None makes one.
-        on_event: Called with what happens to requests, such as `Refused`; it must not wait.
+        proxy: The address of an HTTP proxy, such as `http://proxy.example:3128`, with user and
+            password if it needs them; "" means none. None takes the environment's `HTTPS_PROXY`
+            or `ALL_PROXY`, unless its `NO_PROXY` names the host. A loopback host is never reached
+            through a proxy, and any other only in a TLS tunnel.
+        user_agent: What calls, such as `nightly/2.1`: added to this library's own `User-Agent`.
+            None adds nothing.
+        on_event: Called with each `Event`: `Queued`, `Granted`, `Sent`, `Answered` and `Retried`
+            tell of a request, `Refused`, `Paused` and `Adapted` of the rate limit, `Degraded` and
+            `Restored` of a shared budget. It runs in the event loop and must not wait; what it
+            raises is logged.
 
     Raises:
-        ConfigurationError: The key is missing or unusable, or the address is not acceptable.
+        ConfigurationError: The key is missing or unusable, or the address is not acceptable, or
+            the proxy's is not.
         ValueError: `concurrency` or `timeout` is not positive, `rate_limit` or `retry` is of
-            another type, or both `session` and `transport` are given.
+            another type, `user_agent` is not printable ASCII, or more than one of `session`,
+            `transport` and `proxy` is given.
     """
 
     reader: Reader  # what its calls are sent with, for the layers above
@@ -84,25 +101,28 @@ class DevSkinClient:
         retry: Retry = Retry(),
         session: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
+        proxy: str | None = None,
+        user_agent: str | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
         url = _checked_base_url(base_url or os.environ.get("DEVSKIN_BASE_URL") or DEFAULT_BASE_URL)
         key = _checked_key(api_key if api_key is not None else os.environ.get("DEVSKIN_API_KEY"))
         if session is not None and transport is not None:
             raise ValueError("pass a session or a transport, not both: a transport has its own")
-        http = HTTPTransport(url, key, session=session)
+        found = _checked_proxy(url, proxy, session or transport)
+        agent = _checked_user_agent(user_agent)
+        http = HTTPTransport(url, key, session=session, proxy=found, user_agent=agent)
         sender = Sender(
             http if transport is None else transport,
             base_url=url,
             api_key=key,
             place=_checked_place(budget or os.environ.get("DEVSKIN_BUDGET") or MACHINE),
-            limit=_instance("rate_limit", rate_limit, RateLimit),
-            retry=_instance("retry", retry, Retry),
-            timeout=_positive_seconds("timeout", timeout),
+            limit=instance("rate_limit", rate_limit, RateLimit),
             on_event=on_event,
             check_open=http.check_open,
+            proxy=found,
         )
-        self._set_reader(Reader(sender, positive("concurrency", concurrency)))
+        self._set_reader(Reader(sender, timeout=timeout, retry=retry, concurrency=concurrency))
 
     def _set_reader(self, reader: Reader) -> None:
         self.reader = reader
@@ -133,6 +153,9 @@ class DevSkinClient:
         deadline: float | Keep | None = Keep.KEEP,
         max_wait: float | Keep | None = Keep.KEEP,
         lane: Lane | Keep | None = Keep.KEEP,
+        timeout: float | Keep = Keep.KEEP,
+        retry: Retry | Keep = Keep.KEEP,
+        concurrency: int | Keep = Keep.KEEP,
     ) -> Self:
         """Make a view of this client with other options, over the same session and budget.
 
@@ -143,25 +166,31 @@ class DevSkinClient:
                 Where a longer wait is predicted, it fails at once. None sets no bound.
             lane: Which lane requests wait in. None is `Lane.INTERACTIVE` for single calls and
                 `Lane.BULK` for listings and `get_many`.
+            timeout: Seconds for one attempt on the wire.
+            retry: How a request that failed transiently is sent again.
+            concurrency: How many requests of one listing, or of one `get_many`, are in flight or
+                held at the most.
 
         Returns:
-            The view; what is not named stays as it is here.
+            The view; what is not named stays as it is here. Identical calls in flight share one
+            request where lane, timeout and retry are the same.
 
         Raises:
-            ValueError: `deadline` or `max_wait` is no number of seconds, or `lane` is none.
+            ValueError: `deadline`, `max_wait` or `timeout` is not a valid number of seconds,
+                `concurrency` is not positive, or `lane` or `retry` is of another type.
         """
-        reader = self.reader
-        if deadline is not Keep.KEEP:
-            bound = None if deadline is None else _positive_seconds("deadline", deadline)
-            reader = evolve(reader, deadline=bound)
-        if max_wait is not Keep.KEEP:
-            bound = None if max_wait is None else _seconds("max_wait", max_wait)
-            reader = evolve(reader, max_wait=bound)
-        if lane is not Keep.KEEP:
-            reader = evolve(reader, lane=None if lane is None else _instance("lane", lane, Lane))
+        options = {
+            "deadline": deadline,
+            "max_wait": max_wait,
+            "lane": lane,
+            "timeout": timeout,
+            "retry": retry,
+            "concurrency": concurrency,
+        }
+        named: dict[str, Any] = {n: value for n, value in options.items() if value is not Keep.KEEP}
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
-        view._set_reader(reader)
+        view._set_reader(evolve(self.reader, **named))
         return view
 
     async def aclose(self) -> None:
@@ -192,12 +221,6 @@ class DevSkinClient:
         raise TypeError("a client can't be copied or pickled: its API key would go along")
 
 
-def _instance(name: str, value: T, cls: type[T]) -> T:
-    if isinstance(value, cls):
-        return value
-    raise ValueError(f"{name} must be a {cls.__name__}(...), not {value!r}")
-
-
 def _checked_key(key: str | None) -> str:
     if key is not None and not isinstance(key, str):
         raise ConfigurationError("the API key must be a string")
@@ -218,7 +241,7 @@ def _checked_base_url(text: str) -> str:
         raise ConfigurationError(f"base_url must be an address such as {DEFAULT_BASE_URL}")
     if url.user or url.password or url.query_string or url.fragment:
         raise ConfigurationError("base_url must have no user, password, query or fragment")
-    if url.scheme == "http" and not _is_loopback(url.host):
+    if url.scheme == "http" and not is_loopback(url.host):
         raise ConfigurationError(
             f"base_url must be https: over plain http the API key could be read on its way to "
             f"{url.host}"
@@ -234,26 +257,22 @@ def _checked_place(budget: str) -> str:
     )
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _checked_proxy(
+    base_url: str, proxy: str | None, others: aiohttp.ClientSession | Transport | None
+) -> Proxy | None:
+    if others is None:
+        return find_proxy(URL(base_url), proxy)
+    if proxy is not None:
+        raise ValueError(
+            "pass a proxy, or else a session or a transport: a session has its own, as in "
+            "aiohttp.ClientSession(proxy=...)"
+        )
+    return None
 
 
-def _positive_seconds(name: str, value: float) -> float:
-    if seconds := _seconds(name, value):
-        return seconds
-    raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
-
-
-def _seconds(name: str, value: float) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if 0 <= seconds < math.inf:
-        return seconds
-    raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
+def _checked_user_agent(product: object) -> str | None:
+    if product is None:
+        return None
+    if isinstance(product, str) and product.isascii() and product.isprintable() and product.strip():
+        return product.strip()
+    raise ValueError(f"user_agent must be printable ASCII, such as nightly/2.1, not {product!r}")

@@ -1,4 +1,4 @@
-"""The one converter: bytes to records, records to plain data.
+"""The one converter: bytes to records, records to plain data and Arrow.
 
 Reading takes one of two roads. The fast one gives the whole body to a msgspec decoder built on
 the attrs class. What fails there is read by `_tolerant`, field by field, with cattrs. Both take
@@ -9,9 +9,9 @@ one.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cache, cached_property
-from typing import Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 import attrs
 import msgspec
@@ -20,6 +20,12 @@ from . import _tolerant
 from ._json import REPLACED
 from ._tolerant import NOT_JSON, converter, describe, encoder, exact
 from .errors import DecodeError, TransportError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ._order_rows import OrderLine
+    from .records import Order
 
 __all__ = [
     "NOT_JSON",
@@ -30,7 +36,9 @@ __all__ = [
     "instant",
     "loads",
     "loads_rows",
+    "order_lines",
     "parse",
+    "to_arrow",
     "to_plain",
 ]
 
@@ -119,6 +127,52 @@ def to_plain(record: attrs.AttrsInstance) -> dict[str, object]:
         Nested dicts and tuples of str, int, bool, None, `Decimal`, `datetime` and `date`.
     """
     return cast(dict[str, object], converter.unstructure(record))
+
+
+def to_arrow(
+    records: Iterable[attrs.AttrsInstance], cls: type[attrs.AttrsInstance] | None = None
+) -> pa.Table:
+    """Make an Arrow table of records, as an export writes them in Parquet.
+
+    Args:
+        records: Records of one flat class, such as `OrderSummary`, or `Order`: whole orders become
+            the rows of an export with details. For the table of their lines, pass the rows that
+            `order_lines` gives.
+        cls: The records' class, which is needed where there may be none; None takes the first
+            one's.
+
+    Returns:
+        A `pyarrow.Table` with a column for each field: money is decimal128(18, 2), a quantity
+        decimal128(18, 3), an instant timestamp[us, tz=UTC], a day date32, an integer int64. What
+        floats have left in money beyond its cents is rounded.
+
+    Raises:
+        ConfigurationError: pyarrow is not installed.
+        DecodeError: A value does not fit its column, such as money with real digits beyond cents.
+        TypeError: A record is of another class than the others, or its class has a field that
+            holds more than one value.
+        ValueError: There are no records, and no `cls`.
+    """
+    from ._arrow import ArrowTable
+
+    table = ArrowTable(cls)
+    for record in records:
+        table.add(record)
+    return table.finish()
+
+
+def order_lines(order: Order) -> list[OrderLine]:
+    """Make flat rows of an order's items, as an export with details has them.
+
+    Args:
+        order: A whole order.
+
+    Returns:
+        The rows, each with the order's id and its position, from 1.
+    """
+    from ._order_rows import order_lines as lines_of
+
+    return lines_of(order)
 
 
 def dumps(record: attrs.AttrsInstance) -> bytes:

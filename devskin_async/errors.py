@@ -106,7 +106,7 @@ class TransportError(DevSkinError):
         message: What was asked, and what went wrong.
         sent: Whether the request may have reached the API; False where no connection was made.
         transient: Whether the same request may succeed when it is sent again; False where the
-            server's certificate is not trusted.
+            server's certificate is not trusted, or a proxy refuses with a 4xx status.
     """
 
     def __init__(self, message: str, *, sent: bool = True, transient: bool = True) -> None:

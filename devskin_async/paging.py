@@ -1,25 +1,13 @@
-"""Many requests at once and their responses in order: bounded, cancellable, failing once.
-
-`Ordered` and `Pages` are plain iterators; `Rows` and `Listing` put one async generator on top, so
-that leaving a loop early closes them. One generator is never inside another: an event loop that
-shuts down closes all of them at once, in any order.
-"""
+"""Many requests at once and their responses in order: bounded, cancellable, failing once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Generator,
-    Iterable,
-)
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from itertools import count, islice
-from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from attrs import evolve
 
@@ -28,101 +16,12 @@ from .records import Page
 
 A = TypeVar("A")
 T = TypeVar("T")
-R_co = TypeVar("R_co", covariant=True)
 
 
-class Reading(Protocol[R_co]):
-    """Results that are read one by one, and cancelled by `aclose`."""
+class PageNote(str):
+    """The note of an error that names the page which it came on."""
 
-    def __aiter__(self) -> AsyncIterator[R_co]:
-        """Read on."""
-        ...
-
-    async def aclose(self) -> None:
-        """Cancel what is in flight."""
-        ...
-
-
-class Rows(Generic[T]):
-    """Rows that are read as they are asked for.
-
-    `async for row in rows` reads them in order, with further responses on their way meanwhile;
-    `await rows` collects them. Each of these reads anew. Leaving a loop early cancels what is in
-    flight.
-
-    Args:
-        start: Starts one reading of the rows.
-        what: What they are, such as `3 orders`.
-    """
-
-    def __init__(self, start: Callable[[], Reading[T]], what: str = "rows") -> None:
-        self._read: Callable[[], AsyncIterator[T]] = lambda: _each(start)
-        self._what = what
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self._read()
-
-    def __await__(self) -> Generator[object, None, list[T]]:
-        return self._collect().__await__()
-
-    if not TYPE_CHECKING:  # which rejects such a loop by itself
-
-        def __iter__(self) -> NoReturn:
-            raise TypeError(f'{self!r} is not read by a plain "for"')
-
-    def __repr__(self) -> str:
-        return f'<{type(self).__name__} of {self._what}: use "async for" or "await">'
-
-    async def _collect(self) -> list[T]:
-        return [row async for row in self]
-
-
-class Listing(Rows[T]):
-    """The rows of a list, which can be read page by page too.
-
-    Where the pages contradict each other or the totals that they tell, a reading raises
-    `InconsistentListError` after the last row.
-
-    Args:
-        start: Starts one reading of the pages that hold so many rows; None is all.
-        what: What is listed, such as `orders, status=paid`.
-        limit: How many rows it has at the most; None is all.
-    """
-
-    def __init__(
-        self,
-        start: Callable[[int | None], Reading[Page[T]]],
-        what: str = "rows",
-        limit: int | None = None,
-    ) -> None:
-        self._pages = start
-        self._limit = limit
-        self._read = lambda: _rows(start, limit)
-        self._what = what
-
-    def pages(self) -> AsyncGenerator[Page[T], None]:
-        """Read the list page by page, in order."""
-        return _each(lambda: self._pages(self._limit))
-
-    async def first(self) -> T | None:
-        """Read the first row alone; None if there is none."""
-        async with aclosing(_rows(self._pages, 1)) as rows:
-            return await anext(rows, None)
-
-
-async def _each(start: Callable[[], Reading[T]]) -> AsyncGenerator[T, None]:
-    async with aclosing(start()) as reading:
-        async for result in reading:
-            yield result
-
-
-async def _rows(
-    start: Callable[[int | None], Reading[Page[T]]], limit: int | None
-) -> AsyncGenerator[T, None]:
-    async with aclosing(start(limit)) as pages:
-        async for page in pages:
-            for row in page.items:
-                yield row
+    __slots__ = ()
 
 
 class Ordered(Generic[A, T]):
@@ -191,26 +90,32 @@ class Ordered(Generic[A, T]):
 
     def _start(self, argument: A) -> None:
         call = asyncio.ensure_future(self._fetch(argument))
-        call.add_done_callback(self._note)
+        call.add_done_callback(partial(self._note, argument))
         self._under_way.append(call)
 
-    def _note(self, call: asyncio.Future[T]) -> None:
+    def _note(self, argument: A, call: asyncio.Future[T]) -> None:
         error = None if call.cancelled() else call.exception()
-        if self._failure is None:
+        if self._failure is None and error is not None:
             self._failure = error
+            self._explain(argument, error)
         wanted = call is self._awaited or self._failure is not None
         if wanted and self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
+
+    def _explain(self, argument: A, error: BaseException) -> None:
+        """Say more of the error of a call, where there is more to say."""
 
 
 class Pages(Ordered[int, Page[T]]):
     """Reads a list: page 1 tells how long it is, then the others are fetched concurrently.
 
-    The pages come in order, as far as `PageNumbers` finds that there are any.
+    The pages come in order, as far as `PageNumbers` finds that there are any. An error has a note
+    that names the page.
 
     Args:
         fetch_page: Fetches the page of a number, from 1.
         concurrency: How many pages are in flight or held at the most.
+        first_page: The number of the first page to read.
         wanted: How many rows are wanted, None for all; the last page is cut to give no more.
         request: What is read, for an error to name.
 
@@ -224,13 +129,14 @@ class Pages(Ordered[int, Page[T]]):
         fetch_page: Callable[[int], Awaitable[Page[T]]],
         concurrency: int,
         *,
+        first_page: int = 1,
         wanted: int | None = None,
         request: str | None = None,
     ) -> None:
-        super().__init__(fetch_page, count(1), concurrency)
-        self._numbers = PageNumbers(wanted)
+        super().__init__(fetch_page, count(first_page), concurrency)
+        self._numbers = PageNumbers(wanted, first_page)
         self._request = request
-        self._asked = 0
+        self._asked = first_page - 1  # the number of the last page asked for
         self._checked = False
 
     async def __anext__(self) -> Page[T]:
@@ -242,7 +148,7 @@ class Pages(Ordered[int, Page[T]]):
                 await self._cancel()
             else:
                 self._start_more(self._concurrency - 1)  # which leaves room for the page given
-            if items or not numbers.rows:
+            if items or (numbers.first == 1 and not numbers.rows):
                 return page if len(items) == len(page.items) else evolve(page, items=items)
         await self._check()
         raise StopAsyncIteration
@@ -251,6 +157,19 @@ class Pages(Ordered[int, Page[T]]):
         numbers = tuple(super()._next(max(0, min(room, self._numbers.last - self._asked))))
         self._asked += len(numbers)
         return numbers
+
+    def _start(self, argument: int) -> None:
+        try:
+            super()._start(argument)
+        except Exception as error:  # one that is sent to nobody, as it may not wait that long
+            self._explain(argument, error)
+            raise
+
+    def _explain(self, argument: int, error: BaseException) -> None:
+        # Listings that share a request share its error too.
+        note = PageNote(f"page {argument} of the list")
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
 
     async def aclose(self) -> None:
         """Cancel what is in flight; there are no further pages then."""

@@ -11,13 +11,18 @@ product's price; an item's quantity and price; creation times. Anything else may
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, TypeAlias, TypeVar, cast
 
 import attrs
 from attrs import frozen
 from msgspec import Meta
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
 
 T = TypeVar("T")
 
@@ -46,6 +51,20 @@ def check_money(*amounts: object) -> None:
             raise ValueError("money must be a number of at most 100 digits")
 
 
+class Record:
+    """What all records share: pydantic, and so FastAPI, takes them for models."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        from ._pydantic import record_schema
+
+        return record_schema(cast("type[attrs.AttrsInstance]", cls), source, handler)
+
+
 class OpenEnum(StrEnum):
     """Words the reference lists, open to words that it does not.
 
@@ -64,6 +83,13 @@ class OpenEnum(StrEnum):
     def __reduce_ex__(self, _: object) -> tuple[type[OpenEnum], tuple[str]]:
         # Python 3.11.2 copies and pickles an enum by name, which an unlisted word has not.
         return type(self), (self._value_,)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, object]:
+        # pydantic would list the words as the only ones.
+        return {"type": "string", "title": cls.__name__, "examples": [word.value for word in cls]}
 
     @property
     def known(self) -> bool:
@@ -91,7 +117,7 @@ class Period(OpenEnum):
 
 
 @frozen(kw_only=True)
-class Page(Generic[T]):
+class Page(Record, Generic[T]):
     """One page of a list: its items, and where it stands in the whole.
 
     `total` counts the rows of the whole list at the moment the page was read.
@@ -102,9 +128,27 @@ class Page(Generic[T]):
     page: Ordinal
     limit: Ordinal
 
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook, as a table of its items' fields."""
+        from html import escape
+
+        def row(cell: str, texts: Iterable[object]) -> str:
+            cells = "".join(f"<{cell}>{escape(str(text))}</{cell}>" for text in texts)
+            return f"<tr>{cells}</tr>"
+
+        told = f"page {self.page}: {len(self.items)} of {self.total} rows"
+        names = [field.name for field in getattr((*self.items, None)[0], "__attrs_attrs__", ())]
+        lines = [f"<table><caption>{told}</caption>"]
+        if names:
+            lines.append(f"<thead>{row('th', names)}</thead>")
+            for item in self.items:
+                values = (getattr(item, name) for name in names)
+                lines.append(row("td", ("" if value is None else value for value in values)))
+        return "\n".join([*lines, "</table>"])
+
 
 @frozen(kw_only=True)
-class OrderSummary:
+class OrderSummary(Record):
     """An order as lists show it."""
 
     id: int
@@ -120,7 +164,7 @@ class OrderSummary:
 
 
 @frozen(kw_only=True)
-class OrderItem:
+class OrderItem(Record):
     """One line of an order; `price` is for one piece.
 
     `product_id` is None where the product is not there any more.
@@ -136,7 +180,7 @@ class OrderItem:
 
 
 @frozen(kw_only=True)
-class ShippingAddress:
+class ShippingAddress(Record):
     """Where an order goes."""
 
     street: str | None = None
@@ -146,7 +190,7 @@ class ShippingAddress:
 
 
 @frozen(kw_only=True)
-class Order:
+class Order(Record):
     """One order, whole: `total` is `subtotal` + `shipping_cost` - `discount`."""
 
     id: int
@@ -168,7 +212,7 @@ class Order:
 
 
 @frozen(kw_only=True)
-class DailyRevenue:
+class DailyRevenue(Record):
     """One day's revenue and its number of orders."""
 
     date: dt.date
@@ -180,7 +224,7 @@ class DailyRevenue:
 
 
 @frozen(kw_only=True)
-class Revenue:
+class Revenue(Record):
     """A revenue series, in the order in which the API sent its days."""
 
     period: Period
@@ -192,7 +236,7 @@ class Revenue:
 
 
 @frozen(kw_only=True)
-class Product:
+class Product(Record):
     """A product; `stock` is in pieces, and None where nobody counts them."""
 
     id: int
@@ -208,7 +252,7 @@ class Product:
 
 
 @frozen(kw_only=True)
-class Customer:
+class Customer(Record):
     """A customer and what the customer has bought so far."""
 
     id: int
@@ -223,7 +267,7 @@ class Customer:
 
 
 @frozen(kw_only=True)
-class Overview:
+class Overview(Record):
     """The store's key figures."""
 
     total_orders: int | None = None

@@ -3,96 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
-from attrs import evolve, field, frozen
-
-from .api import DEFAULT_LIMIT, MAX_LIMIT, Request, endpoints, positive
-from .paging import Listing, Ordered, Pages, Rows
-from .ratelimit import Flow, Lane
+from .api import DEFAULT_LIMIT, endpoints
+from .listings import Listing, Rows
+from .reader import Reader
 from .records import Customer, Order, OrderStatus, OrderSummary, Overview, Page, Product
-from .transport import Deadline, Queueing, Sender
-
-T = TypeVar("T")
-
-
-@frozen
-class Reader:
-    """How calls are read.
-
-    Args:
-        sender: What sends them.
-        concurrency: How many of one listing are in flight or held at the most.
-        deadline: Seconds for a whole call or listing; None sets no bound.
-        max_wait: Seconds that a request may wait for the rate limit; None sets no bound.
-        lane: The lane of every request; None is interactive for single calls, bulk for others.
-    """
-
-    sender: Sender
-    concurrency: int
-    deadline: float | None = None
-    max_wait: float | None = None
-    lane: Lane | None = None
-    _alone: Queueing = field(init=False, eq=False, repr=False)
-
-    @_alone.default
-    def _(self) -> Queueing:
-        return Queueing(self.lane or Lane.INTERACTIVE, max_wait=self.max_wait)
-
-    def one(self, request: Request[T]) -> Awaitable[T]:
-        """Send one request and read its response."""
-        queueing = self._alone
-        if self.deadline is not None:
-            queueing = evolve(queueing, deadline=Deadline.after(self.deadline))
-        return self.sender.send(request, queueing)
-
-    def listing(
-        self, page_request: Callable[[int, int], Request[Page[T]]], limit: int | None = None
-    ) -> Listing[T]:
-        """Read the pages of a list.
-
-        Args:
-            page_request: Makes the request for the page of a number, from 1, with so many rows.
-            limit: How many rows to read at the most; None reads all.
-
-        Raises:
-            ValueError: `limit` is not a positive integer, or `page_request` refuses its arguments.
-        """
-        limit = limit if limit is None else positive("limit", limit)
-        # Made before anything is awaited, so that wrong arguments are told at once.
-        first = page_request(1, 1)
-        filters = tuple(f"{name}={value}" for name, value in first.query[2:])
-        bound = () if limit is None else (f"limit={limit}",)
-
-        def start(wanted: int | None) -> Pages[T]:
-            queueing = self.queueing()
-            page_limit = MAX_LIMIT if wanted is None else min(wanted, MAX_LIMIT)
-            return Pages(
-                lambda number: self.sender.send(page_request(number, page_limit), queueing),
-                self.concurrency,
-                wanted=wanted,
-                request=str(first),
-            )
-
-        return Listing(start, ", ".join((first.path[1:], *filters, *bound)), limit)
-
-    def many(self, requests: Iterable[Request[T]], what: str) -> Rows[T]:
-        """Read the responses to many requests, which are `what`, in their order."""
-        wanted = tuple(requests)
-
-        def start() -> Ordered[Request[T], T]:
-            queueing = self.queueing()
-            return Ordered(
-                lambda request: self.sender.send(request, queueing), wanted, self.concurrency
-            )
-
-        return Rows(start, what)
-
-    def queueing(self) -> Queueing:
-        """Start a flow of many calls, such as one reading of a listing."""
-        deadline = Deadline.after(self.deadline)
-        return Queueing(self.lane or Lane.BULK, Flow(), deadline, self.max_wait)
 
 
 class Orders:
@@ -127,7 +43,7 @@ class Orders:
             ValueError: An id is not a positive integer.
         """
         wanted = (endpoints.order(order_id) for order_id in order_ids)
-        return self._reader.many(wanted, "orders by their ids")
+        return self._reader.many(Order, wanted, "orders by their ids")
 
     async def page(
         self,
@@ -180,6 +96,7 @@ class Orders:
             ValueError: An argument is out of its bounds.
         """
         return self._reader.listing(
+            OrderSummary,
             lambda page, rows: endpoints.orders(
                 page, rows, status=status, date_from=date_from, date_to=date_to
             ),
@@ -217,7 +134,7 @@ class Products:
         Raises:
             ValueError: `limit` is not a positive integer.
         """
-        return self._reader.listing(endpoints.products, limit)
+        return self._reader.listing(Product, endpoints.products, limit)
 
 
 class Customers:
@@ -250,7 +167,7 @@ class Customers:
         Raises:
             ValueError: `limit` is not a positive integer.
         """
-        return self._reader.listing(endpoints.customers, limit)
+        return self._reader.listing(Customer, endpoints.customers, limit)
 
 
 class Analytics:

@@ -25,8 +25,9 @@ UNLIMITED = RateLimit(1_000_000, 1, burst=1_000_000)
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DEVSKIN_API_KEY", raising=False)
-    monkeypatch.delenv("DEVSKIN_BASE_URL", raising=False)
+    for name in os.environ:
+        if name in ("DEVSKIN_API_KEY", "DEVSKIN_BASE_URL") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import copy
 import datetime as dt
 import logging
 import pickle
+import traceback
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -14,7 +15,9 @@ from typing import Any
 from unittest.mock import AsyncMock, create_autospec
 
 import aiohttp
+import msgspec
 import pytest
+from aiohttp import web
 
 from devskin_async import (
     AuthenticationError,
@@ -30,13 +33,19 @@ from devskin_async import (
     PermissionDeniedError,
     Product,
     RateLimit,
+    Retry,
+    ServerError,
     TransportError,
+    __version__,
 )
+from devskin_async.api import Request, Response
 from devskin_async.resources import Products
 from devskin_async.sandbox import Sandbox
-from devskin_async.testing import MockTransport, respond
+from devskin_async.testing import MockTransport, respond, virtual_time
 
+from . import samples
 from .conftest import AT_ONCE, UNLIMITED
+from .serving import serving
 
 KEY = "dsk_secret_key"
 
@@ -169,6 +178,14 @@ async def test_wrong_arguments_are_told_before_anything_is_sent(
         lambda store: store.with_options(max_wait=-1),
         lambda store: store.with_options(lane="bulk"),
         lambda store: store.with_options(deadline=float("nan")),
+        lambda store: store.with_options(timeout=0),
+        lambda store: store.with_options(timeout=None),
+        lambda store: store.with_options(retry=3),
+        lambda store: store.with_options(retry=None),
+        lambda store: store.with_options(concurrency=0),
+        lambda store: store.with_options(concurrency=2.5),
+        lambda store: store.orders.list().pages(start=0),
+        lambda store: store.orders.list().pages(start="2"),
     ],
 )
 async def test_wrong_arguments_of_a_listing_are_told_when_it_is_made(
@@ -288,6 +305,103 @@ def test_a_view_keeps_what_it_does_not_name() -> None:
     assert (reader.max_wait, reader.lane, reader.deadline) == (0, Lane.BULK, 5)
     reader = view.with_options(max_wait=None, lane=None, deadline=None).reader
     assert reader == store.reader
+    retry = Retry(attempts=1)
+    reader = store.with_options(timeout=2).with_options(retry=retry, concurrency=3).reader
+    assert (reader.timeout, reader.retry, reader.concurrency) == (2, retry, 3)
+    assert store.reader.timeout == 30
+
+
+async def test_a_view_has_a_timeout_of_its_own(box: Sandbox, store: DevSkinClient) -> None:
+    box.fail_next("slow")
+    quick = store.with_options(timeout=0.1, retry=Retry(attempts=1))
+    with pytest.raises(TransportError, match=r"no answer within 0\.1 s"):
+        await quick.analytics.overview()
+    assert box.counts.requests == 1
+
+
+async def test_a_view_has_retries_of_its_own(box: Sandbox, store: DevSkinClient) -> None:
+    box.fail_next("500", "500")
+    with pytest.raises(ServerError):
+        await store.with_options(retry=Retry(attempts=1)).analytics.overview()
+    await store.analytics.overview()
+    assert box.counts.requests == 3
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+@virtual_time
+async def test_a_view_has_a_concurrency_of_its_own(concurrency: int) -> None:
+    most = in_flight = 0
+
+    async def handler(request: Request[object]) -> Response:
+        nonlocal most, in_flight
+        in_flight += 1
+        most = max(most, in_flight)
+        await asyncio.sleep(1)
+        in_flight -= 1
+        order = msgspec.json.decode(samples.ORDER)
+        order["data"]["order"]["id"] = int(request.path.removeprefix("/orders/"))
+        return respond(json=order)
+
+    transport = MockTransport(handler)
+    async with DevSkinClient(KEY, transport=transport, rate_limit=UNLIMITED) as store:
+        await store.with_options(concurrency=concurrency).orders.get_many(range(1, 10))
+    assert most == concurrency
+
+
+async def user_agent(**options: Any) -> str:
+    """What a server is told of who asks."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers["User-Agent"])
+        return web.Response(body=samples.OVERVIEW)
+
+    async with serving(answer, **options) as store:
+        await store.analytics.overview()
+    return seen[0]
+
+
+async def test_the_user_agent_is_this_library_and_what_calls_it() -> None:
+    assert await user_agent() == f"devskin-async/{__version__}"
+    assert await user_agent(user_agent="nightly/2.1") == f"devskin-async/{__version__} nightly/2.1"
+    assert (await user_agent(user_agent=" a/1 (b) ")).endswith(" a/1 (b)")
+
+
+@pytest.mark.parametrize("product", ["", " ", "a\r\nX-Admin: 1", "a\tb", "a\x00", "ночь/2", 5])
+def test_a_user_agent_that_a_header_can_not_have_is_a_value_error(product: Any) -> None:
+    with pytest.raises(ValueError, match="user_agent must be printable ASCII"):
+        DevSkinClient(KEY, user_agent=product)
+
+
+async def test_a_transport_is_not_told_the_user_agent() -> None:
+    transport = MockTransport(lambda _: respond(body=samples.OVERVIEW))
+    async with DevSkinClient(KEY, transport=transport, user_agent="nightly/2.1") as store:
+        assert (await store.analytics.overview()).total_orders == 1563
+
+
+@pytest.mark.parametrize("start", [1, 2, 5, 6, 99])
+async def test_a_listing_begins_with_any_page(store: DevSkinClient, start: int) -> None:
+    everything = [page async for page in store.orders.list().pages()]
+    assert [page async for page in store.orders.list().pages(start)] == everything[start - 1 :]
+
+
+async def test_the_limit_of_a_listing_counts_from_the_page_that_it_begins_with(
+    store: DevSkinClient,
+) -> None:
+    everything = await store.orders.list()
+    for limit in (30, 150):
+        pages = store.orders.list(limit=limit).pages(start=2)
+        rows = [order async for page in pages for order in page.items]
+        assert rows == everything[100 : 100 + limit]
+
+
+async def test_a_listing_that_fails_says_on_which_page(box: Sandbox, store: DevSkinClient) -> None:
+    box.fail_next("ok", "ok", "500")
+    once = store.with_options(retry=Retry(attempts=1), concurrency=1)
+    with pytest.raises(ServerError) as caught:
+        await once.orders.list()
+    assert caught.value.__notes__ == ["page 3 of the list"]
+    assert "page 3 of the list" in "".join(traceback.format_exception(caught.value))
 
 
 async def test_single_calls_are_interactive_and_listings_are_bulk_work(box: Sandbox) -> None:

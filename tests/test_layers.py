@@ -15,13 +15,17 @@ PACKAGE = Path(devskin_async.__file__).parent
 NAME = devskin_async.__name__
 
 LAYERS = (
+    ("_pydantic",),
     ("_capture", "_json", "_values", "_version", "records"),
     ("errors",),
-    ("_tolerant",),
+    ("_extras", "_order_rows", "_tolerant"),
+    ("_columns",),
+    ("_arrow",),
     ("convert", "ratelimit"),
     ("api", "webhooks"),
     ("sandbox", "transport"),
-    ("paging",),
+    ("listings", "paging"),
+    ("reader",),
     ("resources",),
     ("client",),
     ("export", "fleet"),

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import aclosing
 
 import pytest
@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devskin_async import InconsistentListError, Page
-from devskin_async.paging import Listing, Ordered, Pages, Rows
+from devskin_async.listings import Listing, Rows
+from devskin_async.paging import Ordered, Pages
 from devskin_async.testing import VirtualTimeLoop, virtual_time
 
 
@@ -55,7 +56,9 @@ class Store:
         return Page(items=items, total=self.rows, page=number, limit=self.limit)
 
     def listing(self, concurrency: int = 4) -> Listing[int]:
-        return Listing(lambda wanted: Pages(self.fetch, concurrency, wanted=wanted))
+        return Listing(
+            lambda wanted, first: Pages(self.fetch, concurrency, first_page=first, wanted=wanted)
+        )
 
 
 @virtual_time
@@ -160,6 +163,52 @@ async def test_an_error_in_one_page_cancels_the_rest_at_once_and_comes_once() ->
 
 
 @virtual_time
+@pytest.mark.parametrize("failing", [1, 3, 8])
+async def test_an_error_names_the_page_it_came_on(failing: int) -> None:
+    store = Store(95)
+    store.failing[failing] = ConnectionError("away")
+    with pytest.raises(ConnectionError) as caught:
+        await store.listing(concurrency=4)
+    assert caught.value.__notes__ == [f"page {failing} of the list"]
+
+
+@virtual_time
+async def test_an_error_of_a_page_that_is_not_even_sent_names_it() -> None:
+    store = Store(95)
+
+    def fetch(number: int) -> Awaitable[Page[int]]:
+        if number == 4:
+            raise ConnectionError("refused at once")
+        return store.fetch(number)
+
+    with pytest.raises(ConnectionError) as caught:
+        await Listing(lambda *_: Pages(fetch, 4))
+    assert caught.value.__notes__ == ["page 4 of the list"]
+
+
+@virtual_time
+async def test_an_error_that_listings_share_names_the_page_once() -> None:
+    store = Store(95)
+    store.failing[3] = ConnectionError("away")
+    outcomes = await asyncio.gather(collected(store), collected(store), return_exceptions=True)
+    assert [*outcomes] == [store.failing[3]] * 2
+    assert store.failing[3].__notes__ == ["page 3 of the list"]
+
+
+async def collected(store: Store) -> list[int]:
+    return await store.listing()
+
+
+@virtual_time
+async def test_a_reading_may_begin_with_any_page() -> None:
+    store = Store(95)
+    pages = [page async for page in store.listing().pages(start=7)]
+    assert [page.page for page in pages] == [7, 8, 9, 10]
+    assert sorted(store.asked) == [7, 8, 9, 10]
+    assert store.most_in_flight == 3  # the first alone, as it tells how many there are
+
+
+@virtual_time
 async def test_two_pages_that_fail_together_are_one_error() -> None:
     store = Store(200)
     store.failing = {2: ConnectionError("page 2"), 3: ConnectionError("page 3")}
@@ -185,7 +234,7 @@ async def test_a_list_that_shrinks_ends_at_the_first_empty_page() -> None:
         store.rows = 35
         return page
 
-    rows = await Listing(lambda _: Pages(fetch, 3))
+    rows = await Listing(lambda *_: Pages(fetch, 3))
     assert rows == list(range(35))
     assert max(store.asked) <= 8
 
@@ -198,7 +247,7 @@ async def test_a_total_that_is_far_too_high_costs_no_memory_and_few_requests() -
         asked.append(number)
         return Page(items=(1,) if number == 1 else (), total=10**18, page=number, limit=100)
 
-    rows = aiter(Listing(lambda _: Pages(fetch, 5, request="GET /orders")))
+    rows = aiter(Listing(lambda *_: Pages(fetch, 5, request="GET /orders")))
     assert await anext(rows) == 1
     with pytest.raises(InconsistentListError, match=r"GET /orders: .* rows in all, .* got 1"):
         await anext(rows)
@@ -215,7 +264,7 @@ async def test_a_server_that_gives_smaller_pages_than_asked_for_is_read_to_the_e
 async def test_pages_are_fetched_concurrently_whatever_their_size_is() -> None:
     loop = asyncio.get_running_loop()
     start = loop.time()
-    rows = await Listing(lambda _: Pages(Store(410, limit=7).fetch, 4))
+    rows = await Listing(lambda *_: Pages(Store(410, limit=7).fetch, 4))
     assert rows == list(range(410))
     assert loop.time() - start == pytest.approx(1 + 58 / 4, abs=1.01)
 
@@ -229,7 +278,7 @@ async def test_a_list_that_grows_is_read_on() -> None:
         store.rows = 45
         return page
 
-    assert await Listing(lambda _: Pages(fetch, 3)) == list(range(45))
+    assert await Listing(lambda *_: Pages(fetch, 3)) == list(range(45))
 
 
 @virtual_time
@@ -267,7 +316,7 @@ async def test_a_reading_that_was_left_asks_for_nothing_more() -> None:
 @pytest.mark.parametrize(("limit", "pages"), [(1, 1), (10, 1), (11, 2), (95, 10), (1000, 10)])
 async def test_a_limit_bounds_the_rows_and_the_requests(limit: int, pages: int) -> None:
     store = Store(95)
-    listing = Listing(lambda wanted: Pages(store.fetch, 4, wanted=wanted), limit=limit)
+    listing = Listing(lambda wanted, _: Pages(store.fetch, 4, wanted=wanted), limit=limit)
     assert await listing == list(range(min(limit, 95)))
     assert len(store.asked) == pages
     assert sum([len(page.items) async for page in listing.pages()]) == min(limit, 95)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import pickle
+import re
 from decimal import Decimal
+from xml.etree import ElementTree as ET
 
 import attrs
 import pytest
 
-from devskin_async import OrderStatus, Period, records
+from devskin_async import OrderStatus, Period, convert, records
 
 
 def test_an_unlisted_status_equals_its_word_and_is_not_known() -> None:
@@ -59,3 +62,40 @@ def test_a_record_is_frozen_and_has_slots(cls: type[attrs.AttrsInstance]) -> Non
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(record, attrs.fields(cls)[0].name, 1)
     assert not hasattr(record, "__dict__")
+
+
+def test_a_page_shows_in_a_notebook_as_a_table_of_its_rows() -> None:
+    page = convert.loads(
+        b'{"items": [{"id": 7, "name": null, "price": 9.50, "created_at": "2026-02-10T14:30:00Z"}],'
+        b' "total": 42, "page": 2, "limit": 1}',
+        records.Page[records.Product],
+    )
+    table = ET.fromstring(page._repr_html_())
+    assert table.findtext("caption") == "page 2: 1 of 42 rows"
+    cells = {
+        name.text: cell.text for name, cell in zip(table.iter("th"), table.iter("td"), strict=True)
+    }
+    assert (cells["id"], cells["name"], cells["price"]) == ("7", None, "9.50")
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "</td>", "\"&'<", "a\x00b"])
+def test_no_name_breaks_out_of_the_notebooks_table(name: str) -> None:
+    at = dt.datetime(2026, 2, 10, tzinfo=dt.UTC)
+    item = records.Product(id=1, name=name, price=Decimal(1), created_at=at)
+    shown = records.Page(items=(item,), total=1, page=1, limit=1)._repr_html_()
+    assert re.findall(r"<[^>]*>", shown.replace("<tr>", "").replace("</tr>", "")) == [
+        "<table>",
+        "<caption>",
+        "</caption>",
+        "<thead>",
+        *["<th>", "</th>"] * 7,
+        "</thead>",
+        *["<td>", "</td>"] * 7,
+        "</table>",
+    ]
+
+
+def test_a_page_without_rows_shows_that() -> None:
+    page: records.Page[records.Product] = records.Page(items=(), total=42, page=9, limit=20)
+    shown = page._repr_html_()
+    assert shown == "<table><caption>page 9: 0 of 42 rows</caption>\n</table>"

@@ -16,53 +16,67 @@ T = TypeVar("T")
 class PageNumbers:
     """The page arithmetic of one reading of a list.
 
-    Ask for the pages from 1 up to `last`, as many at a time as you like, and hand them to `take`
-    in order until the reading is `over`. Where the totals then leave a doubt, ask for the page
-    `recounted` once more and hand it to `recount`. Then see whether there is an `inconsistency`.
+    Ask for the pages from `first` up to `last`, as many at a time as you like, and hand them to
+    `take` in order until the reading is `over`. Where the totals then leave a doubt, ask for the
+    page `recounted` once more and hand it to `recount`. Then see whether there is an
+    `inconsistency`.
 
     The page size is the server's: what counts is how many rows came on page 1, not the limit that
     was asked for or told. A list is read until as many rows came as the latest page counts in
     all, and never beyond the first empty page. It may change meanwhile, and its totals with it:
     at least the smallest of them and at most the largest is what an honest server gives.
 
+    Where a reading begins with a later page, the totals count the rows of the skipped pages too.
+    The first page that comes tells their size, unless it has fewer rows than the limit it tells:
+    it may be the last page, or the server may keep to a lower limit that it does not tell. Then
+    only the next page is asked for, and the size is taken to be in between.
+
     Args:
         wanted: How many rows are wanted; None wants all.
+        first: The page to begin with.
         last: The last page that is known to be needed.
         over: Whether the list, or what is wanted of it, is read.
         rows: How many rows came.
     """
 
     wanted: int | None = None
-    last: int = field(default=1, init=False)
+    first: int = 1
+    last: int = field(init=False)
     over: bool = field(default=False, init=False)
     rows: int = field(default=0, init=False)
-    _taken: int = field(default=0, init=False)  # pages that had rows
+    _taken: int = field(init=False)  # the last page that had rows
     _size: int = field(default=0, init=False)
+    _largest_size: int = field(default=0, init=False)  # what it may be at the most, as told
     _latest_rows: int = field(default=0, init=False)
-    # The first row and the total of page 1 and of the latest page, by their numbers.
+    # The first row and the total of the first and the latest page, by their numbers.
     _starts: dict[int, tuple[object, int]] = field(factory=dict, init=False)
     _totals: tuple[int, ...] = field(default=(), init=False)  # the smallest and the largest told
     _repeated: int | None = field(default=None, init=False)  # the page that came again
     _uneven: str | None = field(default=None, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self.last, self._taken = self.first, self.first - 1
+
     def take(self, page: Page[T]) -> tuple[T, ...]:
         """Take the next page.
 
         Returns:
-            Its rows, as far as they are wanted; none of a page that is page 1 or the one before it
-            again.
+            Its rows, as far as they are wanted; none of a page that is the first or the one before
+            it again.
         """
         start = (page.items[0], page.total) if page.items else None
         if start is not None and start in self._starts.values():
             self._repeated = next(n for n, known in self._starts.items() if known == start)
         # Past the end a server may know no page, and then no total was told.
-        elif page.items or page.total or not self._taken:
+        elif page.items or page.total or not self.rows:
             self._observe_total(page.total)
+        if not self.rows:
+            self._largest_size = max(len(page.items), page.limit)
         if start is None or self._repeated is not None:
             self.last, self.over = self._taken, True
             return ()
         self._observe_size(len(page.items))
-        self._starts = {1: self._starts.get(1, start), self._taken: start}
+        self._starts = {self.first: self._starts.get(self.first, start), self._taken: start}
         given = self.rows
         self.rows += len(page.items)
         self.last = self._taken + self._pages_left(page.total)
@@ -77,7 +91,7 @@ class PageNumbers:
         rows of one answer. Only what a second count confirms is inconsistent.
         """
         if self._repeated is None and self.over and not self._fits_totals():
-            return max(self._taken, 1)
+            return max(self._taken, self.first)
         return None
 
     def recount(self, page: Page[T]) -> None:
@@ -94,11 +108,14 @@ class PageNumbers:
             expected = f"other rows on page {self._taken + 1} than on page {self._repeated}"
             return _error(expected, "the same", request)
         least, most = self._totals
+        page = f"page {self.first}"
         if not self._fits_totals():
             told = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-            return _error(f"{told} rows in all, as `total` says", f"{self.rows:,}", request)
+            came = f"{self.rows:,}" if self.first == 1 else f"{self.rows:,} from {page} on"
+            return _error(f"{told} rows in all, as `total` says", came, request)
         if self._uneven is not None and least == most:
-            return _error(f"{self._size} rows on each page, as on page 1", self._uneven, request)
+            expected = f"{self._size} rows on each page, as on {page}"
+            return _error(expected, self._uneven, request)
         return None
 
     def _observe_total(self, total: int) -> None:
@@ -107,28 +124,33 @@ class PageNumbers:
 
     def _observe_size(self, count: int) -> None:
         self._taken += 1
-        if self._taken == 1:
-            self._size = count
-        elif count > self._size:
+        if self._taken == self.first:
+            self._size, self._latest_rows = count, count
+            return
+        if count > self._size:
             self._uneven = f"{count} on page {self._taken}"
         elif self._latest_rows < self._size:  # and it was not the last page
             self._uneven = f"{self._latest_rows} on page {self._taken - 1}"
         self._latest_rows = count
 
     def _pages_left(self, total: int) -> int:
-        goal = total
-        if self.rows > self._totals[1]:
+        skipped = (self.first - 1) * self._size
+        left = total - skipped - self.rows
+        if skipped + self.rows > self._totals[1]:
             # No total is to be trusted: read to the first empty page, ever more pages at a time.
-            goal = self.rows + self._taken * self._size
+            left = (self._taken - self.first + 1) * self._size
         if self.wanted is not None:
-            goal = min(goal, self.wanted)
-        return max(0, -(-(goal - self.rows) // self._size))
+            left = min(left, self.wanted - self.rows)
+        pages = max(0, -(-left // self._size))
+        certain = self.first == 1 or self._taken > self.first or self._size == self._largest_size
+        return pages if certain else min(pages, 1)
 
     def _fits_totals(self) -> bool:
         least, most = self._totals
-        if self.wanted is not None:
-            least = min(least, self.wanted)
-        return least <= self.rows <= most
+        skipped = self.first - 1
+        fewest, largest = skipped * self._size + self.rows, skipped * self._largest_size + self.rows
+        enough = self.wanted is not None and self.rows >= self.wanted
+        return fewest <= most and (enough or least <= largest)
 
 
 def _error(expected: str, received: str, request: str | None) -> InconsistentListError:

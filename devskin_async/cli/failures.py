@@ -10,14 +10,17 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import cast
+from typing import TypeVar, cast
 from urllib.parse import unquote
 
 from cyclopts import CycloptsError
 
 from ..errors import ConfigurationError, DevSkinError, InconsistentListError
+from ..paging import PageNote
 from . import usage
 from .render import printable
+
+N = TypeVar("N", bound=str)
 
 FAILED = 1
 WRONG_USE = 2
@@ -35,8 +38,10 @@ _SECRET_OPTIONS = {
     "--token": _KEY,
     "--secret": _SECRET,
     "--webhook-secret": _SECRET,
+    "--proxy": "the proxy's password",
     "--budget": "the budget's password",
 }
+_WITH_PASSWORD = ("--proxy", "--budget")  # addresses that can have one
 
 
 class Hint(str):
@@ -114,6 +119,7 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
         _drop_output()
         return 128 + _SIGPIPE
     line, code = _explained(error)
+    line += "".join(f" ({note})" for note in _notes(error, PageNote))
     told = "".join(f"{printable(each)}\n" for each in (f"devskin: {line}", *_hints(error)))
     if os.environ.get("DEVSKIN_DEBUG"):
         told = "".join(traceback.format_exception(error)) + told
@@ -146,8 +152,12 @@ def _explained(error: BaseException) -> tuple[str, int]:
 def _hints(error: BaseException | None) -> Iterator[Hint]:
     """Find the hints of an error; a signal's own error follows on the one that has them."""
     while error is not None:
-        yield from (note for note in getattr(error, "__notes__", ()) if isinstance(note, Hint))
+        yield from _notes(error, Hint)
         error = error.__context__
+
+
+def _notes(error: BaseException, kind: type[N]) -> Iterator[N]:
+    return (note for note in getattr(error, "__notes__", ()) if isinstance(note, kind))
 
 
 def _is_expected(error: BaseException) -> bool:
@@ -169,7 +179,7 @@ def _secrets(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     for word, following in zip(argv, (*argv[1:], ""), strict=True):
         option, _, value = word.partition("=")
         secret = value or following
-        if option == "--budget":
+        if option in _WITH_PASSWORD:
             yield from _passwords(secret, option)
         elif option in _SECRET_OPTIONS and secret:
             yield secret, _SECRET_OPTIONS[option]
@@ -178,7 +188,7 @@ def _secrets(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _passwords(address: str, option: str) -> Iterator[tuple[str, str]]:
     """Cut the password out of an address, as it was typed and as it is sent."""
     login, _, _ = address.rpartition("@")
-    _, _, password = login.partition("://")[2].partition(":")
+    _, _, password = login.split("://", 1)[-1].partition(":")
     for secret in {password, unquote(password)} - {""}:
         yield secret, _SECRET_OPTIONS[option]
 

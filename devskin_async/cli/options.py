@@ -151,6 +151,8 @@ class Connection:
         sandbox: Read a made-up store, started for this one command; it needs no key.
         api_key: The store's API key; better set in DEVSKIN_API_KEY, where no one else sees it.
         base_url: The API's address; by default DEVSKIN_BASE_URL, or else the real API.
+        proxy: An HTTP proxy, such as http://proxy.example:3128; by default HTTPS_PROXY, unless
+            NO_PROXY names the host.
         timeout: Seconds for one attempt on the wire.
         budget: machine, process or valkey://host:port/db; by default DEVSKIN_BUDGET, or machine.
         rate_limit: Requests a minute of all together; by default DEVSKIN_RATE_LIMIT, or 100.
@@ -160,6 +162,7 @@ class Connection:
     sandbox: Annotated[bool, Flag] = False
     api_key: str | None = None
     base_url: str | None = None
+    proxy: str | None = None
     timeout: Seconds = 30.0
     budget: Annotated[str | None, Parameter(group=RATE)] = None
     rate_limit: Annotated[Requests | None, Parameter(group=RATE)] = None
@@ -251,6 +254,7 @@ def _client(connection: Connection, retry: Retry, waits: Waits) -> DevSkinClient
         return DevSkinClient(
             given,
             base_url=connection.base_url,
+            proxy=connection.proxy,
             budget=connection.budget,
             timeout=connection.timeout,
             retry=retry,
@@ -274,6 +278,7 @@ def _named_as_given(error: ConfigurationError, connection: Connection) -> Except
         ("base_url", "--base-url", "DEVSKIN_BASE_URL", connection.base_url),
         ("The budget's address", "--budget", "DEVSKIN_BUDGET", connection.budget),
         ("budget", "--budget", "DEVSKIN_BUDGET", connection.budget),
+        ("proxy", "--proxy", "HTTPS_PROXY", connection.proxy),
     ):
         if text.startswith(f"{subject} "):
             rest = text.removeprefix(subject)

@@ -1,5 +1,6 @@
 """Bulk export: a store's resources as files, with a proof that they are complete."""
 
+from .._order_rows import DetailedOrder, OrderLine
 from .batches import RecordBatch, rows
 from .choose import Verify
 from .manifest import Certificate, MadeFile, Manifest, Proof, SliceProof, read_manifest
@@ -8,7 +9,7 @@ from .readers import Progress
 from .run import MAX_AGE, Exported, OnProgress, export
 from .sinks import Separator
 from .sync import sync
-from .tables import DetailedOrder, Format, OrderLine, Resource
+from .tables import Format, Resource
 from .verify import Verified, verify
 
 __all__ = [

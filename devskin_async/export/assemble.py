@@ -14,6 +14,7 @@ from threading import Event
 from attrs import AttrsInstance, asdict, define, field, frozen
 
 from .. import convert
+from .._order_rows import DetailedOrder, detailed, order_lines
 from ..errors import ConfigurationError, DecodeError
 from ..records import Order, OrderSummary
 from .details import SCOPE as DETAILS
@@ -36,12 +37,9 @@ from .tables import (
     ORDER_ITEMS,
     RECORDS,
     Batch,
-    DetailedOrder,
     Format,
     Resource,
     Table,
-    detailed,
-    order_lines,
 )
 from .work_folder import FILES, PRIVATE
 

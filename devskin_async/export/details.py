@@ -7,6 +7,7 @@ from functools import partial
 import msgspec
 
 from .. import convert
+from .._order_rows import DetailedOrder, detailed, order_lines
 from ..api import MAX_INTEGER, endpoints
 from ..errors import (
     AuthenticationError,
@@ -23,7 +24,7 @@ from .manifest import added_up
 from .reading import Session, now, work_off
 from .rows import Row, line_id, read_rows
 from .slice_notes import SCOPE as ORDERS
-from .tables import ORDER_ITEMS, DetailedOrder, Table, detailed, order_lines
+from .tables import ORDER_ITEMS, Table
 from .units import Unit
 
 SCOPE = "details"

@@ -16,7 +16,7 @@ from ..api import Request, page_count
 from ..client import DevSkinClient
 from ..errors import DecodeError, DevSkinError
 from ..records import Page
-from ..transport import Queueing
+from ..transport import RequestOptions
 from .rows import Row, first_error, read_rows
 from .sinks import Check, MisfitError
 from .stage import Stage
@@ -126,7 +126,7 @@ class Session:
         self._tallies: dict[str, Tally] = {}
         self._scheduler = store.reader.sender.scheduler
         self._refused = self._scheduler.refused
-        self._queueing: Queueing = store.reader.queueing()
+        self._options: RequestOptions = store.reader.flow_options()
         self._sending = asyncio.Semaphore(self.concurrency)
 
     async def tally_for(self, name: str) -> None:
@@ -174,7 +174,7 @@ class Session:
         async with self._sending:
             with capture() as responses:
                 try:
-                    result = await self.store.reader.sender.send(call, self._queueing)
+                    result = await self.store.reader.sender.send(call, self._options)
                 except DevSkinError as error:
                     self._count(error.attempts)
                     raise

@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from functools import cached_property
 from typing import Literal
 
 from attrs import AttrsInstance, frozen
 
+from .._order_rows import OrderLine
 from ..records import (
     Customer,
     DailyRevenue,
-    Instant,
-    Order,
-    OrderStatus,
     OrderSummary,
     Overview,
     Product,
-    Quantity,
-    ShippingAddress,
 )
 
 Resource = Literal["orders", "products", "customers", "revenue", "overview"]
 Format = Literal["jsonl", "csv", "parquet", "duckdb", "sqlite"]
-
-
-@frozen(kw_only=True)
-class DetailedOrder:
-    """An order with what only its detail tells.
-
-    All that an order's list row lacks is None where the order was gone when its detail was asked
-    for.
-    """
-
-    id: int
-    order_number: str
-    status: OrderStatus
-    total: Decimal
-    subtotal: Decimal | None = None
-    shipping_cost: Decimal | None = None
-    discount: Decimal | None = None
-    customer_name: str | None = None
-    customer_email: str | None = None
-    shipping_address_street: str | None = None
-    shipping_address_city: str | None = None
-    shipping_address_state: str | None = None
-    shipping_address_zip: str | None = None
-    created_at: Instant
-    updated_at: dt.datetime | None = None
-
-
-@frozen(kw_only=True)
-class OrderLine:
-    """One line of an order; `position` counts an order's lines from 1."""
-
-    order_id: int
-    position: int
-    product_id: int | None = None
-    name: str | None = None
-    quantity: Quantity
-    price: Decimal
 
 
 @frozen
@@ -130,40 +87,3 @@ def table_named(name: str) -> Table:
         if resource == name:
             return Table(name, record)
     raise ValueError(f"there is no table {name!r}")
-
-
-def detailed(order: Order) -> DetailedOrder:
-    """Make the flat row of an order."""
-    address = order.shipping_address or ShippingAddress()
-    return DetailedOrder(
-        id=order.id,
-        order_number=order.order_number,
-        status=order.status,
-        total=order.total,
-        subtotal=order.subtotal,
-        shipping_cost=order.shipping_cost,
-        discount=order.discount,
-        customer_name=order.customer_name,
-        customer_email=order.customer_email,
-        shipping_address_street=address.street,
-        shipping_address_city=address.city,
-        shipping_address_state=address.state,
-        shipping_address_zip=address.zip,
-        created_at=order.created_at,
-        updated_at=order.updated_at,
-    )
-
-
-def order_lines(order: Order) -> list[OrderLine]:
-    """Make the rows of an order's lines."""
-    return [
-        OrderLine(
-            order_id=order.id,
-            position=position,
-            product_id=item.product_id,
-            name=item.name,
-            quantity=item.quantity,
-            price=item.price,
-        )
-        for position, item in enumerate(order.items, 1)
-    ]

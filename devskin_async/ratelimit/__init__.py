@@ -7,15 +7,18 @@ from the time alone; a `store` keeps the state; `participation` is one event loo
 
 from .events import (
     Adapted,
+    Answered,
     Degraded,
     Event,
     Granted,
+    Listeners,
     OnEvent,
     Paused,
     Queued,
     Refused,
     Restored,
     Retried,
+    Sent,
 )
 from .fairness import FairQueue, Flow
 from .naming import budget_name
@@ -31,6 +34,7 @@ __all__ = [
     "MACHINE",
     "PROCESS",
     "Adapted",
+    "Answered",
     "Budget",
     "Degraded",
     "Event",
@@ -38,6 +42,7 @@ __all__ = [
     "Flow",
     "Granted",
     "Lane",
+    "Listeners",
     "MemoryStore",
     "OnEvent",
     "Paused",
@@ -49,6 +54,7 @@ __all__ = [
     "Restored",
     "Retried",
     "Scheduler",
+    "Sent",
     "Slot",
     "Store",
     "StoreBusyError",

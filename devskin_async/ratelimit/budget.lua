@@ -473,7 +473,7 @@ local function step(state, now, report)
     take_in(state, report)
     local turn = Turn.new(state, report)
     granted = turn:grant()
-    wait = turn:wait()
+    wait = turn:wait() + state.now - now
     share = turn.me.share
   end
   return {state.now, granted, wait, state.epoch, state.paused_until,

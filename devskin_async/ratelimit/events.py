@@ -42,6 +42,40 @@ class Granted:
 
 
 @frozen(kw_only=True)
+class Sent:
+    """A request is sent, for the first time or again.
+
+    Args:
+        request: Which one, such as `GET /orders`.
+        lane: The lane that it waited in.
+        attempt: The number of this attempt of the call, from 1.
+        queued: Seconds that this attempt waited for the rate limit.
+    """
+
+    request: str
+    lane: Lane
+    attempt: int
+    queued: float
+
+
+@frozen(kw_only=True)
+class Answered:
+    """A response came, whatever its status.
+
+    Args:
+        request: To which request, such as `GET /orders`.
+        status: The HTTP status.
+        seconds: Seconds from sending the request to the end of the response.
+        attempt: The number of this attempt of the call, from 1.
+    """
+
+    request: str
+    status: int
+    seconds: float
+    attempt: int
+
+
+@frozen(kw_only=True)
 class Refused:
     """A request was answered with 429.
 
@@ -134,7 +168,9 @@ class Restored:
     where: str
 
 
-Event: TypeAlias = Queued | Granted | Refused | Paused | Adapted | Retried | Degraded | Restored
+Event: TypeAlias = (
+    Queued | Granted | Sent | Answered | Refused | Paused | Adapted | Retried | Degraded | Restored
+)
 OnEvent: TypeAlias = Callable[[Event], object]
 
 
@@ -142,11 +178,14 @@ class Listeners:
     """The users of a budget, and the functions of theirs that are called with what happens.
 
     A user that was garbage-collected is no longer notified.
+
+    Attributes:
+        are_called: Whether there is any function to call.
     """
 
     def __init__(self) -> None:
         self._of: WeakKeyDictionary[object, OnEvent | None] = WeakKeyDictionary()
-        self._are_called = False
+        self.are_called: bool = False
         self._warned_until = -math.inf
 
     def __len__(self) -> int:
@@ -155,17 +194,17 @@ class Listeners:
     def add(self, user: object, on_event: OnEvent | None) -> None:
         """Take up a user; one without a function counts as a user all the same."""
         self._of[user] = on_event
-        self._are_called = any(self._of.values())
+        self.are_called = any(self._of.values())
 
     def remove(self, user: object) -> None:
         """Forget a user."""
         self._of.pop(user, None)
-        self._are_called = any(self._of.values())
+        self.are_called = any(self._of.values())
 
     @property
     def hear_everything(self) -> bool:
         """Whether anybody listens to every single request; most often nobody does."""
-        return self._are_called or log.isEnabledFor(logging.DEBUG)
+        return self.are_called or log.isEnabledFor(logging.DEBUG)
 
     def tell(self, event: Event, level: int | None = None) -> None:
         """Log an event, and call whoever listens. What one raises is logged and goes no further."""
@@ -173,6 +212,10 @@ class Listeners:
             level = logging.DEBUG if isinstance(event, Queued | Granted) else logging.INFO
         if log.isEnabledFor(level):
             log.log(level, "%s", event)
+        self.call(event)
+
+    def call(self, event: Event) -> None:
+        """Call whoever listens, and log nothing but what one raises."""
         for on_event in tuple(self._of.values()):
             try:
                 if on_event is not None:

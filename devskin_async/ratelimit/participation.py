@@ -16,6 +16,8 @@ from .shaping import Shaping
 from .state import BudgetState
 from .store import Store
 
+_LEASE = 30.0  # seconds, where nobody has said how long an attempt can be under way
+
 
 class MySlot(msgspec.Struct, gc=False):
     """A slot of this event loop's.
@@ -76,14 +78,14 @@ class Participation:
         limit: The limit to keep.
 
     Attributes:
-        lease: Seconds that an attempt can be under way.
+        lease: Seconds that an attempt can be under way at the most; 0 where nobody has said.
         wait: Seconds until it is worth asking again, by the last reply.
         is_waiting: Whether the budget takes it for waiting.
     """
 
     def __init__(self, store: Store, name: str, limit: RateLimit) -> None:
         self.store = store
-        self.lease: float = 30.0
+        self.lease: float = 0.0
         self.wait: float = math.inf
         self.is_waiting: bool = False
         self.name = name
@@ -232,7 +234,7 @@ class Participation:
         return Report(
             participant=self.name,
             limit=self._told_limit,
-            lease=self.lease,
+            lease=self.lease or _LEASE,
             epoch=self._epoch,
             next_number=self._next,
             answered=tuple([(number, now - at) for number, at in news.answered]),
@@ -269,7 +271,7 @@ class Participation:
         while self._mine and not self._mine[0].in_flight and self._mine[0].at <= now:
             self._mine.popleft()
         granted = [
-            MySlot(number, lane, now + self.lease)
+            MySlot(number, lane, now + (self.lease or _LEASE))
             for number, lane in enumerate(reply.granted, self._next)
         ]
         self._next += len(granted)

@@ -1,19 +1,24 @@
 """Calls over the network.
 
 `http` sends one request by aiohttp, behind the two methods of `Transport`; `sender` has the retry
-loop; `single_flight` lets identical calls in flight share one response.
+loop; `attempts` tells the log and listeners of each attempt; `single_flight` lets identical calls
+in flight share one response; `proxies` finds the proxy for an address.
 """
 
 from .http import HTTPTransport, Transport, plain_reason
-from .options import Deadline, Queueing, Retry
+from .options import Deadline, RequestOptions, Retry
+from .proxies import Proxy, find_proxy, is_loopback
 from .sender import Sender
 
 __all__ = [
     "Deadline",
     "HTTPTransport",
-    "Queueing",
+    "Proxy",
+    "RequestOptions",
     "Retry",
     "Sender",
     "Transport",
+    "find_proxy",
+    "is_loopback",
     "plain_reason",
 ]

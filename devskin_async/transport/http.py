@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import http.client
 import os
 import re
 import ssl
@@ -18,6 +19,7 @@ from .._version import __version__
 from ..api import MAX_BODY, MAX_ERROR_BODY, SUCCESSFUL, Request, Response, one_line, response_time
 from ..errors import ConfigurationError, DecodeError, DevSkinError, TransportError
 from .connections import QuietConnector, close_when_forgotten, connected
+from .proxies import Proxy, is_loopback, name_proxy
 from .redaction import Redactor
 
 _MAX_HEADER = 32 * 1024
@@ -52,10 +54,18 @@ class HTTPTransport:
         api_key: Sent in the `X-API-Key` header and nowhere else.
         session: A session of the caller's, used and left open; None makes one when needed. Its
             middlewares are not run: one that sends again would do so outside the budget.
+        proxy: What a session made here opens its connections through; None connects directly.
+        user_agent: Added to this library's `User-Agent`, such as `nightly/2.1`; None adds nothing.
     """
 
     def __init__(
-        self, base_url: str, api_key: str, *, session: aiohttp.ClientSession | None = None
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        proxy: Proxy | None = None,
+        user_agent: str | None = None,
     ) -> None:
         # Built from its parts, a URL need not be taken apart again for each request.
         self._base = URL(base_url, encoded=True)
@@ -65,10 +75,12 @@ class HTTPTransport:
                 "X-API-Key": api_key,
                 "Accept": "application/json",
                 "Cache-Control": "no-cache",
-                "User-Agent": f"devskin-async/{__version__}",
+                "User-Agent": " ".join(filter(None, (f"devskin-async/{__version__}", user_agent))),
             }
         )
         self._redact = Redactor(api_key)
+        self._proxy = None if proxy is None else proxy.url
+        self._proxy_headers = None if proxy is None else proxy.headers
         self._session = session
         self._owns_session = session is None
         self._connector: QuietConnector | None = None  # of a session made here
@@ -131,6 +143,8 @@ class HTTPTransport:
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
             middlewares=(_send_once,),
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers,
         ) as response:
             body = await _read_body(response)
             if body is None:
@@ -160,7 +174,9 @@ class HTTPTransport:
 class _NotConnectedError(aiohttp.ClientError):
     """There is no connection, so nothing was sent."""
 
-    transient = True
+    def __init__(self, reason: str, *, transient: bool = True) -> None:
+        super().__init__(reason)
+        self.transient = transient
 
 
 class _ConnectionLostError(aiohttp.ClientError):
@@ -175,21 +191,43 @@ async def _send_once(
     It would go out without a slot of the budget, and no option switches it off (aiohttp issue
     10790); but it happens for these two errors alone.
     """
+    if request.proxy is not None and is_loopback(request.url.host or ""):
+        request.proxy = None  # of the caller's session: over plain http it would see the key
     lost: aiohttp.ClientError
     try:
         return await handler(request)
+    except aiohttp.ClientHttpProxyError as error:
+        lost = _refused_by_proxy(request, error.status)
     except aiohttp.ClientConnectorCertificateError as error:
-        lost = _NotConnectedError(
-            f"can't trust {error.host} port {error.port}: {error.certificate_error}"
-        )
-        lost.transient = False
+        text = f"can't trust {_peer(request, error)}: {error.certificate_error}"
+        lost = _NotConnectedError(text, transient=False)
     except aiohttp.ClientConnectorError as error:
-        lost = _NotConnectedError(
-            f"can't connect to {error.host} port {error.port}: {plain_reason(error.os_error)}"
-        )
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        lost = _ConnectionLostError(_reason(error))
+        reason = plain_reason(error.os_error)
+        lost = _NotConnectedError(f"can't connect to {_peer(request, error)}: {reason}")
+    except aiohttp.ClientError as error:
+        if request.proxy is not None and not connected.get():
+            lost = _NotConnectedError(f"no valid response from {name_proxy(request.proxy)}")
+        elif isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
+            lost = _ConnectionLostError(_reason(error))
+        else:
+            raise
     raise lost
+
+
+def _refused_by_proxy(request: aiohttp.ClientRequest, status: int) -> _NotConnectedError:
+    # Not the reason that the proxy gave, which may repeat the password.
+    reason = f"{status} {http.client.responses.get(status, '')}".rstrip()
+    return _NotConnectedError(
+        f"{name_proxy(request.proxy or URL())} refused: {reason}",
+        transient=status >= http.HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
+
+
+def _peer(request: aiohttp.ClientRequest, error: aiohttp.ClientConnectorError) -> str:
+    """Name who could not be connected to: the proxy, or the API."""
+    if (proxy := request.proxy) and (proxy.raw_host, proxy.port) == (error.host, error.port):
+        return name_proxy(proxy)
+    return f"{error.host} port {error.port}"
 
 
 def plain_reason(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""How a call is made: how it waits for its turn, for how long, and how often it is sent."""
+"""How a request is sent: when, how often, and how long each part of it may take."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..ratelimit import Lane, RequestFlow, check_seconds, check_whole
 _DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 
 
-@frozen
+@frozen(cache_hash=True)  # it is part of the key of every call
 class Retry:
     """How a request that failed transiently is sent again.
 
@@ -71,14 +71,16 @@ class Deadline(NamedTuple):
 
 
 @frozen
-class Queueing:
-    """How a call waits for its turn.
+class RequestOptions:
+    """How a request is sent.
 
     Args:
         lane: The lane to wait in.
-        flow: What the call is part of; flows take turns. None is a flow of its own.
+        flow: What the request is part of; flows take turns. None is a flow of its own.
         deadline: When the call must be over; None sets no bound.
         max_wait: Seconds that it may wait for the rate limit, each time; None is any time.
+        timeout: Seconds from sending it to the end of its response.
+        retry: How a failed attempt is repeated.
         bounded: Whether it may wait for some time only.
     """
 
@@ -86,6 +88,8 @@ class Queueing:
     flow: RequestFlow | None = None
     deadline: Deadline | None = None
     max_wait: float | None = None
+    timeout: float = 30.0
+    retry: Retry = Retry()
     bounded: bool = field(init=False)
 
     @bounded.default

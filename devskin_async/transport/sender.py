@@ -22,9 +22,11 @@ from ..api import (
 )
 from ..errors import APIError, ConfigurationError, DevSkinError, RateLimitedError, TransportError
 from ..ratelimit import OnEvent, RateLimit, Retried, Scheduler, budget_name, shared_scheduler
+from .attempts import Attempt
 from .connections import connected
 from .http import Transport
-from .options import Queueing, Retry
+from .options import RequestOptions, Retry
+from .proxies import Proxy, name_proxy
 from .redaction import Redactor, decode_redacted, redact_headers
 from .single_flight import Key, SharedCall, Waiter, would_wait
 
@@ -42,10 +44,9 @@ class Sender:
         api_key: The key, which no error shows.
         place: Where the key's budget is kept; see `shared_scheduler`.
         limit: The limit that every attempt keeps.
-        retry: How a failed attempt is repeated.
-        timeout: Seconds from sending a request to the end of its response.
         on_event: Called with what happens to requests; None listens to nothing.
         check_open: Called before each call; raises `ConfigurationError` if nothing can be sent.
+        proxy: Names the proxy in the error of a connection that is not made in time.
 
     Attributes:
         store_id: The API's host and a digest of the key, which is not to be shown.
@@ -59,10 +60,9 @@ class Sender:
         api_key: str,
         place: str,
         limit: RateLimit,
-        retry: Retry,
-        timeout: float,
         on_event: OnEvent | None = None,
         check_open: Callable[[], object] = lambda: None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.transport = transport
         self.base_url = base_url
@@ -71,10 +71,9 @@ class Sender:
         self._budget = (place, budget_name(URL(base_url).authority, api_key))
         self._redact = Redactor(api_key)
         self._limit = limit
-        self._retry = retry
-        self._timeout = timeout
         self._on_event = on_event
         self._check_open = check_open
+        self._proxy = proxy
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._calls: dict[Key, SharedCall[Any]] = {}
@@ -84,15 +83,14 @@ class Sender:
         """The budget, which belongs to the event loop in which it is first asked for."""
         scheduler = shared_scheduler(*self._budget, self._limit)
         scheduler.listeners.add(self, self._on_event)
-        scheduler.allow_attempts_of(self._timeout)
         return scheduler
 
-    def send(self, request: Request[T], queueing: Queueing) -> asyncio.Future[T]:
+    def send(self, request: Request[T], options: RequestOptions) -> asyncio.Future[T]:
         """Send a request, or join an identical one in flight.
 
         Args:
             request: What to read.
-            queueing: How it waits for its turn, and for how long.
+            options: How it is sent. Only calls with the same lane, timeout and retries share one.
 
         Returns:
             What the response holds. Cancelling the future gives up this caller only; callers that
@@ -106,17 +104,18 @@ class Sender:
             ConfigurationError: The client is closed, or belongs to another event loop.
         """
         loop = self._usable_loop()
-        key = (request.path, request.query, request.reads, queueing.lane)
+        key = (request.target, request.reads, options.lane, options.timeout, options.retry)
         call: SharedCall[T] | None = self._calls.get(key)
-        if queueing.bounded:
-            self._check_bounds(request, queueing, call)
+        if options.bounded:
+            self._check_bounds(request, options, call)
         if call is not None:
-            return Waiter(call, queueing, loop)
+            return Waiter(call, options, loop)
+        self.scheduler.allow_attempts_of(options.timeout)
         call = SharedCall(
-            request, key, self._calls, partial(self.scheduler.rough_wait, queueing.lane)
+            request, key, self._calls, partial(self.scheduler.rough_wait, options.lane)
         )
-        waiter = Waiter(call, queueing, loop)
-        call.start(self._run(call, queueing), loop)
+        waiter = Waiter(call, options, loop)
+        call.start(self._run(call, options), loop)
         return waiter
 
     async def aclose(self) -> None:
@@ -154,27 +153,27 @@ class Sender:
         return loop
 
     def _check_bounds(
-        self, request: Request[T], queueing: Queueing, call: SharedCall[T] | None
+        self, request: Request[T], options: RequestOptions, call: SharedCall[T] | None
     ) -> None:
         """Refuse at once what would wait too long; what is on the wire waits no more."""
-        now, deadline = asyncio.get_running_loop().time(), queueing.deadline
+        now, deadline = asyncio.get_running_loop().time(), options.deadline
         if call is None or call.awaits_slot:
             # A call in the queue is nearer than a new one would be; but a pause is for all.
             scheduler, joins = self.scheduler, call is not None
-            wait = scheduler.paused_for() if joins else scheduler.rough_wait(queueing.lane)
-            if (bound := queueing.bound_below(wait, now)) is not None:
+            wait = scheduler.paused_for() if joins else scheduler.rough_wait(options.lane)
+            if (bound := options.bound_below(wait, now)) is not None:
                 raise would_wait(request, wait, bound, call)
         if deadline is not None and deadline.at <= now:
             raise TransportError(f"{request}: the deadline of {deadline.seconds:g} s has passed")
 
-    async def _run(self, call: SharedCall[T], queueing: Queueing) -> None:
+    async def _run(self, call: SharedCall[T], options: RequestOptions) -> None:
         """Send a call until a response is decoded, or its error is final."""
         while True:
             try:
-                record = await self._attempt(call, queueing)
+                record = await self._attempt(call, options)
             except DevSkinError as error:
                 call.fail(error)
-                wait = self._wait_before_retry(call, error)
+                wait = self._wait_before_retry(call, error, options.retry)
                 if wait is None:
                     if isinstance(error, RateLimitedError) and self._is_hopeless(call):
                         self._give_up_the_refused()
@@ -190,15 +189,18 @@ class Sender:
             if not call.awaits_slot:
                 call.wait_again()
 
-    async def _attempt(self, call: SharedCall[T], queueing: Queueing) -> T:
+    async def _attempt(self, call: SharedCall[T], options: RequestOptions) -> T:
         request, response = call.request, None
-        async with self.scheduler.slot(queueing.lane, queueing.flow) as slot:
+        async with self.scheduler.slot(options.lane, options.flow) as slot:
             call.begin_attempt(slot.granted_at, slot.queued)
             connected.set(True)
+            attempt = Attempt(call, slot, self.scheduler.listeners, self._redact)
             try:
                 # aiohttp's own timeout does not end every wait of aiohttp's.
-                async with asyncio.timeout(self._timeout):
-                    response = await self.transport.send(request)
+                with attempt:
+                    async with asyncio.timeout(options.timeout):
+                        response = await self.transport.send(request)
+                    attempt.status = response.status
             except TimeoutError:
                 pass  # raised below, where no context can hold the request's headers
             except TransportError as error:
@@ -208,16 +210,17 @@ class Sender:
                 if not connected.get():
                     slot.cancel()
             if response is not None:
-                elapsed = asyncio.get_running_loop().time() - slot.granted_at
                 slot.observe(
                     parse_rate_limit_headers(response.status, response.headers, response.at)
                 )
         if response is None:
-            text = f"{request}: no answer within {self._timeout:g} s"
-            raise TransportError(text, sent=connected.get())
+            sent, missing = connected.get(), "no answer"
+            if self._proxy is not None and not sent:
+                missing = f"no connection through {name_proxy(self._proxy.url)}"
+            raise TransportError(f"{request}: {missing} within {options.timeout:g} s", sent=sent)
         result = decode_redacted(request, response, self._redact)
         if call.captures or isinstance(result, DevSkinError):
-            call.receive(self._captured(call, response, elapsed))
+            call.receive(self._captured(call, response, attempt.elapsed))
         if isinstance(result, DevSkinError):
             del response  # it may repeat the key, and this frame is part of the error
             if isinstance(result, RateLimitedError) and self._is_hopeless(call):
@@ -240,23 +243,25 @@ class Sender:
             age=age(response.headers),
         )
 
-    def _wait_before_retry(self, call: SharedCall[T], error: DevSkinError) -> float | None:
+    def _wait_before_retry(
+        self, call: SharedCall[T], error: DevSkinError, retry: Retry
+    ) -> float | None:
         """Say how long to wait before a call is sent again, the rate limit aside; None for never.
 
         Refusals are waited out in the queue, where the pause that they bring is one for all.
         """
-        if not may_retry(error) or self._retry.attempts == 1:
+        if not may_retry(error) or retry.attempts == 1:
             return None
         if isinstance(error, RateLimitedError):
             return None if self._is_hopeless(call) else 0.0
-        most = self._retry.attempts
+        most = retry.attempts
         if isinstance(error, MismatchedResponseError):
             # Left over on a connection, it does not come again; an API that has changed does.
             most = min(most, _MISMATCHED_ATTEMPTS)
         if call.failures >= most:
             return None
         # "At once" (0, or a date that has passed) still leaves the growing wait of our own.
-        return _asked(error) or self._retry.wait(call.failures)
+        return _asked(error) or retry.wait(call.failures)
 
     def _is_hopeless(self, call: SharedCall[T]) -> bool:
         """Say whether nothing of the key was accepted for a whole window before a refusal."""

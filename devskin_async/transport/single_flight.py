@@ -12,11 +12,11 @@ from .._capture import CapturedResponse, Captures, captures
 from ..api import Request
 from ..errors import BudgetExceededError, DevSkinError, RateLimitedError, TransportError
 from ..ratelimit import Lane
-from .options import Deadline, Queueing
+from .options import Deadline, RequestOptions, Retry
 
 T = TypeVar("T")
 
-Key: TypeAlias = tuple[str, tuple[tuple[str, str], ...], str, Lane]
+Key: TypeAlias = tuple[str, str, Lane, float, Retry]
 
 _TICK = 1e-3
 
@@ -27,7 +27,8 @@ class SharedCall(Generic[T]):
 
     Args:
         request: What is read.
-        key: What is read, how, and in which lane: an interactive call does not wait for bulk work.
+        key: What is read and how, and the options that its attempts keep to: an interactive call
+            does not wait for bulk work, nor a short timeout for another caller's long one.
         register: Where callers of the same find it.
         limit_wait: Predicts the seconds that a request would wait for the rate limit now.
         awaits_slot: Whether it waits for the rate limit, or is about to.
@@ -96,10 +97,10 @@ class SharedCall(Generic[T]):
             CancelledError: Nobody is left who waits.
         """
         self.awaits_slot = True
-        if any(waiter.queueing.bounded for waiter in self.waiters):
+        if any(waiter.options.bounded for waiter in self.waiters):
             wait, now = self.limit_wait(), asyncio.get_running_loop().time()
             for waiter in tuple(self.waiters):
-                if (bound := waiter.queueing.bound_below(wait, now)) is not None:
+                if (bound := waiter.options.bound_below(wait, now)) is not None:
                     waiter.fail(would_wait(self.request, wait, bound, self))
                 else:
                     waiter.bound_wait()
@@ -112,12 +113,12 @@ class SharedCall(Generic[T]):
         Args:
             wait: The seconds that the API asked to be left alone; the rate limit may ask for more.
         """
-        if all(waiter.queueing.deadline is None for waiter in self.waiters):
+        if all(waiter.options.deadline is None for waiter in self.waiters):
             return
         now = asyncio.get_running_loop().time()
         goes_at = now + max(wait, self.limit_wait())
         for waiter in tuple(self.waiters):
-            deadline = waiter.queueing.deadline
+            deadline = waiter.options.deadline
             if deadline is not None and now < deadline.at < goes_at:
                 waiter.fail(_missed(self, deadline))
 
@@ -166,22 +167,22 @@ class Waiter(asyncio.Future[T]):
     Who cancels it, or may wait no longer, leaves the others theirs.
     """
 
-    __slots__ = ("_deadline_timer", "_wait_timer", "call", "queueing")
+    __slots__ = ("_deadline_timer", "_wait_timer", "call", "options")
 
     def __init__(
-        self, call: SharedCall[T], queueing: Queueing, loop: asyncio.AbstractEventLoop
+        self, call: SharedCall[T], options: RequestOptions, loop: asyncio.AbstractEventLoop
     ) -> None:
         super().__init__(loop=loop)
         self.call: SharedCall[T] = call
-        self.queueing: Queueing = queueing
+        self.options: RequestOptions = options
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._wait_timer: asyncio.TimerHandle | None = None
         call.waiters[self] = None
         call.captures += captures.get()
-        if not queueing.bounded:
+        if not options.bounded:
             return
         self.add_done_callback(Waiter._stop_timers)
-        if (deadline := queueing.deadline) is not None:
+        if (deadline := options.deadline) is not None:
             self._deadline_timer = loop.call_at(deadline.at, self._miss, deadline)
         if call.awaits_slot:
             self.bound_wait()
@@ -189,7 +190,7 @@ class Waiter(asyncio.Future[T]):
     def bound_wait(self) -> None:
         """Let the caller wait for the rate limit for `max_wait` seconds from now."""
         self.unbound_wait()
-        if (seconds := self.queueing.max_wait) is not None:
+        if (seconds := self.options.max_wait) is not None:
             # A slot that is free at that very moment is in time.
             self._wait_timer = self.get_loop().call_later(
                 seconds + _TICK, self._stop_waiting, seconds

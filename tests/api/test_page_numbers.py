@@ -66,13 +66,16 @@ class Read(NamedTuple):
 
 
 def read(
-    page: Callable[[int, int], Page[int]], wanted: int | None = None, window: int = WINDOW
+    page: Callable[[int, int], Page[int]],
+    wanted: int | None = None,
+    window: int = WINDOW,
+    first: int = 1,
 ) -> Read:
     """Read a list as far as the page arithmetic says, so many pages at a time."""
-    numbers = PageNumbers(wanted)
-    limit = LIMIT if wanted is None else min(wanted, LIMIT)
+    numbers = PageNumbers(wanted, first)
+    limit = LIMIT if wanted is None or first > 1 else min(wanted, LIMIT)
     coming: deque[Page[int]] = deque()
-    asked = 0
+    asked = first - 1
     rows: list[int] = []
     while not numbers.over:
         while asked < numbers.last and len(coming) < window:
@@ -103,6 +106,80 @@ def test_any_page_size_is_read_whole_with_no_request_too_many(
     assert read(store.page, wanted) == ([*range(count)][:wanted], None)
     needed = min(count, wanted or count)
     assert store.requests == max(1, -(-needed // min(cap, wanted or cap)))
+
+
+@given(
+    count=counts,
+    cap=caps,
+    echoes=st.booleans(),
+    past_end=past_ends,
+    wanted=st.none() | st.integers(1, 800),
+    first=st.integers(2, 20),
+)
+def test_a_reading_from_a_later_page_gives_the_rest_of_the_list(
+    *, count: int, cap: int, echoes: bool, past_end: PastEnd, wanted: int | None, first: int
+) -> None:
+    skipped = (first - 1) * cap
+    if past_end == "last page" and skipped + cap >= count:
+        past_end = "empty"  # nothing tells such a page from the one asked for
+    store = Store([*range(count)], cap, echoes, past_end=past_end)
+    rest = [*range(skipped, count)]
+    assert read(store.page, wanted, first=first) == (rest[:wanted], None)
+    needed = min(len(rest), wanted or len(rest))
+    # A first page with fewer rows than the limit told may be the last one.
+    assert store.requests <= max(1, -(-needed // cap)) + (0 < len(rest) < LIMIT)
+
+
+@given(cap=caps, pages=st.integers(2, 8), data=st.data(), excess=st.integers(1, 10**6))
+def test_a_total_that_is_too_large_is_said_of_a_reading_from_a_later_page_too(
+    cap: int, pages: int, data: st.DataObject, excess: int
+) -> None:
+    count = cap * (pages - 1) + data.draw(st.integers(1, cap))
+    store = Store([*range(count)], cap, echoes=False, total=count + excess)
+    first = data.draw(st.integers(1, pages - 1))
+    rows, inconsistency = read(store.page, first=first)
+    assert rows == [*range((first - 1) * cap, count)]
+    assert inconsistency is not None
+    if first > 1:
+        assert str(inconsistency).endswith(f", got {len(rows)} from page {first} on")
+
+
+@given(count=st.integers(1, 700), cap=caps, fewer=st.integers(1, 700), first=st.integers(2, 8))
+def test_a_total_below_the_rows_of_a_reading_from_a_later_page_is_said(
+    count: int, cap: int, fewer: int, first: int
+) -> None:
+    least = first * cap  # where page `first` is full
+    count = max(count, least)
+    store = Store([*range(count)], cap, echoes=False, total=max(0, least - fewer))
+    rows, inconsistency = read(store.page, first=first)
+    assert rows == [*range(least - cap, count)]
+    assert inconsistency is not None
+
+
+@given(
+    data=st.data(),
+    cap=st.integers(5, LIMIT),
+    echoes=st.booleans(),
+    count=counts,
+    first=st.integers(2, 6),
+    window=st.integers(1, WINDOW),
+)
+def test_a_list_that_changes_is_not_called_inconsistent_from_a_later_page_on_either(
+    *, data: st.DataObject, cap: int, echoes: bool, count: int, first: int, window: int
+) -> None:
+    store = Store([*range(count)], cap, echoes)
+
+    def change() -> None:
+        what = data.draw(st.integers(-3, 3))
+        for new in range(what):
+            store.rows.insert(0, 1000 * store.requests + new)
+        for _ in range(min(-what, len(store.rows))):
+            del store.rows[data.draw(st.integers(0, len(store.rows) - 1))]
+
+    store.change = change
+    rows, inconsistency = read(store.page, window=window, first=first)
+    assert inconsistency is None
+    assert len(rows) <= max(0, count + 3 * store.requests - (first - 1) * cap)
 
 
 @given(

@@ -130,6 +130,7 @@ def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
         (("overview", "--api-key", "a b"), "the API key has characters that an API key can't have"),
         (("overview", "--api-key", KEY, "--base-url", "ftp://x"), "--base-url must be an address"),
         (("overview", "--api-key", KEY, "--base-url", "http://x.test"), "--base-url must be https"),
+        (("overview", "--api-key", KEY, "--proxy", "socks5://x"), "--proxy must be an address"),
         (("overview", "--sandbox", "--api-key", KEY), "--sandbox brings its own"),
         (("overview", "--rate-limit", "0"), '--rate-limit: "0" is not a number of requests'),
         (("overview", "--rate-limit", "1.5"), '--rate-limit: "1.5" is not a whole number.'),
@@ -156,6 +157,38 @@ def test_an_address_from_the_environment_is_named_as_that(
     ran = devskin("overview", "--api-key", KEY)
     assert ran.code == 1
     assert ran.err.startswith("devskin: DEVSKIN_BASE_URL must be an address such as ")
+
+
+def test_a_proxy_from_the_environment_is_named_as_that(
+    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://x")
+    ran = devskin("overview", "--api-key", KEY)
+    assert ran.code == 1
+    assert ran.err.startswith("devskin: HTTPS_PROXY must be an address such as ")
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("overview", "--api-key", KEY, "--proxy", "http://me:a#pass@proxy.test"),
+        ("overview", "http://me:a#pass@proxy.test", "--proxy=http://me:a#pass@proxy.test"),
+        ("overview", "--proxy", "http://me:a#pass@proxy.test", "--timeout", "a#pass"),
+        ("--proxy", "me:a#pass@proxy.test", "overview"),
+    ],
+)
+def test_a_proxys_password_is_shown_in_no_error(
+    argv: tuple[str, ...], debug: str, devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVSKIN_DEBUG", debug)
+    ran = devskin(*argv)
+    assert ran.code == 2
+    assert "a#pass" not in ran.out + ran.err
+
+
+def test_the_sandbox_is_reached_without_the_proxy(devskin: Devskin) -> None:
+    assert devskin("overview", "--sandbox", "--proxy", "http://127.0.0.1:1").code == 0
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,20 @@ def test_json_keeps_the_digits_of_money(devskin: Devskin, box: Sandbox) -> None:
         assert len(price.partition(".")[2]) == 2
 
 
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_a_list_that_fails_says_on_which_page_in_one_line(
+    as_json: tuple[str, ...], devskin: Devskin
+) -> None:
+    with in_thread(lambda: Sandbox(limiter="none", customers=120)) as box:
+        box.fail_next("ok", "500", "500")
+        ran = devskin("customers", "--max", "0", *as_json, *store_options(box))
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1:] == [
+        "devskin: GET /customers: 500 Internal server error (page 2 of the list)"
+    ]
+
+
 def test_filters_go_to_the_api(devskin: Devskin, box: Sandbox) -> None:
     requests_of(box)
     filters = ("--status", "paid", "--date-from", "2026-01-14", "--date-to", "2026-02-13")

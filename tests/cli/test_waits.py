@@ -178,7 +178,7 @@ def test_a_whole_window_of_refusals_is_the_work_of_another_program(devskin: Devs
     assert (ran.code, ran.out) == (1, "")
     assert re.fullmatch(
         r"devskin: GET /orders: 429 Not now; rate-limited for more than 2 s, probably because "
-        r"another program uses this API key; retry in \d+ s",
+        r"another program uses this API key; retry in \d+ s \(page 1 of the list\)",
         ran.err.splitlines()[-1],
     )
 

@@ -123,6 +123,7 @@ def fork(forks: int) -> None:
         participant = Participant(opened(), name)
         while not ended.is_set():
             patiently(participant, 0)
+            time.sleep(0.0005)  # as an event loop would, else nobody else gets a turn
 
     threads = [threading.Thread(target=work, args=(f"thread{number}",)) for number in range(3)]
     for thread in threads:

@@ -22,7 +22,8 @@ from devskin_async.ratelimit.store import Store
 from .reporting import Clock
 
 LEASE = 30.0
-SOON = 1e-6  # seconds; more than what clocks are rounded to
+SOON = 1e-3  # seconds
+ROUNDING = 1e-6  # seconds; what differently set clocks may differ by
 
 
 class Place(Protocol):
@@ -62,7 +63,7 @@ class StrictServer:
 
     def count(self, now: float) -> None:
         """Count a request."""
-        while self._counted and self._counted[0] <= now - self._per + SOON:
+        while self._counted and self._counted[0] <= now - self._per + ROUNDING:
             self._counted.popleft()
         self._counted.append(now)
         self.over += len(self._counted) > self._requests
@@ -184,7 +185,7 @@ class World:
         for lane in reply.granted:
             fate = (member.waiting_bulk if lane else member.waiting).pop(0)
             self._send(member, lane, reply.now, fate)
-        # Time must pass, though a wait can be less than the clock's smallest part.
+        # While the clock is behind the state, a wait can be next to nothing again and again.
         member.asks_at = self.now + max(reply.wait, SOON)
 
     def run(self, until: float) -> None:

@@ -9,7 +9,6 @@ import ssl
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.client_reqrep import ConnectionKey
 from aioresponses import aioresponses
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -23,7 +22,6 @@ from devskin_async import (
     TransportError,
 )
 from devskin_async.testing import virtual_time
-from devskin_async.transport.http import _send_once
 from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY, answering, serving, whole_text
@@ -130,16 +128,6 @@ async def test_a_server_without_tls_at_an_https_address_is_a_transport_error() -
         async with DevSkinClient(KEY, base_url=address, retry=AT_ONCE) as store:
             with pytest.raises(TransportError, match=r"can't connect to 127\.0\.0\.1 .*SSL"):
                 await store.analytics.overview()
-
-
-async def test_a_certificate_that_is_not_trusted_is_a_transport_error() -> None:
-    key = ConnectionKey("api.test", 443, True, True, None, None, None)
-
-    async def refuse(_: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
-        raise aiohttp.ClientConnectorCertificateError(key, ssl.CertificateError("self-signed"))
-
-    with pytest.raises(aiohttp.ClientError, match=r"can't trust api\.test port 443: .*self-signed"):
-        await _send_once(None, refuse)  # type: ignore[arg-type]  # the request is not looked at
 
 
 async def test_nobody_listening_is_a_transport_error(unused_port: int) -> None:

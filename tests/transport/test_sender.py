@@ -23,7 +23,7 @@ from devskin_async import (
 from devskin_async.api import endpoints
 from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
-from devskin_async.transport import Deadline, Queueing
+from devskin_async.transport import Deadline, RequestOptions
 from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY, answering, serving
@@ -274,7 +274,7 @@ async def test_a_deadline_covers_a_queue_that_turned_out_longer_than_predicted()
 
 
 @virtual_time
-async def test_max_wait_is_judged_before_queueing() -> None:
+async def test_max_wait_is_judged_before_options() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
         mocked.get(f"{API}/revenue?period=30d", body=samples.REVENUE)
@@ -303,7 +303,7 @@ async def test_without_a_deadline_a_caller_waits_its_turn() -> None:
 
 
 async def test_a_deadline_that_has_passed_sends_nothing(store: DevSkinClient) -> None:
-    passed = Queueing(deadline=Deadline(5, now() - 1))
+    passed = RequestOptions(deadline=Deadline(5, now() - 1))
     with pytest.raises(TransportError, match="deadline of 5 s"):
         await store.reader.sender.send(endpoints.overview(), passed)
     assert store.budget.sent == 0

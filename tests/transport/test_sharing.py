@@ -13,12 +13,16 @@ from devskin_async import (
     Lane,
     Product,
     RateLimit,
+    Retry,
+    ServerError,
+    TransportError,
 )
-from devskin_async.api import endpoints
+from devskin_async.api import Request, Response, endpoints
 from devskin_async.sandbox import Sandbox
-from devskin_async.testing import virtual_time
-from devskin_async.transport import Queueing
+from devskin_async.testing import MockTransport, respond, virtual_time
+from devskin_async.transport import RequestOptions
 from tests import samples
+from tests.conftest import AT_ONCE
 from tests.serving import KEY
 from tests.support import until
 
@@ -54,6 +58,59 @@ async def test_identical_reads_in_flight_share_one_request(
     assert all(answer is answers[0] for answer in answers)
 
 
+async def test_identical_reads_of_views_share_a_request_where_timeout_and_retries_agree(
+    box: Sandbox, store: DevSkinClient
+) -> None:
+    views = [store, store.with_options(timeout=30, retry=AT_ONCE, concurrency=1, max_wait=5)]
+    await asyncio.gather(*(view.analytics.overview() for view in views))
+    assert box.counts.requests == 1
+
+
+@virtual_time
+async def test_a_short_timeout_does_not_end_the_request_of_a_caller_with_a_long_one() -> None:
+    async def overview(_: Request[object]) -> Response:
+        await asyncio.sleep(10)
+        return respond(body=samples.OVERVIEW)
+
+    async with DevSkinClient(KEY, transport=MockTransport(overview)) as store:
+        patient = asyncio.ensure_future(store.analytics.overview())
+        await asyncio.sleep(1)
+        hasty = store.with_options(timeout=2, retry=Retry(attempts=1))
+        with pytest.raises(TransportError, match="no answer within 2 s"):
+            await hasty.analytics.overview()
+        assert now() == pytest.approx(3, abs=0.01)
+        assert (await patient).total_orders == 1563
+        assert store.budget.sent == 2
+
+
+async def test_a_caller_without_retries_is_told_at_once_though_another_retries(
+    box: Sandbox, store: DevSkinClient
+) -> None:
+    box.fail_next("500", "500")
+    once = store.with_options(retry=Retry(attempts=1))
+    first, second = await asyncio.gather(
+        store.analytics.overview(), once.analytics.overview(), return_exceptions=True
+    )
+    assert not isinstance(first, BaseException)
+    assert isinstance(second, ServerError)
+    assert box.counts.requests == 3
+
+
+@virtual_time
+async def test_a_slot_is_held_for_as_long_as_the_timeout_of_a_view_allows() -> None:
+    async def overview(_: Request[object]) -> Response:
+        await asyncio.sleep(500)
+        return respond(body=samples.OVERVIEW)
+
+    async with DevSkinClient(
+        KEY, transport=MockTransport(overview), rate_limit=RateLimit(2, 10, burst=2)
+    ) as store:
+        call = asyncio.ensure_future(store.with_options(timeout=600).analytics.overview())
+        await asyncio.sleep(490)
+        assert store.budget.in_flight == 1
+        await call
+
+
 async def test_different_reads_are_different_requests(box: Sandbox, store: DevSkinClient) -> None:
     await asyncio.gather(store.orders.page(1), store.orders.page(2), store.orders.page(1, limit=5))
     assert box.counts.requests == 3
@@ -63,10 +120,10 @@ async def test_a_record_and_a_raw_row_of_the_same_read_are_not_mixed_up(
     box: Sandbox, store: DevSkinClient
 ) -> None:
     call = endpoints.products(1, 100)
-    queueing = Queueing()
+    options = RequestOptions()
     page, raw = await asyncio.gather(
-        store.reader.sender.send(call, queueing),
-        store.reader.sender.send(endpoints.raw(call), queueing),
+        store.reader.sender.send(call, options),
+        store.reader.sender.send(endpoints.raw(call), options),
     )
     assert box.counts.requests == 2
     assert isinstance(page.items[0], Product)

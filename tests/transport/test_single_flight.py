@@ -168,7 +168,7 @@ async def test_a_task_that_is_cancelled_before_it_began_leaves_nobody_waiting() 
         serve(mocked, samples.OVERVIEW)
         async with client() as store:
             before = asyncio.all_tasks()
-            call = store.reader.sender.send(endpoints.overview(), store.reader.queueing())
+            call = store.reader.sender.send(endpoints.overview(), store.reader.flow_options())
             for task in asyncio.all_tasks() - before:
                 task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -215,7 +215,7 @@ async def test_a_call_that_is_over_before_its_task_is_there_reaches_its_caller()
             with pytest.raises(TransportError, match="gone"):
                 await store.analytics.overview()
             with pytest.raises(TransportError, match="gone"):
-                await store.reader.sender.send(endpoints.overview(), store.reader.queueing())
+                await store.reader.sender.send(endpoints.overview(), store.reader.flow_options())
             await store.analytics.overview()
 
 

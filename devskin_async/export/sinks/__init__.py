@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..._columns import MisfitError
 from ..tables import Format, Table
 from .base import Check, Merge, OpenSink, Options, Separator, Sink, Write
-from .columns import MisfitError
 from .duckdb import check_duckdb, count_duckdb, open_duckdb
 from .extras import require
 from .files import file_name

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from attrs import AttrsInstance, frozen
 
+from ..._arrow import ArrowBatches
+from ..._columns import ONCE
 from ...errors import DecodeError
 from ..files import naming
 from ..tables import Batch, Table
-from .arrow import ArrowBatches
 from .base import Merge, Options, Sink, Write
-from .columns import ONCE
 from .extras import require
 from .files import closing, file_name, unreadable, unusable
 from .merging import base_file
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INSERT_ROWS = 10_000
+
+_HOLDS = "what a DuckDB {} holds (jsonl and csv hold any value)"
 
 _TYPES: Types = {
     "integer": "BIGINT",
@@ -184,7 +186,7 @@ class _DuckDB:
 
     @contextmanager
     def inserting(self, table: Table) -> Iterator[Write]:
-        batches = ArrowBatches(table, "DuckDB")
+        batches = ArrowBatches(table.name, table.record, _HOLDS)
         waiting: list[pa.RecordBatch] = []
 
         def write(batch: Batch) -> None:
@@ -224,7 +226,7 @@ class _DuckDB:
 
 def check_duckdb(table: Table, records: Sequence[AttrsInstance]) -> None:
     """Raise `MisfitError` for a record that its DuckDB columns can't hold."""
-    ArrowBatches(table, "DuckDB").check(records)
+    ArrowBatches(table.name, table.record, _HOLDS).check(records)
 
 
 def _microseconds(instant: dt.datetime) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 
-from ...errors import ConfigurationError
+from ... import _extras
 from ..tables import Format
 
 _LIBRARIES: Mapping[Format, tuple[str, ...]] = {
@@ -20,12 +19,4 @@ def require(file_format: Format) -> None:
     Raises:
         ConfigurationError: A library is not installed; the message says how to get it.
     """
-    for library in _LIBRARIES.get(file_format, ()):
-        try:
-            importlib.import_module(library)
-        except ModuleNotFoundError as error:
-            if error.name != library:
-                raise
-            raise ConfigurationError(
-                f'{file_format} needs {library}: pip install "devskin-async[{file_format}]"'
-            ) from None
+    _extras.require(file_format, file_format, *_LIBRARIES.get(file_format, ()))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..._columns import columns
 from ..tables import Table
 from .base import Merge, Options
-from .columns import columns
 
 
 def base_file(options: Options, name: str) -> Path | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from attrs import AttrsInstance, frozen
 
+from ..._arrow import ArrowBatches
 from ..tables import Table
-from .arrow import ArrowBatches
 from .base import Merge, Options, Sink, Write
 from .extras import require
 from .files import closing, file_name, new_file, unreadable, unusable
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile, ParquetWriter
 
 ROW_GROUP = 10_000
+
+_HOLDS = "what a Parquet {} holds (jsonl and csv hold any value)"
 
 
 @contextmanager
@@ -52,7 +54,7 @@ class _ParquetSink:
         from pyarrow.parquet import ParquetWriter
 
         check_mergeable(table, merge)
-        batches = ArrowBatches(table, "Parquet")
+        batches = ArrowBatches(table.name, table.record, _HOLDS)
         name = file_name("parquet", table.name)
         with (
             new_file(self._options.folder / name) as file,
@@ -71,7 +73,7 @@ class _ParquetSink:
 
 def check_parquet(table: Table, records: Sequence[AttrsInstance]) -> None:
     """Raise `MisfitError` for a record that its Parquet columns can't hold."""
-    ArrowBatches(table, "Parquet").check(records)
+    ArrowBatches(table.name, table.record, _HOLDS).check(records)
 
 
 class _RowGroups:

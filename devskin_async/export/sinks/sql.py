@@ -9,9 +9,9 @@ from typing import Protocol, TypeAlias
 
 from attrs import frozen
 
+from ..._columns import Column, Kind, columns
 from ..tables import Table
 from .base import Merge, Write
-from .columns import Column, Kind, columns
 from .files import unusable
 from .merging import check_mergeable, differences
 

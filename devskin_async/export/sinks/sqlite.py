@@ -24,10 +24,10 @@ from typing import cast
 from attrs import AttrsInstance, frozen
 
 from ... import convert
+from ..._columns import ONCE, PLACES, Column, Kind, columns, is_text, misfit, without_noise
 from ...errors import DecodeError
 from ..tables import Batch, Table
 from .base import Merge, Options, Sink, Write
-from .columns import ONCE, PLACES, Column, Kind, columns, is_text, misfit, without_noise
 from .files import closing, file_name, unreadable, unusable
 from .merging import base_file
 from .sql import TABLE_INFO, DatabaseSink, Declared, Types, quoted
@@ -223,7 +223,7 @@ def _cells(
         return cells, rounded
     for row, cell in enumerate(cells):
         if (cell is None and not column.optional) or not _fit(column.kind, [cell]):
-            raise misfit(table, first + row, column, _HOLDS.get(column.kind, ""), values[row])
+            raise misfit(table.name, first + row, column, _HOLDS.get(column.kind, ""), values[row])
     raise AssertionError("each cell fits alone")  # pragma: no cover
 
 

@@ -17,10 +17,10 @@ from typing import IO, Literal, TypeAlias, cast
 from attrs import AttrsInstance, frozen
 
 from ... import convert
+from ..._columns import PLACES, Column, columns, is_text, misfit
 from ...errors import DecodeError
 from ..tables import Batch, Table
 from .base import Merge, Options, Separator, Sink, Write
-from .columns import PLACES, Column, columns, is_text, misfit
 from .files import closing, file_name, new_file, unreadable
 
 _TextFormat: TypeAlias = Literal["jsonl", "csv"]
@@ -149,7 +149,7 @@ def _may_be_formula(value: str) -> bool:
 def _refusal(table: Table, first: int, records: Sequence[AttrsInstance]) -> DecodeError:
     """Name the text that could not be written."""
     return next(
-        misfit(table, row, column, "", value)
+        misfit(table.name, row, column, "", value)
         for column in columns(table.record)
         for row, value in enumerate(column.values(records), first)
         if isinstance(value, str) and not is_text(value)

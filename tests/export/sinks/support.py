@@ -20,8 +20,9 @@ from attrs import AttrsInstance
 from pyarrow import parquet as pq
 
 from devskin_async import OrderStatus, OrderSummary, convert
+from devskin_async.export import DetailedOrder, OrderLine
 from devskin_async.export.sinks import SINKS, Merge, Options, file_name
-from devskin_async.export.tables import Batch, DetailedOrder, Format, OrderLine, Table
+from devskin_async.export.tables import Batch, Format, Table
 
 ORDERS = Table("orders", OrderSummary)
 DETAILED = Table("orders", DetailedOrder)

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devskin_async import DevSkinError, OrderStatus, OrderSummary, convert
+from devskin_async.export import DetailedOrder, Format
 from devskin_async.export.sinks import Merge, count_rows
-from devskin_async.export.tables import DetailedOrder, Format
 
 from .support import BINARY, DETAILED, FORMATS, ORDERS, Row, batches, decoded, read, written
 

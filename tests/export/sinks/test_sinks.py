@@ -12,6 +12,7 @@ import pytest
 from attrs import fields, frozen
 
 from devskin_async import ConfigurationError, DecodeError, OrderSummary
+from devskin_async.export import DetailedOrder, OrderLine
 from devskin_async.export.sinks import (
     SINKS,
     Merge,
@@ -21,7 +22,7 @@ from devskin_async.export.sinks import (
     file_name,
     require,
 )
-from devskin_async.export.tables import DetailedOrder, Format, OrderLine, Table
+from devskin_async.export.tables import Format, Table
 
 from .support import (
     BINARY,

@@ -12,9 +12,8 @@ from typing import Literal, TypeAlias, get_args, get_type_hints
 
 from attrs import AttrsInstance, fields, frozen
 
-from ... import convert
-from ...errors import DecodeError
-from ..tables import Table
+from ._tolerant import describe
+from .errors import DecodeError
 
 Kind: TypeAlias = Literal["integer", "text", "money", "quantity", "instant", "day"]
 
@@ -56,20 +55,27 @@ class Column:
 
 @cache
 def columns(record: type[AttrsInstance]) -> tuple[Column, ...]:
-    """Tell the columns of a record, in the order of its fields."""
+    """Tell the columns of a record, in the order of its fields.
+
+    Raises:
+        TypeError: A field holds more than one value.
+    """
     hints = get_type_hints(record)
-    return tuple(_column(field.name, hints[field.name]) for field in fields(record))
+    return tuple(_column(record, field.name, hints[field.name]) for field in fields(record))
 
 
-def _column(name: str, hint: object) -> Column:
+def _column(record: type[AttrsInstance], name: str, hint: object) -> Column:
     kinds = set(get_args(hint) or (hint,))
     optional = NoneType in kinds
     kinds.discard(NoneType)
     if kinds == _QUANTITY:
         return Column(name, "quantity", optional)
-    (kind,) = kinds
-    # What is left is text: a string, or an enum of strings.
-    return Column(name, _KINDS.get(kind, "text"), optional)
+    kind = kinds.pop()
+    if kind in _KINDS:
+        return Column(name, _KINDS[kind], optional)
+    if not kinds and isinstance(kind, type) and issubclass(kind, str):
+        return Column(name, "text", optional)
+    raise TypeError(f"{record.__name__}.{name} holds more than a column does")
 
 
 class MisfitError(DecodeError):
@@ -101,11 +107,11 @@ def without_noise(values: Iterable[object], kind: Kind) -> tuple[list[object], i
     return [clean(value) for value in values], rounded
 
 
-def misfit(table: Table, row: int, column: Column, holds: str, value: object) -> MisfitError:
+def misfit(table: str, row: int, column: Column, holds: str, value: object) -> MisfitError:
     """Make the error for a value that a format can't hold.
 
     Args:
-        table: The value's table.
+        table: The name of the value's table.
         row: Its row, counted from 0 through all batches.
         column: Its column.
         holds: What the column holds instead.
@@ -118,7 +124,7 @@ def misfit(table: Table, row: int, column: Column, holds: str, value: object) ->
         value = value.encode(errors="replace").decode()
     elif isinstance(value, int):
         value = Decimal(value)  # a number of any length can be shown so
-    return MisfitError(f"{table.name}[{row}].{column.name}", holds, convert.describe(value))
+    return MisfitError(f"{table}[{row}].{column.name}", holds, describe(value))
 
 
 def is_text(value: str) -> bool:

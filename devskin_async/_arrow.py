@@ -1,7 +1,7 @@
-"""Records as Arrow columns, for the formats that are written from them.
+"""Records as Arrow columns: the tables that `to_arrow` gives, and those an export writes.
 
 The schema comes from the record, not from the rows that happen to be there. pyarrow is imported
-only when a file is written or read.
+only when it is used.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, cast
 
 from attrs import AttrsInstance
 
-from ..tables import Table
-from .columns import PLACES, Column, Kind, columns, misfit, without_noise
+from ._columns import PLACES, Column, Kind, columns, misfit, without_noise
+from ._extras import require
+from ._order_rows import DetailedOrder, detailed
+from .records import Order
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _DIGITS = 18
+_AT_ONCE = 500  # records, which take about a millisecond
 _EXACT = Context(prec=_DIGITS, traps=[Inexact, InvalidOperation])
 _UNITS = {kind: Decimal(1).scaleb(-places) for kind, places in PLACES.items()}
 
 
-def arrow_schema(table: Table) -> pa.Schema:
-    """Tell the columns of a table as Arrow does.
+def arrow_schema(record: type[AttrsInstance]) -> pa.Schema:
+    """Tell the columns of a record as Arrow does.
 
     Returns:
         Money is decimal128(18, 2), a quantity decimal128(18, 3), an instant a UTC timestamp in
@@ -43,7 +46,7 @@ def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema(
         [
             pa.field(column.name, types[column.kind], nullable=column.optional)
-            for column in columns(table.record)
+            for column in columns(record)
         ]
     )
 
@@ -52,14 +55,16 @@ class ArrowBatches:
     """Makes Arrow batches of a table's records, and counts their rows.
 
     Args:
-        table: Whose records they are.
-        holder: What an error says holds the columns, such as `Parquet`.
+        name: The table's name, for an error.
+        record: What each row is.
+        holds: What an error says that a column holds, with `{}` for its type.
     """
 
-    def __init__(self, table: Table, holder: str) -> None:
-        self._table = table
-        self._holder = holder
-        self.schema: pa.Schema = arrow_schema(table)
+    def __init__(self, name: str, record: type[AttrsInstance], holds: str) -> None:
+        self._name = name
+        self._record = record
+        self._holds = holds
+        self.schema: pa.Schema = arrow_schema(record)
         self.rounded: int = 0
         self._rows = 0
 
@@ -72,7 +77,7 @@ class ArrowBatches:
         """
         import pyarrow as pa
 
-        found = columns(self._table.record)
+        found = columns(self._record)
         made = [self._array(column, records) for column in found]
         self._rows += len(records)
         self.rounded += sum(rounded for _, rounded in made)
@@ -80,7 +85,7 @@ class ArrowBatches:
 
     def check(self, records: Sequence[AttrsInstance]) -> None:
         """Raise what `take` would, but for text and instants, which always fit."""
-        for column in columns(self._table.record):
+        for column in columns(self._record):
             if column.kind == "integer" or column.kind in PLACES:
                 self._array(column, records)
 
@@ -95,9 +100,71 @@ class ArrowBatches:
             return array, rounded
         for row, value in enumerate(values, self._rows):
             if (value is None and not column.optional) or _fitting(column, [value], kind) is None:
-                holds = f"what a {self._holder} {kind} holds (jsonl and csv hold any value)"
-                raise misfit(self._table, row, column, holds, value)
+                raise misfit(self._name, row, column, self._holds.format(kind), value)
         raise AssertionError("each value fits alone")  # pragma: no cover
+
+
+class ArrowTable:
+    """Gathers records into one Arrow table, as an export has them in Parquet.
+
+    Whole orders become the rows of an export with details; their lines are rows of another table.
+
+    Args:
+        record: What each record is; None takes the first one's class.
+
+    Raises:
+        ConfigurationError: pyarrow is not installed.
+        TypeError: A field of `record` holds more than one value.
+    """
+
+    def __init__(self, record: type[AttrsInstance] | None = None) -> None:
+        require("to_arrow", "parquet", "pyarrow")
+        self._record = record
+        self._batches = None if record is None else _batches_of(record)
+        self._waiting: list[AttrsInstance] = []
+        self._made: list[pa.RecordBatch] = []
+
+    def add(self, record: AttrsInstance) -> None:
+        """Add a record.
+
+        Raises:
+            MisfitError: This or an earlier record has a value that does not fit its column.
+            TypeError: It is of another class than the others.
+        """
+        cls = type(record)
+        if self._batches is None:
+            self._record, self._batches = cls, _batches_of(cls)
+        elif cls is not self._record:
+            wanted = self._record and self._record.__name__
+            raise TypeError(f"{cls.__name__} among records that are each {wanted}")
+        self._waiting.append(record)
+        if len(self._waiting) == _AT_ONCE:
+            self._flush(self._batches)
+
+    def finish(self) -> pa.Table:
+        """Give the table, in one piece.
+
+        Raises:
+            MisfitError: A record has a value that does not fit its column.
+            ValueError: There are no records, nor a class.
+        """
+        import pyarrow as pa
+
+        if self._batches is None:
+            raise ValueError("without records, to_arrow needs their class")
+        self._flush(self._batches)
+        return pa.Table.from_batches(self._made, self._batches.schema).combine_chunks()
+
+    def _flush(self, batches: ArrowBatches) -> None:
+        rows, self._waiting = self._waiting, []
+        if self._record is Order:
+            rows = [detailed(cast(Order, order)) for order in rows]
+        self._made.append(batches.take(rows))
+
+
+def _batches_of(record: type[AttrsInstance]) -> ArrowBatches:
+    flat = DetailedOrder if record is Order else record
+    return ArrowBatches("records", flat, "what an Arrow {} holds")
 
 
 def _fitting(column: Column, values: list[object], kind: pa.DataType) -> pa.Array | None:

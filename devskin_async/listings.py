@@ -1,0 +1,162 @@
+"""What a caller reads: rows by `async for` or `await`, and the pages of a list.
+
+One async generator goes on top of a plain iterator such as `paging.Pages`, so that leaving a loop
+early closes it. One generator is never inside another: an event loop that shuts down closes all of
+them at once, in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar, cast
+
+from attrs import AttrsInstance
+
+from .api import positive
+from .records import Page
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Reading(Protocol[R_co]):
+    """Results that are read one by one, and cancelled by `aclose`."""
+
+    def __aiter__(self) -> AsyncIterator[R_co]:
+        """Read on."""
+        ...
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight."""
+        ...
+
+
+class Rows(Generic[T]):
+    """Rows that are read as they are asked for.
+
+    `async for row in rows` reads them in order, with further responses on their way meanwhile;
+    `await rows` collects them. Each of these reads anew. Leaving a loop early cancels what is in
+    flight.
+
+    Args:
+        start: Starts one reading of the rows.
+        what: What they are, such as `3 orders`.
+        record: The class of each; None where only the rows tell it.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Reading[T]],
+        what: str = "rows",
+        record: type[T] | None = None,
+    ) -> None:
+        self._read: Callable[[], AsyncGenerator[T, None]] = lambda: _each(start)
+        self._what = what
+        self._record = record
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self._read()
+
+    def __await__(self) -> Generator[object, None, list[T]]:
+        return self._collect().__await__()
+
+    if not TYPE_CHECKING:  # which rejects such a loop by itself
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(f'{self!r} is not read by a plain "for"')
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} of {self._what}: use "async for" or "await">'
+
+    async def to_arrow(self) -> pa.Table:
+        """Read all rows into an Arrow table, as an export writes them in Parquet.
+
+        Returns:
+            A `pyarrow.Table`; see `convert.to_arrow` for its columns. Without rows it has the
+            same columns.
+
+        Raises:
+            ConfigurationError: pyarrow is not installed; nothing was sent.
+            DecodeError: A value does not fit its column, such as money with real digits beyond
+                cents.
+        """
+        from ._arrow import ArrowTable
+
+        table = ArrowTable(cast(type[AttrsInstance] | None, self._record))
+        async with aclosing(self._read()) as rows:
+            async for row in rows:
+                table.add(cast(AttrsInstance, row))
+        return table.finish()
+
+    async def _collect(self) -> list[T]:
+        return [row async for row in self]
+
+
+class Listing(Rows[T]):
+    """The rows of a list, which can be read page by page too.
+
+    Where the pages contradict each other or the totals that they tell, a reading raises
+    `InconsistentListError` after the last row.
+
+    Args:
+        start: Starts one reading of the pages that hold so many rows, None for all, from the page
+            of a number on.
+        what: What is listed, such as `orders, status=paid`.
+        limit: How many rows it has at the most; None is all.
+        record: The class of each row; None where only the rows tell it.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[int | None, int], Reading[Page[T]]],
+        what: str = "rows",
+        limit: int | None = None,
+        record: type[T] | None = None,
+    ) -> None:
+        self._pages = start
+        self._limit = limit
+        self._read = lambda: _rows(start, limit)
+        self._what = what
+        self._record = record
+
+    def pages(self, start: int = 1) -> AsyncGenerator[Page[T], None]:
+        """Read the list page by page, in order.
+
+        Args:
+            start: The number of the first page to read, such as the one after the last that an
+                earlier reading gave. The listing's `limit` counts rows from there on, and from a
+                later page than the first on, pages have 100 rows whatever the limit is.
+
+        Returns:
+            The pages, by `async for`; there are none where the list ends before `start`. The total
+            is checked against the rows that the skipped pages have by the size of those that came.
+
+        Raises:
+            ValueError: `start` is not a positive integer.
+        """
+        first_page = positive("start", start)
+        return _each(lambda: self._pages(self._limit, first_page))
+
+    async def first(self) -> T | None:
+        """Read the first row alone; None if there is none."""
+        async with aclosing(_rows(self._pages, 1)) as rows:
+            return await anext(rows, None)
+
+
+async def _each(start: Callable[[], Reading[T]]) -> AsyncGenerator[T, None]:
+    async with aclosing(start()) as reading:
+        async for result in reading:
+            yield result
+
+
+async def _rows(
+    start: Callable[[int | None, int], Reading[Page[T]]], limit: int | None
+) -> AsyncGenerator[T, None]:
+    async with aclosing(start(limit, 1)) as pages:
+        async for page in pages:
+            for row in page.items:
+                yield row

@@ -26,7 +26,7 @@ _SCRIPT = SCRIPT
 for _old, _new in (
     ("redis.call('TIME')", "cmsgpack.unpack(ARGV[3])"),
     ("time[1] + time[2] / 1000000", "time"),
-    ("time[1] * 1000000 + time[2]", "math.floor(time * 1000000)"),
+    ("time[1] * 1000000 + time[2]", "math.floor(time * 1000000) + 2 * ARGV[2]"),  # passes
     ("redis.call('INFO', 'server')", "ARGV[4]"),
 ):
     _SCRIPT = _replaced(_SCRIPT, _old, _new)

@@ -45,19 +45,17 @@ from msgspec.structs import replace
 
 from ..errors import ConfigurationError
 from .events import Degraded, Event, Restored, log
-from .grants import RESERVE, step
-from .reports import BULK, INTERACTIVE, Held, Reply, Report, Slot
+from .own_share import ASK_AGAIN, OwnShare
+from .reports import Reply, Report
 from .shaping import Shaping
-from .state import FORGOTTEN_AFTER, BudgetState, Participant
+from .state import FORGOTTEN_AFTER, BudgetState
 from .store import Store, StoreBusyError, StoreUnavailableError
 
 _BUSY_FOR = 3.0  # seconds after which a store that is in use counts as out of reach
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
 _RETRY_AFTER = 1 / 60  # of a window, where it is a short one
 _ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they may
-_ASK_AGAIN = 0.5  # seconds after which who waits asks again, since the store may be back
 _LOOK_AGAIN = 1 / 20  # of a window
-_ELSEWHERE = "other processes:.0"
 
 _Failure = (StoreBusyError, StoreUnavailableError, ConfigurationError)
 
@@ -80,7 +78,7 @@ class OutageStore:
         self._store = store
         self._clock = clock
         self._check: Callable[[], Awaitable[None]] | None = getattr(store, "check", None)
-        self._alone: _Alone | None = None
+        self._alone: OwnShare | None = None
         self._rejoins = False
         self._retrying: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -131,7 +129,7 @@ class OutageStore:
         state = self._alone.state.copy()
         if not self._alone.share:  # how long it waits is not known
             state, _ = self._store.view()
-            state.paused_until = self._present() + _ASK_AGAIN
+            state.paused_until = self._present() + ASK_AGAIN
         return state, self._present()
 
     async def aclose(self) -> None:
@@ -198,14 +196,14 @@ class OutageStore:
         state, _ = self._store.view()
         if unknown_for:
             state.paused_until = self._paused_until  # its own pause is not for this participant
-        self._alone = alone = _Alone(state, report, share, self._present())
+        self._alone = alone = OwnShare(state, report, share, self._present())
         self.tell(
             Degraded(where=self._store.where, reason=reason, share=alone.share), logging.WARNING
         )
         self._retrying = asyncio.get_running_loop().create_task(self._retry(alone, unknown_for))
         return self._step_alone(alone, report)
 
-    def _step_alone(self, alone: _Alone, report: Report) -> Reply:
+    def _step_alone(self, alone: OwnShare, report: Report) -> Reply:
         self._alone_steps += 1
         return alone.step(self._present(), report)
 
@@ -217,7 +215,7 @@ class OutageStore:
         """Return the present by the store's clock."""
         return self._clock() + self._offset
 
-    async def _retry(self, alone: _Alone, unknown_for: float) -> None:
+    async def _retry(self, alone: OwnShare, unknown_for: float) -> None:
         """Try the store until it answers, and tell it what is held here."""
         after, longest = _FIRST_RETRY, _last_retry(alone.per)
         while True:
@@ -271,91 +269,6 @@ class OutageStore:
                 await check()
             except (StoreUnavailableError, ConfigurationError) as error:
                 self._go_on(_without_news(self._last_report), error)
-
-
-class _Alone:
-    """A participant's own budget: its slots, and those that others may hold.
-
-    Args:
-        state: The budget as last seen; it is changed.
-        report: What the participant could not report.
-        share: The share that it was promised.
-        now: The present, by the state's clock.
-    """
-
-    def __init__(self, state: BudgetState, report: Report, share: int, now: float) -> None:
-        name, limit = report.participant, report.limit
-        self.state = state
-        self._report = report
-        self._next = report.next_number
-        self.is_frozen = False
-        self.per = limit.per
-        state.advance(now)
-        state.in_flight = [slot for slot in state.in_flight if slot.participant == name]
-        state.answered = [slot for slot in state.answered if slot.participant == name]
-        for other in (each for key, each in state.participants.items() if key != name):
-            other.waiting, other.held, other.waits_until = [0, 0], [0, 0], -math.inf
-        self.share = self._share_of_pace(share, limit.requests, limit.per)
-        if state.quota_left < math.inf:
-            state.quota_left = state.quota_left * self.share // limit.requests
-        state.take_in(replace(self._for_share(report), wants=(0, 0), leaves=False))
-        held = min(self.share, len(state.in_flight) + len(state.answered))
-        self._block(self.share - held, now + 2 * (report.lease + state.per))
-        self._block(limit.requests - self.share, math.inf)
-
-    def step(self, now: float, report: Report) -> Reply:
-        """Take in a report, and grant what may go."""
-        wanted = self._for_share(report)
-        if self.is_frozen:
-            wanted = replace(wanted, wants=(0, 0))
-        reply = step(self.state, now, wanted)
-        self._report = report
-        self._next = report.next_number + len(reply.granted)
-        waits = sum(report.wants) > len(reply.granted)
-        return replace(reply, wait=min(reply.wait, _ASK_AGAIN)) if waits else reply
-
-    def freeze(self, now: float) -> Report:
-        """Grant nothing more, and return what the store has to know: all that is held."""
-        self.is_frozen = True
-        state, name = self.state, self._report.participant
-        state.advance(now)
-        in_flight, answered = (
-            tuple(replace(slot, at=slot.at - now) for slot in slots if slot.participant == name)
-            for slots in (state.in_flight, state.answered)
-        )
-        return Report(
-            participant=name,
-            limit=self._report.limit,
-            lease=self._report.lease,
-            epoch=state.epoch,
-            next_number=self._next,
-            pause=max(0.0, state.paused_until - now),
-            held=Held(in_flight, answered),
-        )
-
-    def _for_share(self, report: Report) -> Report:
-        quota = report.quota
-        if quota is not None:
-            remaining = quota.remaining * self.share // report.limit.requests
-            quota = replace(quota, remaining=remaining)
-        return replace(report, epoch=0, quota=quota)
-
-    def _share_of_pace(self, share: int, requests: int, per: float) -> int:
-        shape = self.state.shaping.shape
-        return share if shape is None else min(share, int(share * shape.rate * per / requests))
-
-    def _block(self, count: int, until: float) -> None:
-        """Let slots be taken until some time, by both lanes as far as each may hold them."""
-        if count <= 0:
-            return
-        limit = self._report.limit
-        reserve = min(RESERVE if limit.reserve < 0 else limit.reserve, limit.requests - 1)
-        others = self.state.participants.setdefault(_ELSEWHERE, Participant(limit.requests))
-        for number in range(count):
-            lane = INTERACTIVE if number * reserve % limit.requests < reserve else BULK
-            self.state.answered.append(Slot(_ELSEWHERE, number, lane, until))
-            others.held[lane] += 1
-        self.state.answered.sort(key=lambda slot: slot.at)
 
 
 def _until_all_are_back(per: float) -> float:

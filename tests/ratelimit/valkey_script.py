@@ -9,7 +9,7 @@ import msgspec
 
 from devskin_async.ratelimit.reports import Reply, Report
 from devskin_async.ratelimit.state import BudgetState, loads
-from devskin_async.ratelimit.valkey import SCRIPT
+from devskin_async.ratelimit.valkey_link import SCRIPT
 
 from .valkey_server import ValkeyProcess
 

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from devskin_async import DevSkinClient, RateLimit, Retry
 from devskin_async.sandbox import Sandbox
+from devskin_async.testing import forget_budgets
 
 # A noisy machine is no failure.
 settings.register_profile("patient", deadline=None, max_examples=50)
@@ -28,6 +29,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name in ("DEVSKIN_API_KEY", "DEVSKIN_BASE_URL") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+    forget_budgets()  # the sandbox of another test may have had this one's port and key
 
 
 @pytest.fixture

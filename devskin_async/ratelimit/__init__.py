@@ -25,7 +25,7 @@ from .naming import budget_name
 from .policy import Budget, Lane, RateLimit, Use, check_seconds, check_whole
 from .quota import LONGEST_PAUSE, RateLimitInfo
 from .scheduler import Scheduler
-from .sharing import MACHINE, PROCESS, shared_scheduler
+from .sharing import MACHINE, PROCESS, forget_budgets, shared_scheduler
 from .slot import RequestFlow, Slot
 from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError
 
@@ -63,5 +63,6 @@ __all__ = [
     "budget_name",
     "check_seconds",
     "check_whole",
+    "forget_budgets",
     "shared_scheduler",
 ]

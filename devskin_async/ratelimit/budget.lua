@@ -244,6 +244,13 @@ local function release(state, report, me)
     end
   end
   state.in_flight = in_flight
+  for number in pairs(cancelled) do
+    local expired = find(state.answered, report.participant, number)
+    if expired then
+      remove(state.answered, expired)
+      me.held[expired[LANE] + 1] = me.held[expired[LANE] + 1] - 1
+    end
+  end
   for _, answer in ipairs(report.answered) do
     local number, free_at = answer[1], state.now - answer[2] + state.per
     local slot = mine[number]
@@ -473,7 +480,7 @@ local function step(state, now, report)
     take_in(state, report)
     local turn = Turn.new(state, report)
     granted = turn:grant()
-    wait = turn:wait() + state.now - now
+    wait = turn:wait() + (state.now - now)
     share = turn.me.share
   end
   return {state.now, granted, wait, state.epoch, state.paused_until,

@@ -48,7 +48,7 @@ def step(state: BudgetState, now: float, report: Report) -> Reply:
         state.take_in(report)
         turn = _Turn(state, report)
         granted = tuple(turn.grant())
-        wait = turn.wait()
+        wait = turn.wait() + (state.now - now)  # the clock may have gone back a little
         share = state.participants[report.participant].share
     return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping, share)
 

@@ -82,13 +82,14 @@ class _Process:
 _process = _Process()
 
 
-def _begin_anew() -> None:
+def forget_budgets() -> None:
+    """Forget what this process knows of budgets, as a forked one does and a test may."""
     global _process  # noqa: PLW0603  # locks and loops of the parent are of no use here
     _process = _Process()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=forget_budgets)
 
 
 def shared_scheduler(place: str, name: str, limit: RateLimit) -> Scheduler:

@@ -215,24 +215,35 @@ class BudgetState(msgspec.Struct, array_like=True):
                 me.held[slot.lane] += 1
 
     def _release(self, report: Report, me: Participant) -> None:
-        mine = {s.number: s for s in self.in_flight if s.participant == report.participant}
+        name = report.participant
+        mine = {s.number: s for s in self.in_flight if s.participant == name}
         for number, slot in mine.items():
             if number in report.cancelled or number >= report.next_number:
                 self.in_flight.remove(slot)
                 me.held[slot.lane] -= 1
+        for number in report.cancelled:
+            if number not in mine and (expired := self._expired(name, number)):
+                self.answered.remove(expired)
+                me.held[expired.lane] -= 1
         for number, ago in report.answered:
             free_at = self.now - ago + self.per
-            if number in mine:
-                slot = mine[number]
-                self.in_flight.remove(slot)
-            elif expired := [s for s in self.answered if _is(s, report.participant, number)]:
-                slot = expired[0]  # its lease ended before the response came
-                self.answered.remove(slot)
-                free_at = max(free_at, slot.at)
+            released = mine.get(number)
+            if released is not None:
+                self.in_flight.remove(released)
+            elif expired := self._expired(name, number):
+                released, free_at = expired, max(free_at, expired.at)
+                self.answered.remove(released)
             else:
                 continue
-            slot.at = free_at
-            _insert(self.answered, slot)
+            released.at = free_at
+            _insert(self.answered, released)
+
+    def _expired(self, participant: str, number: int) -> Slot | None:
+        """Return a slot whose lease ended before its request was over."""
+        for slot in self.answered:
+            if slot.participant == participant and slot.number == number:
+                return slot
+        return None
 
     def _learn(self, report: Report) -> None:
         if report.accepted:
@@ -276,10 +287,6 @@ class BudgetState(msgspec.Struct, array_like=True):
             each.granted_at -= back
             each.interactive_at -= back
             each.bucket.filled_at -= back
-
-
-def _is(slot: Slot, participant: str, number: int) -> bool:
-    return slot.participant == participant and slot.number == number
 
 
 def _insert(slots: list[Slot], slot: Slot) -> None:

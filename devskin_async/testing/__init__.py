@@ -1,6 +1,7 @@
-"""For tests of programs that use the client: responses by a function, and a clock that jumps."""
+"""For tests of programs that use the client: responses by a function, a clock, full budgets."""
 
 from ..api import Request, Response
+from ..ratelimit import forget_budgets
 from .mock_transport import MockTransport, respond
 from .virtual_time import VirtualTimeLoop, virtual_time
 
@@ -9,6 +10,7 @@ __all__ = [
     "Request",
     "Response",
     "VirtualTimeLoop",
+    "forget_budgets",
     "respond",
     "virtual_time",
 ]

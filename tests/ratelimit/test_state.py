@@ -413,3 +413,11 @@ def test_a_state_without_lessons_pauses_or_quota_is_not_adapted() -> None:
     assert one.state.is_adapted()
     one.ask(35, shaping=replace(one.state.shaping, probing=False))
     assert not one.state.is_adapted()
+
+
+def test_a_slot_that_was_not_used_is_free_though_its_lease_has_ended() -> None:
+    one = Member(new_state(), lease=5)
+    one.take(0, interactive=1)
+    one.ask(6, cancelled=(1,))
+    assert one.state.participants[one.name].held == [0, 0]
+    assert not one.state.answered

@@ -27,8 +27,10 @@ pytestmark = pytest.mark.skipif(
 
 WORKERS = 4
 UVICORN = ("uvicorn", "tests.worker_app:asgi", "--factory", f"--workers={WORKERS}", "--fd={}")
-GUNICORN = ("gunicorn", "tests.worker_app:wsgi()", "--preload", f"--workers={WORKERS}")
-GUNICORN += ("--threads=16", "--bind=fd://{}")
+GUNICORN = (
+    *("gunicorn", "tests.worker_app:wsgi()", "--preload", f"--workers={WORKERS}"),
+    *("--threads=16", "--bind=fd://{}"),
+)
 QUIET = "--log-level=warning"
 
 

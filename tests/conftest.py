@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 
 import pytest
 from hypothesis import settings
@@ -20,8 +20,23 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 # No test leaves a file in the user's runtime directory, nor does a process that one starts.
 os.environ["DEVSKIN_BUDGET"] = "process"
 
+_REQUIRE_ALL = bool(os.environ.get("DEVSKIN_REQUIRE_ALL"))
+
 AT_ONCE = Retry(wait_initial=0, wait_jitter=0)
 UNLIMITED = RateLimit(1_000_000, 1, burst=1_000_000)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where `DEVSKIN_REQUIRE_ALL` is set, let a test fail that is skipped for want of something."""
+    report = yield
+    if _REQUIRE_ALL and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if reason.startswith("Skipped: there is no "):
+            report.outcome, report.longrepr = "failed", reason
+    return report
 
 
 @pytest.fixture(autouse=True)

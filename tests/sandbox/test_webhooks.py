@@ -80,7 +80,7 @@ async def test_the_references_function_verifies_the_signature(
     assert not verify_webhook_signature(seen.raw + b" ", signature, secret)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
 async def test_openssl_makes_the_same_signature(receiver: Receiver, box: Sandbox) -> None:
     box.webhooks.add(receiver.url, secret="päss word")
     box.live.insert()

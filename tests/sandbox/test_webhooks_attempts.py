@@ -181,7 +181,7 @@ async def test_a_receiver_that_is_not_there_is_a_failure() -> None:
     assert error == f"no connection to 127.0.0.1 port {port}: Connection refused"
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
 async def test_a_certificate_that_nobody_vouches_for_is_a_failure(tmp_path: Path) -> None:
     certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     subprocess.run(  # noqa: ASYNC221 - a moment

@@ -175,7 +175,7 @@ def test_keys_that_come_and_go_leave_no_memory(clock: Clock) -> None:
                 pass
             await scheduler.leave(come_and_go)
 
-    for turn in range(25):
+    for turn in range(100):
         asyncio.run(come_and_go(200 * turn))
         clock.ahead += 61
     assert stores() - before <= 2 * 200 + 64

@@ -163,7 +163,9 @@ def _check_shared(store: DevSkinClient, connection: Connection) -> None:
         raise ValueError(f"--budget {PROCESS}: {wanted}")
     if os.environ.get("DEVSKIN_BUDGET") == PROCESS:
         raise ConfigurationError(f"DEVSKIN_BUDGET={PROCESS}: {wanted}")
-    raise ConfigurationError(unseen)
+    raise ConfigurationError(
+        f"{unseen}, since no file can be kept on this machine; give the address of a Valkey server"
+    )
 
 
 async def _look(store: DevSkinClient, waits: Waits) -> Look:
@@ -187,14 +189,14 @@ async def _look(store: DevSkinClient, waits: Waits) -> Look:
             "stopped (Ctrl-Z); let it go on, or end it"
         ) from None
     except StoreUnavailableError as error:
-        raise _out_of_reach(str(error)) from None
+        raise _unreachable(str(error)) from None
     if waits.outage is not None:
-        raise _out_of_reach(waits.outage.reason)
+        raise _unreachable(waits.outage.reason)
     return Look.at(scheduler.budget(), scheduler.paused_for())
 
 
-def _out_of_reach(reason: str) -> BudgetUnreadableError:
-    return BudgetUnreadableError(f"the budget is out of reach: {reason}")
+def _unreachable(reason: str) -> BudgetUnreadableError:
+    return BudgetUnreadableError(f"the budget is unreachable: {reason}")
 
 
 async def _parts(store: DevSkinClient, waits: Waits, connection: Connection) -> Sequence[Part]:

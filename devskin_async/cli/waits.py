@@ -54,7 +54,7 @@ class Waits:
         lane: The lane that the requests wait in.
 
     Attributes:
-        outage: What keeps the shared budget out of reach; None where nothing does.
+        outage: what makes the shared budget unreachable; None where nothing does.
     """
 
     def __init__(
@@ -167,12 +167,12 @@ class Waits:
 def _outage(outage: Degraded) -> str:
     share = outage.share
     how = f"going on with {counted(share, 'request')} a minute" if share else "waiting for it"
-    return f"out of reach, {how}"
+    return f"unreachable, {how}"
 
 
 def _outage_line(event: Degraded | Restored) -> str:
     if isinstance(event, Restored):
-        return "The shared budget is in reach again."
+        return "The shared budget is reachable again."
     return f"The shared budget is {_outage(event)}: {printable(event.reason).rstrip('.')}."
 
 

@@ -137,7 +137,7 @@ class Retried:
 
 @frozen(kw_only=True)
 class Degraded:
-    """A shared budget is out of reach: what goes on is this participant's share of it.
+    """A shared budget is unreachable; the client continues with its share of it.
 
     Args:
         where: Where the budget is kept: "valkey" or "machine".
@@ -151,21 +151,22 @@ class Degraded:
     share: int
 
     def __str__(self) -> str:
-        goes_on = (
-            f"goes on with a share of {self.share}" if self.share else "waits until it is back"
-        )
-        return f"the budget ({self.where}) is out of reach, this client {goes_on}: {self.reason}"
+        how = f"continues with {self.share} requests per window" if self.share else "waits for it"
+        return f"the budget ({self.where}) is unreachable; this client {how}: {self.reason}"
 
 
 @frozen(kw_only=True)
 class Restored:
-    """A shared budget is in reach again.
+    """A shared budget is reachable again.
 
     Args:
         where: Where it is kept: "valkey" or "machine".
     """
 
     where: str
+
+    def __str__(self) -> str:
+        return f"the budget ({self.where}) is reachable again"
 
 
 Event: TypeAlias = (

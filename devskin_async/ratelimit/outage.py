@@ -1,4 +1,4 @@
-"""A budget whose store can be out of reach: a participant goes on alone with a share of the slots.
+"""A budget whose store can be unreachable: a participant goes on alone with a share of the slots.
 
 The store promises each participant a share: slots that it may hold while the store is away.
 Together the shares are never more than there are, also where a participant has not heard yet that
@@ -51,7 +51,7 @@ from .shaping import Shaping
 from .state import FORGOTTEN_AFTER, BudgetState
 from .store import Store, StoreBusyError, StoreUnavailableError
 
-_BUSY_FOR = 3.0  # seconds after which a store that is in use counts as out of reach
+_BUSY_FOR = 3.0  # seconds after which a store that is in use counts as unreachable
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
 _RETRY_AFTER = 1 / 60  # of a window, where it is a short one
 _ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they may
@@ -61,7 +61,7 @@ _Failure = (StoreBusyError, StoreUnavailableError, ConfigurationError)
 
 
 class OutageStore:
-    """A store, and what takes its place while it is out of reach; see `store.Store`.
+    """A store, and what takes its place while it is unreachable; see `store.Store`.
 
     Args:
         store: The store.

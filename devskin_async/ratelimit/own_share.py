@@ -1,4 +1,4 @@
-"""The share of a budget that a participant uses while the store is out of reach; see `outage`."""
+"""The share of a budget that a participant uses while the store is unreachable; see `outage`."""
 
 from __future__ import annotations
 

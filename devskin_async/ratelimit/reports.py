@@ -116,7 +116,7 @@ class Reply(msgspec.Struct, array_like=True, gc=False, frozen=True):
             and it has to report what it holds.
         paused_until: Nothing goes before this.
         shaping: What refusals taught so far.
-        share: Slots that the participant may hold while the budget is out of reach.
+        share: Slots that the participant may hold while the budget is unreachable.
     """
 
     now: float

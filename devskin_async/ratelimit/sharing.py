@@ -132,9 +132,9 @@ def _store(place: str, name: str, per: float, known: _Loop) -> Store:
                 'DEVSKIN_BUDGET to "process" to accept that, or to the address of a Valkey server'
             )
     elif place != PROCESS:
-        from .valkey import open_valkey_store
+        from .valkey import ValkeyStore
 
-        return OutageStore(open_valkey_store(place, name, report_within=report_within(per)))
+        return OutageStore(ValkeyStore(place, name, report_within=report_within(per)))
     return _process.stores.get(name, per, own_clock=False)
 
 

@@ -40,7 +40,7 @@ class Store(Protocol):
 
     @property
     def where(self) -> str:
-        """Return "process", "machine", "valkey", or "degraded" while it is out of reach."""
+        """Return "process", "machine", "valkey", or "degraded" while it is unreachable."""
         ...
 
     @property
@@ -53,7 +53,7 @@ class Store(Protocol):
 
         Raises:
             StoreBusyError: It is in use.
-            StoreUnavailableError: It is out of reach.
+            StoreUnavailableError: It is unreachable.
         """
         ...
 

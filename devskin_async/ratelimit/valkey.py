@@ -45,20 +45,6 @@ _number_decoder = msgspec.msgpack.Decoder(float)
 _encoder = msgspec.msgpack.Encoder()
 
 
-def open_valkey_store(url: str, name: str, *, report_within: float) -> ValkeyStore:
-    """Return a budget on a server, which is connected to when it is first used.
-
-    Args:
-        url: Where the server is, such as `valkey://:password@host:6379/0`.
-        name: The budget's name.
-        report_within: Seconds for which an answered request may remain unreported.
-
-    Raises:
-        ConfigurationError: The address can't be used, or valkey-py is not installed.
-    """
-    return ValkeyStore(url, name, report_within=report_within)
-
-
 class ValkeyStore:
     """A budget on a Valkey server; see `store.Store`.
 

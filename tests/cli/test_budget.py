@@ -186,7 +186,7 @@ def test_a_file_that_another_process_keeps_to_itself_is_told(
 def test_a_server_that_is_away_is_told(devskin: Devskin) -> None:
     ran = devskin("budget", "--api-key", "key", "--budget", "valkey://:pw@127.0.0.1:1/0")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("devskin: the budget is out of reach: valkey://127.0.0.1:1/0: ")
+    assert ran.err.startswith("devskin: the budget is unreachable: valkey://127.0.0.1:1/0: ")
 
 
 def test_a_server_and_what_it_waits_for_are_shown_without_the_password(

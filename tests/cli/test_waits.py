@@ -254,20 +254,20 @@ SHARE = Degraded(where="valkey", reason="refused.", share=25)
     [
         (
             [AWAY],
-            "shared budget out of reach, waiting for it",
-            ["The shared budget is out of reach, waiting for it: refused."],
+            "shared budget unreachable, waiting for it",
+            ["The shared budget is unreachable, waiting for it: refused."],
         ),
         (
             [SHARE],
-            "shared budget out of reach, going on with 25 requests a minute",
-            ["The shared budget is out of reach, going on with 25 requests a minute: refused."],
+            "shared budget unreachable, going on with 25 requests a minute",
+            ["The shared budget is unreachable, going on with 25 requests a minute: refused."],
         ),
         (
             [AWAY, Restored(where="valkey")],
             "",
             [
-                "The shared budget is out of reach, waiting for it: refused.",
-                "The shared budget is in reach again.",
+                "The shared budget is unreachable, waiting for it: refused.",
+                "The shared budget is reachable again.",
             ],
         ),
     ],

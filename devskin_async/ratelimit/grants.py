@@ -12,11 +12,10 @@ to be woken.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from .reports import BULK, INTERACTIVE, Reply, Report, Slot
 from .shaping import Shape
-from .state import BudgetState
+from .state import BudgetState, Participant, insert
 
 RESERVE = 10
 """The reserve where it depends on the others: while somebody else is interactive."""
@@ -45,59 +44,71 @@ def step(state: BudgetState, now: float, report: Report) -> Reply:
     granted: tuple[int, ...] = ()
     wait, share = 0.0, 0
     if report.epoch in (0, state.epoch):
-        state.take_in(report)
-        turn = _Turn(state, report)
-        granted = tuple(turn.grant())
-        wait = turn.wait()
-        share = state.participants[report.participant].share
+        me = state.take_in(report)
+        wait, share = math.inf, me.share
+        if any(me.waiting):
+            turn = _Turn(state, report, me)
+            granted = tuple(turn.grant())
+            wait = turn.wait() + (state.now - now)  # a clock that went back is waited for
     return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping, share)
 
 
 class _Turn:
-    """One participant's step."""
+    """The step of a participant that wants something."""
 
-    def __init__(self, state: BudgetState, report: Report) -> None:
+    def __init__(self, state: BudgetState, report: Report, me: Participant) -> None:
         self._state = state
         self._report = report
         self._now = state.now
-        self._me = state.participants[report.participant]
+        self._me = me
         self._shape = Shape(report.limit.burst, report.limit.requests / report.limit.per)
-        self._others = {
-            name: each
-            for name, each in state.participants.items()
-            if name != report.participant and each.waits_until > state.now
-        }
-        # Who goes first among those who hold as many: whoever was last granted one longest ago.
-        self._before = {
-            name
-            for name, each in self._others.items()
-            if (each.granted_at, name) < (self._me.granted_at, report.participant)
-        }
-        self._held = {name: [*each.held] for name, each in state.participants.items()}
-        self._in_lane = [sum(lane) for lane in zip(*self._held.values(), strict=True)]
-        reserve = report.limit.reserve
-        if reserve < 0:
-            lately = state.now - _LATELY * state.per
-            reserve = RESERVE if self._is_interactive_elsewhere(lately) else 0
+        self._learned = state.shaping.shape
+        self._others: list[tuple[str, Participant, bool]] = []
+        self._held: dict[str, list[int]] = {}
+        self._in_lane = [0, 0]
+        self._waiting = [*me.waiting]
+        reserve = max(0, report.limit.reserve)
+        for name, each in state.participants.items():
+            self._held[name] = [*each.held]
+            for lane in (INTERACTIVE, BULK):
+                self._in_lane[lane] += each.held[lane]
+            if each is not me:
+                self._look_at(name, each)
+                lately = each.interactive_at > state.now - _LATELY * state.per
+                if lately and report.limit.reserve < 0:
+                    reserve = RESERVE
         self._reserve = min(reserve, report.limit.requests - 1)
 
-    def grant(self) -> Iterator[int]:
-        """Take what may be taken, and yield the lanes."""
-        state, me, report = self._state, self._me, self._report
-        number = report.next_number
-        while (lane := self._lane()) is not None:
-            state.in_flight.append(Slot(report.participant, number, lane, self._now + report.lease))
+    def _look_at(self, name: str, other: Participant) -> None:
+        if other.waits_until > self._now:
+            # Of those who hold as many, whoever was last granted one longest ago goes first.
+            mine = (self._me.granted_at, self._report.participant)
+            self._others.append((name, other, (other.granted_at, name) < mine))
+            for lane in (INTERACTIVE, BULK):
+                self._waiting[lane] += other.waiting[lane]
+
+    def grant(self) -> list[int]:
+        """Take what may be taken, and return the lanes."""
+        state, me, name = self._state, self._me, self._report.participant
+        lease_ends = self._now + self._report.lease
+        number = self._report.next_number
+        lanes: list[int] = []
+        allowed = min(sum(me.waiting), self._allowed())
+        while len(lanes) < allowed and (lane := self._lane()) is not None:
+            insert(state.in_flight, Slot(name, number + len(lanes), lane, lease_ends))
+            lanes.append(lane)
             me.held[lane] += 1
-            self._hold(report.participant, lane, 1)
+            self._hold(name, lane, 1)
             me.waiting[lane] -= 1
+            self._waiting[lane] -= 1
+        if lanes:
             me.granted_at = self._now
-            me.bucket.tokens -= 1
-            state.bucket.tokens -= 1
-            state.quota_left -= 1
+            me.bucket.tokens -= len(lanes)
+            state.bucket.tokens -= len(lanes)
+            state.quota_left -= len(lanes)
             if state.shaping.probing:
-                state.probe = (report.participant, number)
-            number += 1
-            yield lane
+                state.probe = (name, number)
+        return lanes
 
     def wait(self) -> float:
         """Return the seconds until it is worth asking again, and note until when it waits."""
@@ -114,12 +125,22 @@ class _Turn:
         return wait
 
     def _lane(self) -> int | None:
-        """Return the lane of the next request that may go; None for none."""
-        if any(self._me.waiting) and self._gate() <= 0:
-            for lane in (INTERACTIVE, BULK):
-                if self._me.waiting[lane] and self._is_free(lane, self._claims(lane)):
-                    return lane
+        """Return the lane of the next request that a slot is free for; None for none."""
+        for lane in (INTERACTIVE, BULK):
+            if self._me.waiting[lane] and self._is_free(lane, self._claims(lane)):
+                return lane
         return None
+
+    def _allowed(self) -> float:
+        """Return how many requests may go now, the slots aside."""
+        state, allowed = self._state, 0.0
+        if self._gate() <= 0:
+            allowed = min(self._me.bucket.tokens // 1, state.quota_left)
+            if self._learned is not None:
+                allowed = min(allowed, state.bucket.tokens // 1)
+            if state.shaping.probing:
+                allowed = min(allowed, 1)
+        return allowed
 
     def _gate(self) -> float:
         """Return the seconds until anything may go, the slots aside."""
@@ -131,9 +152,9 @@ class _Turn:
             wait = max(wait, state.quota_until - now)
         me.bucket.fill(self._shape, now)
         wait = max(wait, me.bucket.wait(self._shape, now))
-        if (shape := state.shaping.shape) is not None:
-            state.bucket.fill(shape, now)
-            wait = max(wait, state.bucket.wait(shape, now))
+        if self._learned is not None:
+            state.bucket.fill(self._learned, now)
+            wait = max(wait, state.bucket.wait(self._learned, now))
         return wait
 
     def _is_probing(self) -> bool:
@@ -168,38 +189,28 @@ class _Turn:
     def _is_free(self, lane: int, claims: int) -> bool:
         """Return whether a slot is free for a lane beside so many that others get first."""
         free, free_in_lane = self._free(lane)
-        if lane == BULK:  # interactive requests go first, wherever they wait
-            waiting = self._waiting(INTERACTIVE)
-            free -= min(waiting, max(0, min(self._free(INTERACTIVE)))) if waiting else 0
-        return claims < min(free, free_in_lane)
+        if lane == BULK and (waiting := self._waiting[INTERACTIVE]):
+            # Interactive requests go first, wherever they wait.
+            free -= min(waiting, max(0, min(self._free(INTERACTIVE))))
+        return claims < free and claims < free_in_lane
 
     def _free(self, lane: int) -> tuple[int, int]:
         """Return how many slots are free: of all, and of those that a lane may hold."""
         requests = self._report.limit.requests
         most = requests - self._reserve
         if lane == INTERACTIVE:
-            contested = self._waiting(BULK) > 0
-            most = requests - min(self._reserve, most) if contested else requests
+            most = requests - min(self._reserve, most) if self._waiting[BULK] else requests
         return requests - sum(self._in_lane), most - self._in_lane[lane]
-
-    def _waiting(self, lane: int) -> int:
-        return self._me.waiting[lane] + sum(each.waiting[lane] for each in self._others.values())
 
     def _claims(self, lane: int) -> int:
         """Return how many slots the others get before this participant's next one."""
         requests, mine = self._me.requests, self._held[self._report.participant][lane]
-        held = sum(self._in_lane)
         claims = 0
-        for name, each in self._others.items():
+        for name, each, is_before in self._others:
             # One with a lower limit gets nothing while the others hold as many.
-            if each.waiting[lane] and (each.requests >= requests or each.requests > held):
-                behind = mine - self._held[name][lane] + (name in self._before)
+            if each.waiting[lane] and (
+                each.requests >= requests or each.requests > sum(self._in_lane)
+            ):
+                behind = mine - self._held[name][lane] + is_before
                 claims += min(each.waiting[lane], max(0, behind))
         return claims
-
-    def _is_interactive_elsewhere(self, since: float) -> bool:
-        return any(
-            each.interactive_at > since
-            for name, each in self._state.participants.items()
-            if name != self._report.participant
-        )

@@ -258,7 +258,6 @@ class Scheduler:
             granted = self._part.exchange_now(wants)
         except (StoreBusyError, StoreUnavailableError):
             return None
-        self._tell_pause()
         return granted[0] if granted else None
 
     async def _queue(self, lane: Lane, flow: RequestFlow) -> MySlot:

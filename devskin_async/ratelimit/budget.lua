@@ -303,9 +303,6 @@ local function fill(bucket, burst, rate, now)
   local gained = max(0, now - bucket.filled_at) * rate
   bucket.tokens = min(burst, bucket.tokens + gained)
   bucket.filled_at = max(bucket.filled_at, now)
-end
-
-local function bucket_wait(bucket, rate, now)
   if bucket.tokens >= 1 then return 0 end
   return bucket.filled_at - now + (1 - bucket.tokens) / rate
 end
@@ -315,36 +312,32 @@ Turn.__index = Turn
 
 function Turn.new(state, report, me)
   local self = setmetatable({state = state, report = report, now = state.now, me = me}, Turn)
-  self.others, self.held, self.in_lane = {}, {}, {0, 0}
-  self.waiting = {me.waiting[1], me.waiting[2]}
-  local reserve = max(0, report.limit.reserve)
-  for name, each in pairs(state.participants) do
-    self.held[name] = {0, 0}
-    for lane = INTERACTIVE, BULK do self:hold(name, lane, each.held[lane]) end
-    if each ~= me then
-      self:look_at(name, each)
-      local lately = each.interactive_at > state.now - LATELY * state.per
-      if lately and report.limit.reserve < 0 then reserve = RESERVE end
-    end
-  end
-  self.reserve = min(reserve, report.limit.requests - 1)
+  self.others, self.freed = {}, {}
+  self.waiting, self.in_lane = {me.waiting[1], me.waiting[2]}, {me.held[1], me.held[2]}
+  local reserve, lately = report.limit.reserve, self:look_at_others()
+  if reserve < 0 and lately then reserve = RESERVE end
+  self.reserve = min(max(0, reserve), report.limit.requests - 1)
   return self
 end
 
-function Turn:look_at(name, other)
-  if other.waits_until <= self.now then return end
-  local me = self.me
-  local before = other.granted_at < me.granted_at
-    or (other.granted_at == me.granted_at and precedes(name, self.report.participant))
-  table.insert(self.others, {name = name, each = other, before = before and 1 or 0})
-  for lane = INTERACTIVE, BULK do
-    self.waiting[lane] = self.waiting[lane] + other.waiting[lane]
+function Turn:look_at_others()
+  local state, me, lately = self.state, self.me, false
+  for name, each in pairs(state.participants) do
+    if each ~= me then
+      local waits = each.waits_until > self.now
+      for lane = INTERACTIVE, BULK do
+        self.in_lane[lane] = self.in_lane[lane] + each.held[lane]
+        if waits then self.waiting[lane] = self.waiting[lane] + each.waiting[lane] end
+      end
+      if waits then
+        local before = each.granted_at < me.granted_at
+          or (each.granted_at == me.granted_at and precedes(name, self.report.participant))
+        table.insert(self.others, {name = name, each = each, before = before and 1 or 0})
+      end
+      if each.interactive_at > state.now - LATELY * state.per then lately = true end
+    end
   end
-end
-
-function Turn:hold(name, lane, more)
-  self.in_lane[lane] = self.in_lane[lane] + more
-  self.held[name][lane] = self.held[name][lane] + more
+  return lately
 end
 
 function Turn:is_probing()
@@ -362,11 +355,9 @@ function Turn:gate()
   local wait = max(0, state.paused_until - now)
   if state.quota_left <= 0 then wait = max(wait, state.quota_until - now) end
   local rate = limit.requests / limit.per
-  fill(me.bucket, limit.burst, rate, now)
-  wait = max(wait, bucket_wait(me.bucket, rate, now))
+  wait = max(wait, fill(me.bucket, limit.burst, rate, now))
   if state.shaping.rate ~= 0 then
-    fill(state.bucket, state.shaping.burst, state.shaping.rate, now)
-    wait = max(wait, bucket_wait(state.bucket, state.shaping.rate, now))
+    wait = max(wait, fill(state.bucket, state.shaping.burst, state.shaping.rate, now))
   end
   return wait
 end
@@ -380,13 +371,18 @@ function Turn:free(lane)
   return requests - self.in_lane[1] - self.in_lane[2], most - self.in_lane[lane]
 end
 
+function Turn:holds(name, participant, lane)
+  local freed = self.freed[name]
+  return participant.held[lane] - (freed and freed[lane] or 0)
+end
+
 function Turn:claims(lane)
-  local requests, mine, claims = self.me.requests, self.held[self.report.participant][lane], 0
-  local held = self.in_lane[1] + self.in_lane[2]
+  local me, held, claims = self.me, self.in_lane[1] + self.in_lane[2], 0
   for _, other in ipairs(self.others) do
     local each = other.each
-    if each.waiting[lane] > 0 and (each.requests >= requests or each.requests > held) then
-      local behind = mine - self.held[other.name][lane] + other.before
+    if each.waiting[lane] > 0 and (each.requests >= me.requests or each.requests > held) then
+      local behind = self:holds(self.report.participant, me, lane)
+      behind = behind + other.before - self:holds(other.name, each, lane)
       claims = claims + min(each.waiting[lane], max(0, behind))
     end
   end
@@ -408,7 +404,10 @@ function Turn:slot_wait()
     local slot = self.state.answered[i]
     if slot then
       at = slot[AT]
-      self:hold(slot[PARTICIPANT], slot[LANE] + 1, -1)
+      local name, lane = slot[PARTICIPANT], slot[LANE] + 1
+      self.in_lane[lane] = self.in_lane[lane] - 1
+      self.freed[name] = self.freed[name] or {0, 0}
+      self.freed[name][lane] = self.freed[name][lane] + 1
     end
     if at >= deadline then break end
     for lane = INTERACTIVE, BULK do
@@ -448,7 +447,7 @@ function Turn:grant()
     insort(state.in_flight, {name, number + #lanes, lane - 1, lease_ends})
     table.insert(lanes, lane - 1)
     me.held[lane] = me.held[lane] + 1
-    self:hold(name, lane, 1)
+    self.in_lane[lane] = self.in_lane[lane] + 1
     me.waiting[lane] = me.waiting[lane] - 1
     self.waiting[lane] = self.waiting[lane] - 1
     lane = #lanes < allowed and self:lane()

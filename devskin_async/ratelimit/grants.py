@@ -64,28 +64,31 @@ class _Turn:
         self._shape = Shape(report.limit.burst, report.limit.requests / report.limit.per)
         self._learned = state.shaping.shape
         self._others: list[tuple[str, Participant, bool]] = []
-        self._held: dict[str, list[int]] = {}
-        self._in_lane = [0, 0]
         self._waiting = [*me.waiting]
-        reserve = max(0, report.limit.reserve)
-        for name, each in state.participants.items():
-            self._held[name] = [*each.held]
+        self._in_lane = [*me.held]  # of all
+        self._freed: dict[tuple[str, int], int] = {}  # of what each holds in a lane, looking ahead
+        reserve = report.limit.reserve
+        if len(state.participants) > 1:
+            lately = self._look_at_others()
+            reserve = RESERVE if reserve < 0 and lately else reserve
+        self._reserve = min(max(0, reserve), report.limit.requests - 1)
+
+    def _look_at_others(self) -> bool:
+        """Count what they hold and want; return whether one was interactive lately."""
+        now, me, lately = self._now, self._me, False
+        mine = (me.granted_at, self._report.participant)
+        for name, each in self._state.participants.items():
+            if each is me:
+                continue
+            waits = each.waits_until > now
             for lane in (INTERACTIVE, BULK):
                 self._in_lane[lane] += each.held[lane]
-            if each is not me:
-                self._look_at(name, each)
-                lately = each.interactive_at > state.now - _LATELY * state.per
-                if lately and report.limit.reserve < 0:
-                    reserve = RESERVE
-        self._reserve = min(reserve, report.limit.requests - 1)
-
-    def _look_at(self, name: str, other: Participant) -> None:
-        if other.waits_until > self._now:
-            # Of those who hold as many, whoever was last granted one longest ago goes first.
-            mine = (self._me.granted_at, self._report.participant)
-            self._others.append((name, other, (other.granted_at, name) < mine))
-            for lane in (INTERACTIVE, BULK):
-                self._waiting[lane] += other.waiting[lane]
+                self._waiting[lane] += each.waiting[lane] if waits else 0
+            if waits:
+                # Of those who hold as many, whoever was last granted one longest ago goes first.
+                self._others.append((name, each, (each.granted_at, name) < mine))
+            lately |= each.interactive_at > now - _LATELY * self._state.per
+        return lately
 
     def grant(self) -> list[int]:
         """Take what may be taken, and return the lanes."""
@@ -98,7 +101,7 @@ class _Turn:
             insert(state.in_flight, Slot(name, number + len(lanes), lane, lease_ends))
             lanes.append(lane)
             me.held[lane] += 1
-            self._hold(name, lane, 1)
+            self._in_lane[lane] += 1
             me.waiting[lane] -= 1
             self._waiting[lane] -= 1
         if lanes:
@@ -150,11 +153,9 @@ class _Turn:
         wait = max(0.0, state.paused_until - now)
         if state.quota_left <= 0:
             wait = max(wait, state.quota_until - now)
-        me.bucket.fill(self._shape, now)
-        wait = max(wait, me.bucket.wait(self._shape, now))
+        wait = max(wait, me.bucket.fill(self._shape, now))
         if self._learned is not None:
-            state.bucket.fill(self._learned, now)
-            wait = max(wait, state.bucket.wait(self._learned, now))
+            wait = max(wait, state.bucket.fill(self._learned, now))
         return wait
 
     def _is_probing(self) -> bool:
@@ -171,7 +172,9 @@ class _Turn:
         for slot in (None, *self._state.answered):
             if slot is not None:
                 at = slot.at
-                self._hold(slot.participant, slot.lane, -1)
+                self._in_lane[slot.lane] -= 1
+                holder = (slot.participant, slot.lane)
+                self._freed[holder] = self._freed.get(holder, 0) + 1
             if at >= deadline:
                 break
             for lane in lanes:
@@ -181,10 +184,6 @@ class _Turn:
                     # Whoever goes first may be gone; its slot is not left alone for long.
                     deadline = max(at, self._now) + _LEFT_ALONE * self._state.per
         return deadline - self._now
-
-    def _hold(self, participant: str, lane: int, more: int) -> None:
-        self._in_lane[lane] += more
-        self._held[participant][lane] += more
 
     def _is_free(self, lane: int, claims: int) -> bool:
         """Return whether a slot is free for a lane beside so many that others get first."""
@@ -204,13 +203,16 @@ class _Turn:
 
     def _claims(self, lane: int) -> int:
         """Return how many slots the others get before this participant's next one."""
-        requests, mine = self._me.requests, self._held[self._report.participant][lane]
-        claims = 0
+        if not self._others:
+            return 0
+        me, held, claims = self._me, sum(self._in_lane), 0
         for name, each, is_before in self._others:
             # One with a lower limit gets nothing while the others hold as many.
-            if each.waiting[lane] and (
-                each.requests >= requests or each.requests > sum(self._in_lane)
-            ):
-                behind = mine - self._held[name][lane] + is_before
+            if each.waiting[lane] and (each.requests >= me.requests or each.requests > held):
+                behind = self._holds(self._report.participant, me, lane)
+                behind += is_before - self._holds(name, each, lane)
                 claims += min(each.waiting[lane], max(0, behind))
         return claims
+
+    def _holds(self, name: str, participant: Participant, lane: int) -> int:
+        return participant.held[lane] - self._freed.get((name, lane), 0)

@@ -352,4 +352,5 @@ class Scheduler:
         return len(self._queues[Lane.INTERACTIVE]), len(self._queues[Lane.BULK])
 
     def _waiting(self) -> int:
-        return sum(self._wants())
+        interactive, bulk = self._queues.values()
+        return len(interactive) + len(bulk)

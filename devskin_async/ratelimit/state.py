@@ -47,14 +47,11 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
     tokens: float = math.inf
     filled_at: float = -math.inf
 
-    def fill(self, shape: Shape, now: float) -> None:
-        """Bring the level up to the present."""
+    def fill(self, shape: Shape, now: float) -> float:
+        """Bring the level up to the present, and return the seconds until there is a token."""
         gained = max(0.0, now - self.filled_at) * shape.rate
         self.tokens = min(float(shape.burst), self.tokens + gained)
         self.filled_at = max(self.filled_at, now)
-
-    def wait(self, shape: Shape, now: float) -> float:
-        """Return the seconds from `now` until there is a token."""
         if self.tokens >= 1:
             return 0.0
         return self.filled_at - now + (1 - self.tokens) / shape.rate

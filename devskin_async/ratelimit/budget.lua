@@ -228,35 +228,38 @@ local function restore(state, report, me)
   end
 end
 
+local function expired(state, participant, number)
+  local slot = find(state.answered, participant, number)
+  if slot then remove(state.answered, slot) end
+  return slot
+end
+
 local function release(state, report, me)
-  local answered, cancelled, released, in_flight = {}, {}, {}, {}
-  for _, answer in ipairs(report.answered) do answered[answer[1]] = true end
-  for _, number in ipairs(report.cancelled) do cancelled[number] = true end
+  local over, released, in_flight = {}, {}, {}
+  for _, answer in ipairs(report.answered) do over[answer[1]] = true end
+  for _, number in ipairs(report.cancelled) do over[number] = true end
   for _, slot in ipairs(state.in_flight) do
     local number = slot[NUMBER]
     if slot[PARTICIPANT] ~= report.participant then
       table.insert(in_flight, slot)
-    elseif cancelled[number] or number >= report.next_number then
+    elseif number >= report.next_number then
       me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] - 1
-    elseif answered[number] then
+    elseif over[number] then
       released[number] = slot
     else
       table.insert(in_flight, slot)
     end
   end
   state.in_flight = in_flight
+  for _, number in ipairs(report.cancelled) do
+    local slot = released[number] or expired(state, report.participant, number)
+    if slot then me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] - 1 end
+  end
   for _, answer in ipairs(report.answered) do
     local number, free_at = answer[1], state.now - answer[2] + state.per
-    local slot = released[number]
-    if not slot then
-      slot = find(state.answered, report.participant, number)
-      if slot then -- its lease ended before the response came
-        remove(state.answered, slot)
-        free_at = max(free_at, slot[AT])
-      end
-    end
+    local slot = released[number] or expired(state, report.participant, number)
     if slot then
-      slot[AT] = free_at
+      slot[AT] = released[number] and free_at or max(free_at, slot[AT])
       insort(state.answered, slot)
     end
   end

@@ -214,29 +214,33 @@ class BudgetState(msgspec.Struct, array_like=True):
                 me.held[slot.lane] += 1
 
     def _release(self, report: Report, me: Participant) -> None:
-        answered, cancelled = dict(report.answered), frozenset(report.cancelled)
+        over = {number for number, _ in report.answered}.union(report.cancelled)
         released: dict[int, Slot] = {}
         in_flight = []
         for slot in self.in_flight:
             number = slot.number
             if slot.participant != report.participant:
                 in_flight.append(slot)
-            elif number in cancelled or number >= report.next_number:
+            elif number >= report.next_number:
                 me.held[slot.lane] -= 1
-            elif number in answered:
+            elif number in over:
                 released[number] = slot
             else:
                 in_flight.append(slot)
         self.in_flight = in_flight
+        for number in report.cancelled:
+            free = released.get(number) or self._expired(report.participant, number)
+            if free is not None:
+                me.held[free.lane] -= 1
         for number, ago in report.answered:
             free_at = self.now - ago + self.per
-            slot = released.get(number) or self._expired(report.participant, number)
-            if slot is not None:
-                slot.at = free_at if number in released else max(free_at, slot.at)
-                insert(self.answered, slot)
+            done = released.get(number) or self._expired(report.participant, number)
+            if done is not None:
+                done.at = free_at if number in released else max(free_at, done.at)
+                insert(self.answered, done)
 
     def _expired(self, participant: str, number: int) -> Slot | None:
-        """Take out a slot whose lease ended before the response came."""
+        """Take out a slot whose lease ended before its request was over."""
         for place, slot in enumerate(self.answered):
             if slot.number == number and slot.participant == participant:
                 return self.answered.pop(place)

@@ -11,6 +11,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from ..ratelimit import LONGEST_PAUSE, RateLimitInfo
 
@@ -83,6 +84,7 @@ def age(headers: Mapping[str, str]) -> float:
     return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
+@lru_cache(maxsize=16)  # all responses of one second have the same
 def _date(text: str) -> dt.datetime | None:
     try:
         date = parsedate_to_datetime(text)

@@ -176,37 +176,36 @@ local function advance(state, now)
   if now >= state.quota_until then state.quota_left = inf end
 end
 
-local function share(state, report)
-  local active, left = 1, report.limit.requests
+local function share(state, report, me)
+  local active, left, long_ago = 1, report.limit.requests, state.now - FORGOTTEN_AFTER
   for name, each in pairs(state.participants) do
-    if name ~= report.participant then
-      if each.seen > state.now - FORGOTTEN_AFTER then active = active + 1 end
-      left = left - each.promised
+    if each ~= me then
+      if each.seen <= long_ago and not any(each.held) then
+        state.participants[name] = nil
+      else
+        if each.seen > long_ago then active = active + 1 end
+        left = left - each.promised
+      end
     end
   end
   return max(0, min(math.floor(report.limit.requests / active), left))
 end
 
 local function participant(state, report)
-  for name, each in pairs(state.participants) do
-    if each.seen < state.now - FORGOTTEN_AFTER and not any(each.held) then
-      state.participants[name] = nil
-    end
-  end
   local me = state.participants[report.participant] or new_member(report.limit.requests)
   state.participants[report.participant] = me
   me.requests = report.limit.requests
-  me.seen = report.leaves and -inf or state.now
   me.waiting = {report.wants[1], report.wants[2]}
   me.waits_until = -inf
   if report.wants[INTERACTIVE] > 0 then me.interactive_at = state.now end
-  me.share = report.leaves and 0 or share(state, report)
-  me.promised = report.leaves and 0 or max(me.share, report.share)
+  me.share = share(state, report, me)
+  me.promised = max(me.share, report.share)
+  me.seen = state.now
+  if report.leaves then me.share, me.promised, me.seen = 0, 0, -inf end
   return me
 end
 
 local function restore(state, report, me)
-  if not report.held then return end
   local numbers = {}
   for _, restored in ipairs(report.held) do
     for _, slot in ipairs(restored) do numbers[slot[NUMBER]] = true end
@@ -229,42 +228,38 @@ local function restore(state, report, me)
   end
 end
 
+local function expired(state, participant, number)
+  local slot = find(state.answered, participant, number)
+  if slot then remove(state.answered, slot) end
+  return slot
+end
+
 local function release(state, report, me)
-  local cancelled, mine, in_flight = {}, {}, {}
-  for _, number in ipairs(report.cancelled) do cancelled[number] = true end
+  local over, released, in_flight = {}, {}, {}
+  for _, answer in ipairs(report.answered) do over[answer[1]] = true end
+  for _, number in ipairs(report.cancelled) do over[number] = true end
   for _, slot in ipairs(state.in_flight) do
     local number = slot[NUMBER]
     if slot[PARTICIPANT] ~= report.participant then
       table.insert(in_flight, slot)
-    elseif cancelled[number] or number >= report.next_number then
+    elseif number >= report.next_number then
       me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] - 1
+    elseif over[number] then
+      released[number] = slot
     else
       table.insert(in_flight, slot)
-      mine[number] = slot
     end
   end
   state.in_flight = in_flight
-  for number in pairs(cancelled) do
-    local expired = find(state.answered, report.participant, number)
-    if expired then
-      remove(state.answered, expired)
-      me.held[expired[LANE] + 1] = me.held[expired[LANE] + 1] - 1
-    end
+  for _, number in ipairs(report.cancelled) do
+    local slot = released[number] or expired(state, report.participant, number)
+    if slot then me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] - 1 end
   end
   for _, answer in ipairs(report.answered) do
     local number, free_at = answer[1], state.now - answer[2] + state.per
-    local slot = mine[number]
+    local slot = released[number] or expired(state, report.participant, number)
     if slot then
-      remove(state.in_flight, slot)
-    else
-      slot = find(state.answered, report.participant, number)
-      if slot then -- its lease ended before the response came
-        remove(state.answered, slot)
-        free_at = max(free_at, slot[AT])
-      end
-    end
-    if slot then
-      slot[AT] = free_at
+      slot[AT] = released[number] and free_at or max(free_at, slot[AT])
       insort(state.answered, slot)
     end
   end
@@ -299,9 +294,10 @@ end
 local function take_in(state, report)
   state.per = max(state.per, report.limit.per)
   local me = participant(state, report)
-  restore(state, report, me)
+  if report.held then restore(state, report, me) end
   release(state, report, me)
   learn(state, report)
+  return me
 end
 
 -- grants --------------------------------------------------------------------------------------
@@ -310,9 +306,6 @@ local function fill(bucket, burst, rate, now)
   local gained = max(0, now - bucket.filled_at) * rate
   bucket.tokens = min(burst, bucket.tokens + gained)
   bucket.filled_at = max(bucket.filled_at, now)
-end
-
-local function bucket_wait(bucket, rate, now)
   if bucket.tokens >= 1 then return 0 end
   return bucket.filled_at - now + (1 - bucket.tokens) / rate
 end
@@ -320,33 +313,34 @@ end
 local Turn = {}
 Turn.__index = Turn
 
-function Turn.new(state, report)
-  local self = setmetatable({state = state, report = report, now = state.now}, Turn)
-  local name = report.participant
-  local me = state.participants[name]
-  self.me, self.others, self.held, self.in_lane = me, {}, {}, {0, 0}
-  local interactive_elsewhere = false
-  for other, each in pairs(state.participants) do
-    self.held[other] = {0, 0}
-    for lane = INTERACTIVE, BULK do self:hold(other, lane, each.held[lane]) end
-    if other ~= name then
-      if each.waits_until > state.now then
-        local before = each.granted_at < me.granted_at
-          or (each.granted_at == me.granted_at and precedes(other, name))
-        table.insert(self.others, {name = other, each = each, before = before and 1 or 0})
-      end
-      if each.interactive_at > state.now - LATELY * state.per then interactive_elsewhere = true end
-    end
-  end
-  local reserve = report.limit.reserve
-  if reserve < 0 then reserve = interactive_elsewhere and RESERVE or 0 end
-  self.reserve = min(reserve, report.limit.requests - 1)
+function Turn.new(state, report, me)
+  local self = setmetatable({state = state, report = report, now = state.now, me = me}, Turn)
+  self.others, self.freed = {}, {}
+  self.waiting, self.in_lane = {me.waiting[1], me.waiting[2]}, {me.held[1], me.held[2]}
+  local reserve, lately = report.limit.reserve, self:look_at_others()
+  if reserve < 0 and lately then reserve = RESERVE end
+  self.reserve = min(max(0, reserve), report.limit.requests - 1)
   return self
 end
 
-function Turn:hold(name, lane, more)
-  self.in_lane[lane] = self.in_lane[lane] + more
-  self.held[name][lane] = self.held[name][lane] + more
+function Turn:look_at_others()
+  local state, me, lately = self.state, self.me, false
+  for name, each in pairs(state.participants) do
+    if each ~= me then
+      local waits = each.waits_until > self.now
+      for lane = INTERACTIVE, BULK do
+        self.in_lane[lane] = self.in_lane[lane] + each.held[lane]
+        if waits then self.waiting[lane] = self.waiting[lane] + each.waiting[lane] end
+      end
+      if waits then
+        local before = each.granted_at < me.granted_at
+          or (each.granted_at == me.granted_at and precedes(name, self.report.participant))
+        table.insert(self.others, {name = name, each = each, before = before and 1 or 0})
+      end
+      if each.interactive_at > state.now - LATELY * state.per then lately = true end
+    end
+  end
+  return lately
 end
 
 function Turn:is_probing()
@@ -364,37 +358,34 @@ function Turn:gate()
   local wait = max(0, state.paused_until - now)
   if state.quota_left <= 0 then wait = max(wait, state.quota_until - now) end
   local rate = limit.requests / limit.per
-  fill(me.bucket, limit.burst, rate, now)
-  wait = max(wait, bucket_wait(me.bucket, rate, now))
+  wait = max(wait, fill(me.bucket, limit.burst, rate, now))
   if state.shaping.rate ~= 0 then
-    fill(state.bucket, state.shaping.burst, state.shaping.rate, now)
-    wait = max(wait, bucket_wait(state.bucket, state.shaping.rate, now))
+    wait = max(wait, fill(state.bucket, state.shaping.burst, state.shaping.rate, now))
   end
   return wait
-end
-
-function Turn:waiting(lane)
-  local count = self.me.waiting[lane]
-  for _, other in ipairs(self.others) do count = count + other.each.waiting[lane] end
-  return count
 end
 
 function Turn:free(lane)
   local requests = self.report.limit.requests
   local most = requests - self.reserve
   if lane == INTERACTIVE then
-    most = self:waiting(BULK) > 0 and requests - min(self.reserve, most) or requests
+    most = self.waiting[BULK] > 0 and requests - min(self.reserve, most) or requests
   end
   return requests - self.in_lane[1] - self.in_lane[2], most - self.in_lane[lane]
 end
 
+function Turn:holds(name, participant, lane)
+  local freed = self.freed[name]
+  return participant.held[lane] - (freed and freed[lane] or 0)
+end
+
 function Turn:claims(lane)
-  local requests, mine, claims = self.me.requests, self.held[self.report.participant][lane], 0
-  local held = self.in_lane[1] + self.in_lane[2]
+  local me, held, claims = self.me, self.in_lane[1] + self.in_lane[2], 0
   for _, other in ipairs(self.others) do
     local each = other.each
-    if each.waiting[lane] > 0 and (each.requests >= requests or each.requests > held) then
-      local behind = mine - self.held[other.name][lane] + other.before
+    if each.waiting[lane] > 0 and (each.requests >= me.requests or each.requests > held) then
+      local behind = self:holds(self.report.participant, me, lane)
+      behind = behind + other.before - self:holds(other.name, each, lane)
       claims = claims + min(each.waiting[lane], max(0, behind))
     end
   end
@@ -404,7 +395,7 @@ end
 function Turn:is_free(lane, claims)
   local free, free_in_lane = self:free(lane)
   if lane == BULK then
-    local waiting = self:waiting(INTERACTIVE)
+    local waiting = self.waiting[INTERACTIVE]
     if waiting > 0 then free = free - min(waiting, max(0, min(self:free(INTERACTIVE)))) end
   end
   return claims < min(free, free_in_lane)
@@ -416,7 +407,10 @@ function Turn:slot_wait()
     local slot = self.state.answered[i]
     if slot then
       at = slot[AT]
-      self:hold(slot[PARTICIPANT], slot[LANE] + 1, -1)
+      local name, lane = slot[PARTICIPANT], slot[LANE] + 1
+      self.in_lane[lane] = self.in_lane[lane] - 1
+      self.freed[name] = self.freed[name] or {0, 0}
+      self.freed[name][lane] = self.freed[name][lane] + 1
     end
     if at >= deadline then break end
     for lane = INTERACTIVE, BULK do
@@ -432,32 +426,43 @@ function Turn:slot_wait()
 end
 
 function Turn:lane()
-  if any(self.me.waiting) and self:gate() <= 0 then
-    for lane = INTERACTIVE, BULK do
-      if self.me.waiting[lane] > 0 and self:is_free(lane, self:claims(lane)) then return lane end
-    end
+  for lane = INTERACTIVE, BULK do
+    if self.me.waiting[lane] > 0 and self:is_free(lane, self:claims(lane)) then return lane end
   end
 end
 
-function Turn:grant()
-  local state, me, report, granted = self.state, self.me, self.report, {}
-  local number, lane = report.next_number, self:lane()
-  while lane do
-    table.insert(state.in_flight,
-      {report.participant, number, lane - 1, self.now + report.lease})
-    me.held[lane] = me.held[lane] + 1
-    self:hold(report.participant, lane, 1)
-    me.waiting[lane] = me.waiting[lane] - 1
-    me.granted_at = self.now
-    me.bucket.tokens = me.bucket.tokens - 1
-    state.bucket.tokens = state.bucket.tokens - 1
-    state.quota_left = state.quota_left - 1
-    if state.shaping.probing then state.probe = {report.participant, number} end
-    number = number + 1
-    table.insert(granted, lane - 1)
-    lane = self:lane()
+function Turn:allowed()
+  local state, allowed = self.state, 0
+  if self:gate() <= 0 then
+    allowed = min(math.floor(self.me.bucket.tokens), state.quota_left)
+    if state.shaping.rate ~= 0 then allowed = min(allowed, math.floor(state.bucket.tokens)) end
+    if state.shaping.probing then allowed = min(allowed, 1) end
   end
-  return granted
+  return allowed
+end
+
+function Turn:grant()
+  local state, me, report, lanes = self.state, self.me, self.report, {}
+  local name, number, lease_ends = report.participant, report.next_number, self.now + report.lease
+  local allowed = self:allowed()
+  local lane = #lanes < allowed and self:lane()
+  while lane do
+    insort(state.in_flight, {name, number + #lanes, lane - 1, lease_ends})
+    table.insert(lanes, lane - 1)
+    me.held[lane] = me.held[lane] + 1
+    self.in_lane[lane] = self.in_lane[lane] + 1
+    me.waiting[lane] = me.waiting[lane] - 1
+    self.waiting[lane] = self.waiting[lane] - 1
+    lane = #lanes < allowed and self:lane()
+  end
+  if #lanes > 0 then
+    me.granted_at = self.now
+    me.bucket.tokens = me.bucket.tokens - #lanes
+    state.bucket.tokens = state.bucket.tokens - #lanes
+    state.quota_left = state.quota_left - #lanes
+    if state.shaping.probing then state.probe = {name, number} end
+  end
+  return lanes
 end
 
 function Turn:wait()
@@ -477,11 +482,13 @@ local function step(state, now, report)
   advance(state, now)
   local granted, wait, share = {}, 0, 0
   if report.epoch == 0 or report.epoch == state.epoch then
-    take_in(state, report)
-    local turn = Turn.new(state, report)
-    granted = turn:grant()
-    wait = turn:wait() + (state.now - now)
-    share = turn.me.share
+    local me = take_in(state, report)
+    wait, share = inf, me.share
+    if any(me.waiting) then
+      local turn = Turn.new(state, report, me)
+      granted = turn:grant()
+      wait = turn:wait() + (state.now - now)
+    end
   end
   return {state.now, granted, wait, state.epoch, state.paused_until,
     listed(state.shaping, SHAPING), share}
@@ -509,8 +516,7 @@ if not data or state.server ~= server then
   state.unknown_until = max(state.unknown_until, until_then)
   state.epoch, state.server = max(present, state.epoch + 1), server
 end
-if report.epoch > state.epoch or (report.epoch ~= 0 and report.epoch < state.began) then
-  -- There was another budget, and it is lost.
+if report.epoch ~= 0 and report.epoch < state.began then -- there was a budget, and it is lost
   state.unknown_until = max(state.unknown_until, state.began / 1000000 + longest)
 end
 local unknown_for = max(0, state.unknown_until - now)

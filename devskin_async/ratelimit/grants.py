@@ -12,11 +12,10 @@ to be woken.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from .reports import BULK, INTERACTIVE, Reply, Report, Slot
 from .shaping import Shape
-from .state import BudgetState
+from .state import BudgetState, Participant, insert
 
 RESERVE = 10
 """The reserve where it depends on the others: while somebody else is interactive."""
@@ -45,59 +44,74 @@ def step(state: BudgetState, now: float, report: Report) -> Reply:
     granted: tuple[int, ...] = ()
     wait, share = 0.0, 0
     if report.epoch in (0, state.epoch):
-        state.take_in(report)
-        turn = _Turn(state, report)
-        granted = tuple(turn.grant())
-        wait = turn.wait() + (state.now - now)  # the clock may have gone back a little
-        share = state.participants[report.participant].share
+        me = state.take_in(report)
+        wait, share = math.inf, me.share
+        if any(me.waiting):
+            turn = _Turn(state, report, me)
+            granted = tuple(turn.grant())
+            wait = turn.wait() + (state.now - now)  # a clock that went back is waited for
     return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping, share)
 
 
 class _Turn:
-    """One participant's step."""
+    """The step of a participant that wants something."""
 
-    def __init__(self, state: BudgetState, report: Report) -> None:
+    def __init__(self, state: BudgetState, report: Report, me: Participant) -> None:
         self._state = state
         self._report = report
         self._now = state.now
-        self._me = state.participants[report.participant]
+        self._me = me
         self._shape = Shape(report.limit.burst, report.limit.requests / report.limit.per)
-        self._others = {
-            name: each
-            for name, each in state.participants.items()
-            if name != report.participant and each.waits_until > state.now
-        }
-        # Who goes first among those who hold as many: whoever was last granted one longest ago.
-        self._before = {
-            name
-            for name, each in self._others.items()
-            if (each.granted_at, name) < (self._me.granted_at, report.participant)
-        }
-        self._held = {name: [*each.held] for name, each in state.participants.items()}
-        self._in_lane = [sum(lane) for lane in zip(*self._held.values(), strict=True)]
+        self._learned = state.shaping.shape
+        self._others: list[tuple[str, Participant, bool]] = []
+        self._waiting = [*me.waiting]
+        self._in_lane = [*me.held]  # of all
+        self._freed: dict[tuple[str, int], int] = {}  # of what each holds in a lane, looking ahead
         reserve = report.limit.reserve
-        if reserve < 0:
-            lately = state.now - _LATELY * state.per
-            reserve = RESERVE if self._is_interactive_elsewhere(lately) else 0
-        self._reserve = min(reserve, report.limit.requests - 1)
+        if len(state.participants) > 1:
+            lately = self._look_at_others()
+            reserve = RESERVE if reserve < 0 and lately else reserve
+        self._reserve = min(max(0, reserve), report.limit.requests - 1)
 
-    def grant(self) -> Iterator[int]:
-        """Take what may be taken, and yield the lanes."""
-        state, me, report = self._state, self._me, self._report
-        number = report.next_number
-        while (lane := self._lane()) is not None:
-            state.in_flight.append(Slot(report.participant, number, lane, self._now + report.lease))
+    def _look_at_others(self) -> bool:
+        """Count what they hold and want; return whether one was interactive lately."""
+        now, me, lately = self._now, self._me, False
+        mine = (me.granted_at, self._report.participant)
+        for name, each in self._state.participants.items():
+            if each is me:
+                continue
+            waits = each.waits_until > now
+            for lane in (INTERACTIVE, BULK):
+                self._in_lane[lane] += each.held[lane]
+                self._waiting[lane] += each.waiting[lane] if waits else 0
+            if waits:
+                # Of those who hold as many, whoever was last granted one longest ago goes first.
+                self._others.append((name, each, (each.granted_at, name) < mine))
+            lately |= each.interactive_at > now - _LATELY * self._state.per
+        return lately
+
+    def grant(self) -> list[int]:
+        """Take what may be taken, and return the lanes."""
+        state, me, name = self._state, self._me, self._report.participant
+        lease_ends = self._now + self._report.lease
+        number = self._report.next_number
+        lanes: list[int] = []
+        allowed = min(sum(me.waiting), self._allowed())
+        while len(lanes) < allowed and (lane := self._lane()) is not None:
+            insert(state.in_flight, Slot(name, number + len(lanes), lane, lease_ends))
+            lanes.append(lane)
             me.held[lane] += 1
-            self._hold(report.participant, lane, 1)
+            self._in_lane[lane] += 1
             me.waiting[lane] -= 1
+            self._waiting[lane] -= 1
+        if lanes:
             me.granted_at = self._now
-            me.bucket.tokens -= 1
-            state.bucket.tokens -= 1
-            state.quota_left -= 1
+            me.bucket.tokens -= len(lanes)
+            state.bucket.tokens -= len(lanes)
+            state.quota_left -= len(lanes)
             if state.shaping.probing:
-                state.probe = (report.participant, number)
-            number += 1
-            yield lane
+                state.probe = (name, number)
+        return lanes
 
     def wait(self) -> float:
         """Return the seconds until it is worth asking again, and note until when it waits."""
@@ -114,12 +128,22 @@ class _Turn:
         return wait
 
     def _lane(self) -> int | None:
-        """Return the lane of the next request that may go; None for none."""
-        if any(self._me.waiting) and self._gate() <= 0:
-            for lane in (INTERACTIVE, BULK):
-                if self._me.waiting[lane] and self._is_free(lane, self._claims(lane)):
-                    return lane
+        """Return the lane of the next request that a slot is free for; None for none."""
+        for lane in (INTERACTIVE, BULK):
+            if self._me.waiting[lane] and self._is_free(lane, self._claims(lane)):
+                return lane
         return None
+
+    def _allowed(self) -> float:
+        """Return how many requests may go now, the slots aside."""
+        state, allowed = self._state, 0.0
+        if self._gate() <= 0:
+            allowed = min(self._me.bucket.tokens // 1, state.quota_left)
+            if self._learned is not None:
+                allowed = min(allowed, state.bucket.tokens // 1)
+            if state.shaping.probing:
+                allowed = min(allowed, 1)
+        return allowed
 
     def _gate(self) -> float:
         """Return the seconds until anything may go, the slots aside."""
@@ -129,11 +153,9 @@ class _Turn:
         wait = max(0.0, state.paused_until - now)
         if state.quota_left <= 0:
             wait = max(wait, state.quota_until - now)
-        me.bucket.fill(self._shape, now)
-        wait = max(wait, me.bucket.wait(self._shape, now))
-        if (shape := state.shaping.shape) is not None:
-            state.bucket.fill(shape, now)
-            wait = max(wait, state.bucket.wait(shape, now))
+        wait = max(wait, me.bucket.fill(self._shape, now))
+        if self._learned is not None:
+            wait = max(wait, state.bucket.fill(self._learned, now))
         return wait
 
     def _is_probing(self) -> bool:
@@ -150,7 +172,9 @@ class _Turn:
         for slot in (None, *self._state.answered):
             if slot is not None:
                 at = slot.at
-                self._hold(slot.participant, slot.lane, -1)
+                self._in_lane[slot.lane] -= 1
+                holder = (slot.participant, slot.lane)
+                self._freed[holder] = self._freed.get(holder, 0) + 1
             if at >= deadline:
                 break
             for lane in lanes:
@@ -161,45 +185,34 @@ class _Turn:
                     deadline = max(at, self._now) + _LEFT_ALONE * self._state.per
         return deadline - self._now
 
-    def _hold(self, participant: str, lane: int, more: int) -> None:
-        self._in_lane[lane] += more
-        self._held[participant][lane] += more
-
     def _is_free(self, lane: int, claims: int) -> bool:
         """Return whether a slot is free for a lane beside so many that others get first."""
         free, free_in_lane = self._free(lane)
-        if lane == BULK:  # interactive requests go first, wherever they wait
-            waiting = self._waiting(INTERACTIVE)
-            free -= min(waiting, max(0, min(self._free(INTERACTIVE)))) if waiting else 0
-        return claims < min(free, free_in_lane)
+        if lane == BULK and (waiting := self._waiting[INTERACTIVE]):
+            # Interactive requests go first, wherever they wait.
+            free -= min(waiting, max(0, min(self._free(INTERACTIVE))))
+        return claims < free and claims < free_in_lane
 
     def _free(self, lane: int) -> tuple[int, int]:
         """Return how many slots are free: of all, and of those that a lane may hold."""
         requests = self._report.limit.requests
         most = requests - self._reserve
         if lane == INTERACTIVE:
-            contested = self._waiting(BULK) > 0
-            most = requests - min(self._reserve, most) if contested else requests
+            most = requests - min(self._reserve, most) if self._waiting[BULK] else requests
         return requests - sum(self._in_lane), most - self._in_lane[lane]
-
-    def _waiting(self, lane: int) -> int:
-        return self._me.waiting[lane] + sum(each.waiting[lane] for each in self._others.values())
 
     def _claims(self, lane: int) -> int:
         """Return how many slots the others get before this participant's next one."""
-        requests, mine = self._me.requests, self._held[self._report.participant][lane]
-        held = sum(self._in_lane)
-        claims = 0
-        for name, each in self._others.items():
+        if not self._others:
+            return 0
+        me, held, claims = self._me, sum(self._in_lane), 0
+        for name, each, is_before in self._others:
             # One with a lower limit gets nothing while the others hold as many.
-            if each.waiting[lane] and (each.requests >= requests or each.requests > held):
-                behind = mine - self._held[name][lane] + (name in self._before)
+            if each.waiting[lane] and (each.requests >= me.requests or each.requests > held):
+                behind = self._holds(self._report.participant, me, lane)
+                behind += is_before - self._holds(name, each, lane)
                 claims += min(each.waiting[lane], max(0, behind))
         return claims
 
-    def _is_interactive_elsewhere(self, since: float) -> bool:
-        return any(
-            each.interactive_at > since
-            for name, each in self._state.participants.items()
-            if name != self._report.participant
-        )
+    def _holds(self, name: str, participant: Participant, lane: int) -> int:
+        return participant.held[lane] - self._freed.get((name, lane), 0)

@@ -7,7 +7,6 @@ import math
 from collections import deque
 
 import msgspec
-from attrs import define, field
 from msgspec.structs import replace
 
 from .policy import RateLimit
@@ -35,12 +34,11 @@ class MySlot(msgspec.Struct, gc=False):
     in_flight: bool = True
 
 
-@define
-class _News:
+class _News(msgspec.Struct):
     """What is not reported yet; moments are by the loop's clock."""
 
-    answered: list[tuple[int, float]] = field(factory=list)
-    cancelled: list[int] = field(factory=list)
+    answered: list[tuple[int, float]] = []
+    cancelled: list[int] = []
     accepted: bool = False
     pause_until: float = -math.inf
     quota: Quota | None = None
@@ -50,11 +48,6 @@ class _News:
     def __bool__(self) -> bool:
         told = self.answered or self.cancelled or self.accepted or self.quota or self.shaping
         return bool(told) or self.pause_until > -math.inf
-
-    @property
-    def is_urgent(self) -> bool:
-        """Whether it changes what may go now."""
-        return bool(self.cancelled or self.shaping) or self.pause_until > -math.inf
 
     def after(self, older: _News) -> _News:
         """Put it together with older news that could not be reported."""
@@ -107,7 +100,8 @@ class Participation:
     @property
     def has_urgent_news(self) -> bool:
         """Whether there is something to report that changes what may go now."""
-        return self._news.is_urgent
+        news = self._news
+        return bool(news.cancelled or news.shaping) or news.pause_until > -math.inf
 
     @property
     def shaping(self) -> Shaping:
@@ -129,23 +123,9 @@ class Participation:
         Raises:
             StoreBusyError, StoreUnavailableError: The budget was not reached.
         """
-        return await self._exchange(wants, leaves)
-
-    def exchange_now(self, wants: tuple[int, int]) -> list[MySlot]:
-        """Do the same where the store is immediate; see `exchange`."""
-        steps = self._exchange(wants, leaves=False)
-        try:
-            steps.send(None)
-        except StopIteration as done:
-            granted: list[MySlot] = done.value
-            return granted
-        raise RuntimeError("an immediate store must not be awaited")
-
-    async def _exchange(self, wants: tuple[int, int], leaves: bool) -> list[MySlot]:
-        while True:
-            news = self._news
-            if news:
-                self._news = _News()
+        granted = None
+        while granted is None:
+            news, self._news = self._news, _News()
             try:
                 reply = self.store.exchange(self._report(news, wants, leaves))
                 if not isinstance(reply, Reply):
@@ -153,15 +133,26 @@ class Participation:
             except BaseException:
                 self._keep(news)
                 raise
-            if self._epoch in (0, reply.epoch):
-                return self._take_in(reply, news, wants)
-            self._keep(news)
-            self._epoch = 0
+            granted = self._take_in(reply, news, wants)
+        return granted
+
+    def exchange_now(self, wants: tuple[int, int]) -> list[MySlot]:
+        """Do the same where the store is immediate; see `exchange`."""
+        granted = None
+        while granted is None:
+            news, self._news = self._news, _News()
+            try:
+                reply = self.store.exchange(self._report(news, wants, leaves=False))
+                assert isinstance(reply, Reply)  # noqa: S101  # an immediate store's
+            except BaseException:
+                self._keep(news)
+                raise
+            granted = self._take_in(reply, news, wants)
+        return granted
 
     def _keep(self, news: _News) -> None:
         """Keep what could not be reported."""
-        if news is not self._news:
-            self._news = self._news.after(news)
+        self._news = self._news.after(news)
 
     def answered(self, slot: MySlot) -> None:
         """Note that a slot's request was answered, or given up."""
@@ -260,7 +251,12 @@ class Participation:
 
         return Held(held(in_flight=True), held(in_flight=False))
 
-    def _take_in(self, reply: Reply, news: _News, wants: tuple[int, int]) -> list[MySlot]:
+    def _take_in(self, reply: Reply, news: _News, wants: tuple[int, int]) -> list[MySlot] | None:
+        """Return the slots that were granted; None where all that is held has to be reported."""
+        if self._epoch not in (0, reply.epoch):
+            self._keep(news)
+            self._epoch = 0
+            return None
         now = asyncio.get_running_loop().time()
         self._offset = reply.now - now
         self._epoch = reply.epoch
@@ -276,9 +272,8 @@ class Participation:
         ]
         self._next += len(granted)
         self._mine += granted
-        was_known = news.shaping is None or reply.shaping == replace(
-            news.shaping, version=news.shaping.version + 1
-        )
-        if news.refused and not was_known:  # somebody else has taught something meanwhile
-            self._learn_refusal(news.refused)
+        if news.refused and news.shaping:
+            known = replace(news.shaping, version=news.shaping.version + 1)
+            if reply.shaping != known:  # somebody else has taught something meanwhile
+                self._learn_refusal(news.refused)
         return granted

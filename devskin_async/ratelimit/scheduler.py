@@ -258,7 +258,6 @@ class Scheduler:
             granted = self._part.exchange_now(wants)
         except (StoreBusyError, StoreUnavailableError):
             return None
-        self._tell_pause()
         return granted[0] if granted else None
 
     async def _queue(self, lane: Lane, flow: RequestFlow) -> MySlot:
@@ -353,4 +352,5 @@ class Scheduler:
         return len(self._queues[Lane.INTERACTIVE]), len(self._queues[Lane.BULK])
 
     def _waiting(self) -> int:
-        return sum(self._wants())
+        interactive, bulk = self._queues.values()
+        return len(interactive) + len(bulk)

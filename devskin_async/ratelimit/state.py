@@ -26,7 +26,7 @@ from operator import attrgetter
 import msgspec
 from msgspec.structs import replace
 
-from .reports import INTERACTIVE, Report, Slot
+from .reports import INTERACTIVE, Held, Report, Slot
 from .shaping import Shape, Shaping
 
 FORGOTTEN_AFTER = 3600.0
@@ -47,14 +47,11 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
     tokens: float = math.inf
     filled_at: float = -math.inf
 
-    def fill(self, shape: Shape, now: float) -> None:
-        """Bring the level up to the present."""
+    def fill(self, shape: Shape, now: float) -> float:
+        """Bring the level up to the present, and return the seconds until there is a token."""
         gained = max(0.0, now - self.filled_at) * shape.rate
         self.tokens = min(float(shape.burst), self.tokens + gained)
         self.filled_at = max(self.filled_at, now)
-
-    def wait(self, shape: Shape, now: float) -> float:
-        """Return the seconds from `now` until there is a token."""
         if self.tokens >= 1:
             return 0.0
         return self.filled_at - now + (1 - self.tokens) / shape.rate
@@ -96,7 +93,7 @@ class BudgetState(msgspec.Struct, array_like=True):
         epoch: What tells it from one that was lost; not 0.
         now: When it last changed, in seconds.
         per: The longest window of all that took part, in seconds.
-        in_flight: Slots whose requests are not answered yet.
+        in_flight: Slots whose requests are not answered yet, the first lease to end first.
         answered: Slots that are free at a known moment, the soonest first.
         participants: All that share it, by name.
         paused_until: Nothing goes before this.
@@ -124,13 +121,15 @@ class BudgetState(msgspec.Struct, array_like=True):
     bucket: Bucket = msgspec.field(default_factory=Bucket)
     probe: tuple[str, int] = ("", 0)
 
-    def take_in(self, report: Report) -> None:
-        """Note what a participant tells, at the moment of the last `advance`."""
+    def take_in(self, report: Report) -> Participant:
+        """Note what a participant tells, at the moment of the last `advance`, and return it."""
         self.per = max(self.per, report.limit.per)
         me = self._participant(report)
-        self._restore(report, me)
+        if report.held is not None:
+            self._restore(report.participant, report.held, me)
         self._release(report, me)
         self._learn(report)
+        return me
 
     def advance(self, now: float) -> None:
         """Let time pass: leases end, and slots become free."""
@@ -140,18 +139,18 @@ class BudgetState(msgspec.Struct, array_like=True):
             else:
                 self._go_back(now)
         self.now = now
-        if any(slot.at <= now for slot in self.in_flight):
-            for slot in [each for each in self.in_flight if each.at <= now]:
-                self.in_flight.remove(slot)
-                slot.at += self.per
-                _insert(self.answered, slot)
+        while self.in_flight and self.in_flight[0].at <= now:
+            slot = self.in_flight.pop(0)
+            slot.at += self.per
+            insert(self.answered, slot)
         free = 0
         for slot in self.answered:
             if slot.at > now:
                 break
             free += 1
             self.participants[slot.participant].held[slot.lane] -= 1
-        del self.answered[:free]
+        if free:
+            del self.answered[:free]
         if now >= self.quota_until:
             self.quota_left = math.inf
 
@@ -171,78 +170,80 @@ class BudgetState(msgspec.Struct, array_like=True):
         return loads(dumps(self))
 
     def _participant(self, report: Report) -> Participant:
-        self._forget_participants()
         me = self.participants.get(report.participant)
         if me is None:
             me = self.participants[report.participant] = Participant(report.limit.requests)
         me.requests = report.limit.requests
-        me.seen = -math.inf if report.leaves else self.now  # who left is forgotten in time
-        me.waiting = list(report.wants)
+        me.waiting = [*report.wants]
         me.waits_until = -math.inf
         if report.wants[INTERACTIVE]:
             me.interactive_at = self.now
-        me.share = 0 if report.leaves else self._share(report)
-        me.promised = 0 if report.leaves else max(me.share, report.share)
+        me.share = self._share(report, me)
+        me.promised = max(me.share, report.share)
+        me.seen = self.now
+        if report.leaves:  # it is forgotten in time
+            me.share, me.promised, me.seen = 0, 0, -math.inf
         return me
 
-    def _forget_participants(self) -> None:
-        long_ago = self.now - FORGOTTEN_AFTER
-        for name, each in tuple(self.participants.items()):
-            if each.seen < long_ago and not any(each.held):
-                del self.participants[name]
-
-    def _share(self, report: Report) -> int:
-        """Return the part of the slots that no other participant was promised."""
-        others = [each for name, each in self.participants.items() if name != report.participant]
-        active = 1 + sum(each.seen > self.now - FORGOTTEN_AFTER for each in others)
-        left = report.limit.requests - sum(each.promised for each in others)
+    def _share(self, report: Report, me: Participant) -> int:
+        """Return the part of the slots that no other was promised, and forget who is long gone."""
+        active, left, long_ago = 1, report.limit.requests, self.now - FORGOTTEN_AFTER
+        if len(self.participants) > 1:
+            for name, each in tuple(self.participants.items()):
+                if each is me:
+                    continue
+                if each.seen <= long_ago and not any(each.held):
+                    del self.participants[name]
+                else:
+                    active += each.seen > long_ago
+                    left -= each.promised
         return max(0, min(report.limit.requests // active, left))
 
-    def _restore(self, report: Report, me: Participant) -> None:
+    def _restore(self, participant: str, told: Held, me: Participant) -> None:
         """Take what a participant says that it holds for what is known of the same slots."""
-        if report.held is None:
-            return
-        held = ((self.in_flight, report.held.in_flight), (self.answered, report.held.answered))
+        held = ((self.in_flight, told.in_flight), (self.answered, told.answered))
         numbers = {slot.number for _, restored in held for slot in restored}
         for slots, _ in held:
             for slot in tuple(slots):
-                if slot.participant == report.participant and slot.number in numbers:
+                if slot.participant == participant and slot.number in numbers:
                     slots.remove(slot)
                     me.held[slot.lane] -= 1
         for slots, restored in held:
             for slot in restored:
-                _insert(slots, replace(slot, at=self.now + slot.at))
+                insert(slots, replace(slot, at=self.now + slot.at))
                 me.held[slot.lane] += 1
 
     def _release(self, report: Report, me: Participant) -> None:
-        name = report.participant
-        mine = {s.number: s for s in self.in_flight if s.participant == name}
-        for number, slot in mine.items():
-            if number in report.cancelled or number >= report.next_number:
-                self.in_flight.remove(slot)
+        over = {number for number, _ in report.answered}.union(report.cancelled)
+        released: dict[int, Slot] = {}
+        in_flight = []
+        for slot in self.in_flight:
+            number = slot.number
+            if slot.participant != report.participant:
+                in_flight.append(slot)
+            elif number >= report.next_number:
                 me.held[slot.lane] -= 1
+            elif number in over:
+                released[number] = slot
+            else:
+                in_flight.append(slot)
+        self.in_flight = in_flight
         for number in report.cancelled:
-            if number not in mine and (expired := self._expired(name, number)):
-                self.answered.remove(expired)
-                me.held[expired.lane] -= 1
+            free = released.get(number) or self._expired(report.participant, number)
+            if free is not None:
+                me.held[free.lane] -= 1
         for number, ago in report.answered:
             free_at = self.now - ago + self.per
-            released = mine.get(number)
-            if released is not None:
-                self.in_flight.remove(released)
-            elif expired := self._expired(name, number):
-                released, free_at = expired, max(free_at, expired.at)
-                self.answered.remove(released)
-            else:
-                continue
-            released.at = free_at
-            _insert(self.answered, released)
+            done = released.get(number) or self._expired(report.participant, number)
+            if done is not None:
+                done.at = free_at if number in released else max(free_at, done.at)
+                insert(self.answered, done)
 
     def _expired(self, participant: str, number: int) -> Slot | None:
-        """Return a slot whose lease ended before its request was over."""
-        for slot in self.answered:
-            if slot.participant == participant and slot.number == number:
-                return slot
+        """Take out a slot whose lease ended before its request was over."""
+        for place, slot in enumerate(self.answered):
+            if slot.number == number and slot.participant == participant:
+                return self.answered.pop(place)
         return None
 
     def _learn(self, report: Report) -> None:
@@ -289,7 +290,7 @@ class BudgetState(msgspec.Struct, array_like=True):
             each.bucket.filled_at -= back
 
 
-def _insert(slots: list[Slot], slot: Slot) -> None:
+def insert(slots: list[Slot], slot: Slot) -> None:
     """Put a slot in its place by `at`; nearly always that is the end."""
     if not slots or slots[-1].at <= slot.at:
         slots.append(slot)

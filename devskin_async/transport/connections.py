@@ -55,8 +55,11 @@ class QuietConnector(aiohttp.TCPConnector):
         protocol = connection.protocol
         if protocol is None:
             return True
-        is_new = protocol not in self._trusted
-        return self._trusted.setdefault(protocol, True) and (is_new or _is_quiet(protocol))
+        trusted = self._trusted.get(protocol)
+        if trusted is None:
+            self._trusted[protocol] = True
+            return True
+        return trusted and _is_quiet(protocol)
 
     def distrust(self) -> None:
         """Use no connection again that is kept or in use now."""

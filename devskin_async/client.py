@@ -47,7 +47,7 @@ class DevSkinClient:
         api_key: The store's API key; None takes the environment's `DEVSKIN_API_KEY`.
         base_url: The API's address; None takes `DEVSKIN_BASE_URL`, or else the real API's. Plain
             http is accepted for a loopback host only.
-        budget: With whom the key's requests are shared: "machine" is all processes of this user
+        budget: Which programs share the key's requests: "machine" is all processes of this user
             on this machine, "process" this process alone, and "valkey://host:port/db" all that
             use that Valkey server (also valkeys, redis, rediss). None takes the environment's
             `DEVSKIN_BUDGET`, or else "machine".
@@ -57,24 +57,24 @@ class DevSkinClient:
         timeout: Seconds for one attempt on the wire.
         retry: How a request that failed transiently is sent again.
         session: An aiohttp session of the caller's, used and left open; None makes one. Its
-            middlewares are not run: one that sends again would do so outside the budget. Which
-            proxy it uses is its own matter.
+            middlewares are not run: one that sends again would do so outside the budget. It
+            keeps its own proxy.
         transport: Sends the requests in place of aiohttp, such as `testing.MockTransport`; it is
             closed with the client. None makes one.
         proxy: The address of an HTTP proxy, such as `http://proxy.example:3128`, with user and
             password if it needs them; "" means none. None takes the environment's `HTTPS_PROXY`
             or `ALL_PROXY`, unless its `NO_PROXY` names the host. A loopback host is never reached
             through a proxy, and any other only in a TLS tunnel.
-        user_agent: What calls, such as `nightly/2.1`: added to this library's own `User-Agent`.
-            None adds nothing.
+        user_agent: The calling program, such as `nightly/2.1`: added to this library's own
+            `User-Agent`. None adds nothing.
         on_event: Called with each `Event`: `Queued`, `Granted`, `Sent`, `Answered` and `Retried`
             tell of a request, `Refused`, `Paused` and `Adapted` of the rate limit, `Degraded` and
             `Restored` of a shared budget. It runs in the event loop and must not wait; what it
             raises is logged.
 
     Raises:
-        ConfigurationError: The key is missing or unusable, or the address is not acceptable, or
-            the proxy's is not.
+        ConfigurationError: The key is missing or unusable, or the address, the
+            proxy's address or `budget` is not acceptable.
         ValueError: `concurrency` or `timeout` is not positive, `rate_limit` or `retry` is of
             another type, `user_agent` is not printable ASCII, or more than one of `session`,
             `transport` and `proxy` is given.
@@ -116,7 +116,7 @@ class DevSkinClient:
             http if transport is None else transport,
             base_url=url,
             api_key=key,
-            place=_checked_place(budget or os.environ.get("DEVSKIN_BUDGET") or MACHINE),
+            where=_checked_place(budget or os.environ.get("DEVSKIN_BUDGET") or MACHINE),
             limit=instance("rate_limit", rate_limit, RateLimit),
             on_event=on_event,
             check_open=http.check_open,

@@ -151,9 +151,9 @@ class Page(Record, Generic[T]):
             cells = "".join(f"<{cell}>{escape(str(text))}</{cell}>" for text in texts)
             return f"<tr>{cells}</tr>"
 
-        told = f"page {self.page}: {len(self.items)} of {self.total} rows"
+        caption = f"page {self.page}: {len(self.items)} of {self.total} rows"
         names = [field.name for field in getattr((*self.items, None)[0], "__attrs_attrs__", ())]
-        lines = [f"<table><caption>{told}</caption>"]
+        lines = [f"<table><caption>{caption}</caption>"]
         if names:
             lines.append(f"<thead>{row('th', names)}</thead>")
             for item in self.items:

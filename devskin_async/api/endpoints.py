@@ -281,7 +281,7 @@ def _loads_raw_figures(body: bytes) -> Envelope[RawFigures]:
     return Envelope(envelope.success, RawFigures(envelope.data))
 
 
-def _check_match(path: str, asked: object, told: object) -> None:
+def _check_match(path: str, asked: object, received: object) -> None:
     """Refuse a response to another request, such as one left over on a kept connection."""
-    if asked != told:
-        raise MismatchedResponseError(path, convert.describe(asked), convert.describe(told))
+    if asked != received:
+        raise MismatchedResponseError(path, convert.describe(asked), convert.describe(received))

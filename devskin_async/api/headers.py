@@ -106,12 +106,12 @@ def _quota(headers: Mapping[str, str], at: dt.datetime) -> tuple[int | None, flo
     if policies is None:
         return None, None
     # Of several policies in one header, the one with the least left binds.
-    told = [
+    quotas = [
         (int(found["r"]), float(found["t"]))
         for item in policies.split(",")
         if {"r", "t"} <= (found := dict(_PARAMETER.findall(item))).keys()
     ]
-    return min(told, default=(None, None))
+    return min(quotas, default=(None, None))
 
 
 def _number(value: str | None) -> float | None:

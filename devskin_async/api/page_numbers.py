@@ -110,9 +110,9 @@ class PageNumbers:
         least, most = self._totals
         page = f"page {self.first}"
         if not self._fits_totals():
-            told = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+            totals = f"{least:,}" if least == most else f"{least:,} to {most:,}"
             came = f"{self.rows:,}" if self.first == 1 else f"{self.rows:,} from {page} on"
-            return _error(f"{told} rows in all, as `total` says", came, request)
+            return _error(f"{totals} rows in all, as `total` says", came, request)
         if self._uneven is not None and least == most:
             expected = f"{self._size} rows on each page, as on {page}"
             return _error(expected, self._uneven, request)

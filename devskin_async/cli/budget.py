@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..client import DevSkinClient
 from ..errors import ConfigurationError, DevSkinError
-from ..ratelimit import MACHINE, PROCESS, Budget, StoreBusyError, StoreUnavailableError, Use
+from ..ratelimit import MACHINE, PROCESS, Budget, StoreBusyError, Use
 from ..ratelimit.valkey_url import ValkeyURL
 from .drawing import Drawing
 from .options import DEFAULTS, Connection, Flag, open_store
@@ -37,7 +37,7 @@ from .waits import Waits
 Part: TypeAlias = RenderableType
 
 _EVERY = 0.5  # seconds
-_PATIENCE = 2.0  # seconds in which a step of another process is long over
+_BUSY_TIMEOUT = 2.0  # seconds in which a step of another process is long over
 _BUSY = (0.001, 0.005)
 
 _USES: Sequence[Column[Use]] = (
@@ -111,13 +111,13 @@ async def budget(
 ) -> None:
     """Show how many requests a key may send now, and which processes use the rest.
 
-    A request takes a slot, which is free again a minute after the answer.
+    A request takes a slot, which is free again a minute after the response.
     Nothing is sent to the API.
 
     Example: devskin budget --watch
 
     Args:
-        watch: Go on until Ctrl-C.
+        watch: Update the table twice a second, until Ctrl-C.
         json: Print one JSON document in place of the table; with --watch, twice a second.
         connection: Whose budget, and where it is kept.
     """
@@ -128,7 +128,7 @@ async def budget(
     if connection.sandbox:
         raise ValueError("--sandbox starts a store that no other process uses: leave it out")
     if not connection.has_key:
-        raise ConfigurationError("no API key: set DEVSKIN_API_KEY to the one whose budget is meant")
+        raise ConfigurationError("no API key: set DEVSKIN_API_KEY to the key whose budget to show")
     waits = Waits(stderr(), own_limit=False)
     async with open_store(connection, waits=waits) as store:
         _check_shared(store, connection)
@@ -176,7 +176,7 @@ async def _look(store: DevSkinClient, waits: Waits) -> Look:
     """
     scheduler = store.reader.sender.scheduler
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_BUSY_TIMEOUT):
             while True:
                 try:
                     await scheduler.refresh()
@@ -185,11 +185,9 @@ async def _look(store: DevSkinClient, waits: Waits) -> Look:
                     await asyncio.sleep(random.uniform(*_BUSY))  # noqa: S311  # no secret
     except TimeoutError:
         raise BudgetUnreadableError(
-            f"another process has had the budget's file to itself for {_PATIENCE:g} s: it may be "
-            "stopped (Ctrl-Z); let it go on, or end it"
+            f"another process has held the budget's file for {_BUSY_TIMEOUT:g} s: it may be "
+            "stopped (Ctrl-Z); resume it, or end it"
         ) from None
-    except StoreUnavailableError as error:
-        raise _unreachable(str(error)) from None
     if waits.outage is not None:
         raise _unreachable(waits.outage.reason)
     return Look.at(scheduler.budget(), scheduler.paused_for())
@@ -234,7 +232,7 @@ def _place(look: Look, connection: Connection) -> str:
 def _next_free(look: Look) -> str:
     if look.next_free_in is not None:
         return f"in {lasting(look.next_free_in)}"
-    return "after the next answer" if look.in_flight else "all are free"
+    return "a minute after the next response" if look.in_flight else "all are free"
 
 
 def _sharers(look: Look) -> str:

@@ -26,7 +26,7 @@ from .waits import Waits
 
 STORE = Group("Which store", sort_key=10)
 RATE = Group(
-    "Its rate limit",
+    "Rate limit",
     help="All processes of this user on this machine share a key's requests: never more are sent "
     "than the key may send. Other machines, other users and most containers share them by a "
     "Valkey server that all of them name. Bulk work leaves 10 requests a minute free while another "
@@ -155,8 +155,10 @@ class Connection:
             NO_PROXY names the host.
         timeout: Seconds for one attempt on the wire.
         budget: machine, process or valkey://host:port/db; by default DEVSKIN_BUDGET, or machine.
-        rate_limit: Requests a minute of all together; by default DEVSKIN_RATE_LIMIT, or 100.
-        reserve: Requests a minute that an export leaves to interactive calls.
+        rate_limit: Requests a minute of all processes together; by default DEVSKIN_RATE_LIMIT, or
+            100.
+        reserve: Requests a minute that bulk work leaves to interactive calls; by default 10 while
+            another process makes some, or 0.
     """
 
     sandbox: Annotated[bool, Flag] = False

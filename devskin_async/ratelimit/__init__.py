@@ -1,8 +1,8 @@
 """The budget of requests.
 
 `policy` holds values. `reports`, `state`, `grants`, `shaping`, `fairness` and `forecast` decide
-from the time alone; a `store` keeps the state; `participation` is one event loop's part in it; the
-`scheduler` lets callers go and tells `events`; `sharing` finds the budget of a key.
+from the time alone; a `store` keeps the state; `local_participant` reports what one event loop
+does; the `scheduler` grants slots to callers and emits `events`; `sharing` finds a key's budget.
 """
 
 from .events import (

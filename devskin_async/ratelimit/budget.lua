@@ -20,7 +20,7 @@ local LIMIT = {'requests', 'per', 'burst', 'reserve'}
 local STATE = {'epoch', 'now', 'per', 'in_flight', 'answered', 'participants', 'paused_until',
   'quota_left', 'quota_until', 'quota_at', 'accepted_at', 'shaping', 'bucket', 'probe', 'server',
   'began', 'unknown_until'}
-local MEMBER = {'requests', 'seen', 'waiting', 'waits_until', 'held', 'granted_at',
+local PARTICIPANT_FIELDS = {'requests', 'seen', 'waiting', 'waits_until', 'held', 'granted_at',
   'interactive_at', 'share', 'promised', 'bucket', 'call'}
 local SHAPING = {'version', 'burst', 'rate', 'probing', 'lesson_at', 'pause',
   'accepted_since_lesson', 'changed_at', 'recovery'}
@@ -43,7 +43,7 @@ local function loads(data)
   state.shaping = named(state.shaping, SHAPING)
   state.bucket = named(state.bucket, BUCKET)
   for name, values in pairs(state.participants) do
-    local each = named(values, MEMBER)
+    local each = named(values, PARTICIPANT_FIELDS)
     each.bucket = named(each.bucket, BUCKET)
     state.participants[name] = each
   end
@@ -54,7 +54,7 @@ local function dumps(state)
   local values = listed(state, STATE)
   local participants = {}
   for name, each in pairs(state.participants) do
-    local fields = listed(each, MEMBER)
+    local fields = listed(each, PARTICIPANT_FIELDS)
     fields[10] = listed(each.bucket, BUCKET)
     participants[name] = fields
   end
@@ -78,7 +78,7 @@ local function new_state(epoch, server)
       accepted_since_lesson = true, changed_at = -inf, recovery = 3}}
 end
 
-local function new_member(requests)
+local function new_participant(requests)
   return {requests = requests, seen = -inf, waiting = {0, 0}, waits_until = -inf, held = {0, 0},
     granted_at = -inf, interactive_at = -inf, share = 0, promised = 0, bucket = new_bucket(), call = 0}
 end
@@ -192,7 +192,7 @@ local function share(state, report, me)
 end
 
 local function participant(state, report)
-  local me = state.participants[report.participant] or new_member(report.limit.requests)
+  local me = state.participants[report.participant] or new_participant(report.limit.requests)
   state.participants[report.participant] = me
   me.requests = report.limit.requests
   me.waiting = {report.wants[1], report.wants[2]}
@@ -265,7 +265,7 @@ local function release(state, report, me)
   end
 end
 
-local function learn(state, report)
+local function observe(state, report)
   if report.accepted then state.accepted_at = state.now end
   if report.pause > 0 then
     state.paused_until = max(state.paused_until, state.now + report.pause)
@@ -291,12 +291,12 @@ local function learn(state, report)
   end
 end
 
-local function take_in(state, report)
+local function apply(state, report)
   state.per = max(state.per, report.limit.per)
   local me = participant(state, report)
   if report.held then restore(state, report, me) end
   release(state, report, me)
-  learn(state, report)
+  observe(state, report)
   return me
 end
 
@@ -310,11 +310,11 @@ local function fill(bucket, burst, rate, now)
   return bucket.filled_at - now + (1 - bucket.tokens) / rate
 end
 
-local Turn = {}
-Turn.__index = Turn
+local Step = {}
+Step.__index = Step
 
-function Turn.new(state, report, me)
-  local self = setmetatable({state = state, report = report, now = state.now, me = me}, Turn)
+function Step.new(state, report, me)
+  local self = setmetatable({state = state, report = report, now = state.now, me = me}, Step)
   self.others, self.freed = {}, {}
   self.waiting, self.in_lane = {me.waiting[1], me.waiting[2]}, {me.held[1], me.held[2]}
   local reserve, lately = report.limit.reserve, self:look_at_others()
@@ -323,7 +323,7 @@ function Turn.new(state, report, me)
   return self
 end
 
-function Turn:look_at_others()
+function Step:look_at_others()
   local state, me, lately = self.state, self.me, false
   for name, each in pairs(state.participants) do
     if each ~= me then
@@ -343,7 +343,7 @@ function Turn:look_at_others()
   return lately
 end
 
-function Turn:is_probing()
+function Step:is_probing()
   for _, slot in ipairs(self.state.in_flight) do
     if slot[PARTICIPANT] == self.state.probe[1] and slot[NUMBER] == self.state.probe[2] then
       return true
@@ -352,7 +352,7 @@ function Turn:is_probing()
   return false
 end
 
-function Turn:gate()
+function Step:pace_wait()
   local state, me, limit, now = self.state, self.me, self.report.limit, self.now
   if state.shaping.probing and self:is_probing() then return inf end
   local wait = max(0, state.paused_until - now)
@@ -365,21 +365,21 @@ function Turn:gate()
   return wait
 end
 
-function Turn:free(lane)
+function Step:free(lane)
   local requests = self.report.limit.requests
-  local most = requests - self.reserve
+  local max_slots = requests - self.reserve
   if lane == INTERACTIVE then
-    most = self.waiting[BULK] > 0 and requests - min(self.reserve, most) or requests
+    max_slots = self.waiting[BULK] > 0 and requests - min(self.reserve, max_slots) or requests
   end
-  return requests - self.in_lane[1] - self.in_lane[2], most - self.in_lane[lane]
+  return requests - self.in_lane[1] - self.in_lane[2], max_slots - self.in_lane[lane]
 end
 
-function Turn:holds(name, participant, lane)
+function Step:holds(name, participant, lane)
   local freed = self.freed[name]
   return participant.held[lane] - (freed and freed[lane] or 0)
 end
 
-function Turn:claims(lane)
+function Step:claims(lane)
   local me, held, claims = self.me, self.in_lane[1] + self.in_lane[2], 0
   for _, other in ipairs(self.others) do
     local each = other.each
@@ -392,7 +392,7 @@ function Turn:claims(lane)
   return claims
 end
 
-function Turn:is_free(lane, claims)
+function Step:is_free(lane, claims)
   local free, free_in_lane = self:free(lane)
   if lane == BULK then
     local waiting = self.waiting[INTERACTIVE]
@@ -401,7 +401,7 @@ function Turn:is_free(lane, claims)
   return claims < min(free, free_in_lane)
 end
 
-function Turn:slot_wait()
+function Step:slot_wait()
   local at, deadline = self.now, inf
   for i = 0, #self.state.answered do
     local slot = self.state.answered[i]
@@ -425,15 +425,15 @@ function Turn:slot_wait()
   return deadline - self.now
 end
 
-function Turn:lane()
+function Step:lane()
   for lane = INTERACTIVE, BULK do
     if self.me.waiting[lane] > 0 and self:is_free(lane, self:claims(lane)) then return lane end
   end
 end
 
-function Turn:allowed()
+function Step:allowed()
   local state, allowed = self.state, 0
-  if self:gate() <= 0 then
+  if self:pace_wait() <= 0 then
     allowed = min(math.floor(self.me.bucket.tokens), state.quota_left)
     if state.shaping.rate ~= 0 then allowed = min(allowed, math.floor(state.bucket.tokens)) end
     if state.shaping.probing then allowed = min(allowed, 1) end
@@ -441,7 +441,7 @@ function Turn:allowed()
   return allowed
 end
 
-function Turn:grant()
+function Step:grant()
   local state, me, report, lanes = self.state, self.me, self.report, {}
   local name, number, lease_ends = report.participant, report.next_number, self.now + report.lease
   local allowed = self:allowed()
@@ -465,10 +465,10 @@ function Turn:grant()
   return lanes
 end
 
-function Turn:wait()
+function Step:wait()
   local me, state = self.me, self.state
   if not any(me.waiting) then return inf end
-  local wait = max(self:slot_wait(), self:gate())
+  local wait = max(self:slot_wait(), self:pace_wait())
   if wait == inf then
     local first = next(state.participants)
     if next(state.participants, first) then wait = POLL * state.per end
@@ -482,12 +482,12 @@ local function step(state, now, report)
   advance(state, now)
   local granted, wait, share = {}, 0, 0
   if report.epoch == 0 or report.epoch == state.epoch then
-    local me = take_in(state, report)
+    local me = apply(state, report)
     wait, share = inf, me.share
     if any(me.waiting) then
-      local turn = Turn.new(state, report, me)
-      granted = turn:grant()
-      wait = turn:wait() + (state.now - now)
+      local current = Step.new(state, report, me)
+      granted = current:grant()
+      wait = current:wait() + (state.now - now)
     end
   end
   return {state.now, granted, wait, state.epoch, state.paused_until,

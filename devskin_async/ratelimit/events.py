@@ -186,28 +186,28 @@ class Listeners:
 
     def __init__(self) -> None:
         self._of: WeakKeyDictionary[object, OnEvent | None] = WeakKeyDictionary()
-        self.are_called: bool = False
+        self.any_callbacks: bool = False
         self._warned_until = -math.inf
 
     def __len__(self) -> int:
         return len(self._of)
 
     def add(self, user: object, on_event: OnEvent | None) -> None:
-        """Take up a user; one without a function counts as a user all the same."""
+        """Add a user, with or without a function to call."""
         self._of[user] = on_event
-        self.are_called = any(self._of.values())
+        self.any_callbacks = any(self._of.values())
 
     def remove(self, user: object) -> None:
         """Forget a user."""
         self._of.pop(user, None)
-        self.are_called = any(self._of.values())
+        self.any_callbacks = any(self._of.values())
 
     @property
-    def hear_everything(self) -> bool:
+    def wants_request_events(self) -> bool:
         """Whether anybody listens to every single request; most often nobody does."""
-        return self.are_called or log.isEnabledFor(logging.DEBUG)
+        return self.any_callbacks or log.isEnabledFor(logging.DEBUG)
 
-    def tell(self, event: Event, level: int | None = None) -> None:
+    def emit(self, event: Event, level: int | None = None) -> None:
         """Log an event, and call whoever listens. What one raises is logged and goes no further."""
         if level is None:
             level = logging.DEBUG if isinstance(event, Queued | Granted) else logging.INFO
@@ -224,9 +224,9 @@ class Listeners:
             except Exception:
                 log.exception("on_event failed on %s", event)
 
-    def tell_retried(self, event: Retried, now: float, *, refused: bool) -> None:
+    def emit_retried(self, event: Retried, now: float, *, refused: bool) -> None:
         """Tell of a call that will be sent again; a burst of refusals is one warning in the log."""
         warn = not refused or now >= self._warned_until
-        self.tell(event, logging.WARNING if warn else logging.INFO)
+        self.emit(event, logging.WARNING if warn else logging.INFO)
         if refused:
             self._warned_until = max(self._warned_until, now + event.wait)

@@ -1,4 +1,4 @@
-"""The order in which a lane's waiters go: flows take turns, each flow's own are first come.
+"""The order of a lane's waiters: flows take turns; within a flow, first come, first served.
 
 Start-time fair queueing: a flow's next turn is one after its last, but never before the turn that
 is on now. A flow that comes with one request therefore waits for one turn of each other flow, not
@@ -19,7 +19,7 @@ class Cancellable(Protocol):
     """Something that waits until it is done, or has given up."""
 
     def done(self) -> bool:
-        """Say whether it waits no more."""
+        """Return whether it no longer waits."""
         ...
 
 
@@ -29,11 +29,11 @@ W = TypeVar("W", bound=Cancellable)
 class Flow(Generic[W]):
     """Requests that share a lane's turns with others: one listing, one call."""
 
-    __slots__ = ("queue", "turn", "waiters")
+    __slots__ = ("queue", "start_tag", "waiters")
 
     def __init__(self) -> None:
         self.queue: FairQueue[W] | None = None
-        self.turn: int = 0
+        self.start_tag: int = 0
         self.waiters: deque[W] = deque()
 
 
@@ -41,16 +41,16 @@ class FairQueue(Generic[W]):
     """The waiters of one lane; those who gave up are counted until their turn would come."""
 
     def __init__(self) -> None:
-        self._turns: list[tuple[int, int, Flow[W]]] = []
+        self._heap: list[tuple[int, int, Flow[W]]] = []
         self._order = count()
-        self._now = 0
+        self._virtual_time = 0
         self._waiting = 0
 
     def __len__(self) -> int:
         return self._waiting
 
     def push(self, flow: Flow[W], waiter: W) -> None:
-        """Let a waiter queue, as the last of its flow.
+        """Add a waiter at the end of its flow.
 
         Raises:
             ValueError: The flow queues in another lane.
@@ -60,28 +60,28 @@ class FairQueue(Generic[W]):
         elif flow.queue is not self:
             raise ValueError("a flow waits in one lane only")
         if not flow.waiters:
-            flow.turn = max(flow.turn, self._now)
-            heappush(self._turns, (flow.turn, next(self._order), flow))
+            flow.start_tag = max(flow.start_tag, self._virtual_time)
+            heappush(self._heap, (flow.start_tag, next(self._order), flow))
         flow.waiters.append(waiter)
         self._waiting += 1
 
-    def gave_up(self) -> None:
-        """Count one waiter less, who is done and is passed over."""
+    def note_cancelled(self) -> None:
+        """Note that a queued waiter was cancelled; `pop` skips it."""
         self._waiting -= 1
 
     def pop(self) -> W | None:
-        """Take the waiter whose turn is next; None where nobody waits."""
-        while self._turns:
-            turn, _, flow = heappop(self._turns)
+        """Remove and return the next waiter; None if the queue is empty."""
+        while self._heap:
+            start_tag, _, flow = heappop(self._heap)
             while flow.waiters:
                 waiter = flow.waiters.popleft()
                 if waiter.done():
                     continue
                 self._waiting -= 1
-                self._now = turn
-                flow.turn = turn + 1
+                self._virtual_time = start_tag
+                flow.start_tag = start_tag + 1
                 if flow.waiters:
-                    heappush(self._turns, (flow.turn, next(self._order), flow))
+                    heappush(self._heap, (flow.start_tag, next(self._order), flow))
                 return waiter
         return None
 
@@ -89,5 +89,5 @@ class FairQueue(Generic[W]):
         """Count the waiters that would go before the last of a new flow's requests."""
         return sum(
             min(requests, sum(not waiter.done() for waiter in flow.waiters))
-            for _, _, flow in self._turns
+            for _, _, flow in self._heap
         )

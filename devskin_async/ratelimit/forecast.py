@@ -1,4 +1,4 @@
-"""How long requests would wait: the budget is played on, without I/O."""
+"""How long requests would wait: a simulation of the budget, without I/O."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _FURTHER = 2**40  # further slots of another participant, whose numbers are not 
 class Forecast:
     """When requests that a participant wants in a lane will be sent.
 
-    Every participant asks when it was told to, and each request is answered after a round trip.
-    Other participants that wait now, or have bulk work in flight, are taken to go on with it.
+    Every participant asks again when its last reply said to, and each request is answered after a
+    round trip. Other participants that wait now, or have bulk work in flight, are assumed to
+    continue.
 
     Args:
-        state: The present; it is used up.
+        state: The budget now; the simulation changes it.
         report: The participant's, with all that waits before the requests, and with them.
         lane: Their lane.
         round_trip: Seconds from a request to its response, as seen lately.
@@ -76,27 +77,33 @@ class Forecast:
                 return math.inf
             if soonest.asks_at >= self._repeats_at:
                 return self._extrapolated(number, soonest.asks_at)
-            self._let_ask(soonest)
+            self._step(soonest)
         return self._sent[number - 1]
 
-    def _let_ask(self, who: _Participant) -> None:
-        state, now = self._state, max(who.asks_at, self._state.now)
+    def _step(self, participant: _Participant) -> None:
+        state, now = self._state, max(participant.asks_at, self._state.now)
         report = replace(
-            who.report, answered=who.take_answered(now), wants=(who.left[0], who.left[1])
+            participant.report,
+            answered=participant.take_answered(now),
+            wants=(participant.left[0], participant.left[1]),
         )
         reply = step(state, now, report)
         for number, lane in enumerate(reply.granted, report.next_number):
-            who.in_flight[number] = now + self._round_trip
-            if who is self._me:
-                who.left[lane] -= 1
+            participant.in_flight[number] = now + self._round_trip
+            if participant is self._me:
+                participant.left[lane] -= 1
                 if lane == self._lane:
                     self._sent.append(now)
-        who.report = replace(who.report, next_number=report.next_number + len(reply.granted))
+        participant.report = replace(
+            participant.report, next_number=report.next_number + len(reply.granted)
+        )
         if self._sent and self._repeats_at == math.inf:
             self._repeats_at = now + _WINDOWS * self._window
-        who.asks_at = max(now + reply.wait, math.nextafter(now, math.inf))
+        participant.asks_at = max(now + reply.wait, math.nextafter(now, math.inf))
         if reply.wait == math.inf or len(self._all) > 1:  # then others may wait for its responses
-            who.asks_at = min(who.asks_at, *who.in_flight.values(), math.inf)
+            participant.asks_at = min(
+                participant.asks_at, *participant.in_flight.values(), math.inf
+            )
 
     def _extrapolated(self, number: int, now: float) -> float:
         """Return when a request is sent, if each window is like the one before `now`."""
@@ -110,7 +117,7 @@ class Forecast:
 
 
 class _Participant:
-    """One of those who are played: what it still wants, and when it asks next."""
+    """A simulated participant: what it still wants, and when it asks next."""
 
     def __init__(self, report: Report, state: BudgetState, round_trip: float) -> None:
         self.report = report

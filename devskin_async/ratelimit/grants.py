@@ -5,7 +5,7 @@ to interactive requests, and these leave as many to bulk work that waits.
 
 Within a lane, slots go to whoever holds the fewest: a participant takes one only while more are
 free than the others who wait there need to catch up with it. When a slot will be free is known
-ahead, and so is whose turn it is; so each is told to come back when its own is, and nobody has
+ahead, and so is which participant gets it; the reply says when to ask again, so no participant has
 to be woken.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from .reports import BULK, INTERACTIVE, Reply, Report, Slot
+from .reports import BULK, INTERACTIVE, HeldSlot, Reply, Report
 from .shaping import Shape
 from .state import BudgetState, Participant, insert
 
@@ -33,27 +33,27 @@ _AT_LEAST = 0.005
 
 
 def step(state: BudgetState, now: float, report: Report) -> Reply:
-    """Take in a report, and grant what may go.
+    """Apply a report, and grant slots.
 
     Args:
         state: The budget, which is changed.
         now: The present by the budget's clock, in seconds.
-        report: What a participant tells and wants.
+        report: What a participant reports and requests.
     """
     state.advance(now)
     granted: tuple[int, ...] = ()
     wait, share = 0.0, 0
     if report.epoch in (0, state.epoch):
-        me = state.take_in(report)
+        me = state.apply(report)
         wait, share = math.inf, me.share
         if any(me.waiting):
-            turn = _Turn(state, report, me)
-            granted = tuple(turn.grant())
-            wait = turn.wait() + (state.now - now)  # a clock that went back is waited for
+            current = _Step(state, report, me)
+            granted = tuple(current.grant())
+            wait = current.wait() + (state.now - now)  # a clock that went back is waited for
     return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping, share)
 
 
-class _Turn:
+class _Step:
     """The step of a participant that wants something."""
 
     def __init__(self, state: BudgetState, report: Report, me: Participant) -> None:
@@ -98,7 +98,7 @@ class _Turn:
         lanes: list[int] = []
         allowed = min(sum(me.waiting), self._allowed())
         while len(lanes) < allowed and (lane := self._lane()) is not None:
-            insert(state.in_flight, Slot(name, number + len(lanes), lane, lease_ends))
+            insert(state.in_flight, HeldSlot(name, number + len(lanes), lane, lease_ends))
             lanes.append(lane)
             me.held[lane] += 1
             self._in_lane[lane] += 1
@@ -118,7 +118,7 @@ class _Turn:
         me, per = self._me, self._state.per
         if not any(me.waiting):
             return math.inf
-        wait = max(self._slot_wait(), self._gate())
+        wait = max(self._slot_wait(), self._pace_wait())
         if wait == math.inf and len(self._state.participants) > 1:
             wait = _POLL * per
         if self._others:
@@ -137,7 +137,7 @@ class _Turn:
     def _allowed(self) -> float:
         """Return how many requests may go now, the slots aside."""
         state, allowed = self._state, 0.0
-        if self._gate() <= 0:
+        if self._pace_wait() <= 0:
             allowed = min(self._me.bucket.tokens // 1, state.quota_left)
             if self._learned is not None:
                 allowed = min(allowed, state.bucket.tokens // 1)
@@ -145,8 +145,8 @@ class _Turn:
                 allowed = min(allowed, 1)
         return allowed
 
-    def _gate(self) -> float:
-        """Return the seconds until anything may go, the slots aside."""
+    def _pace_wait(self) -> float:
+        """Return the seconds until pause, quota and token buckets allow a request."""
         state, me, now = self._state, self._me, self._now
         if state.shaping.probing and self._is_probing():
             return math.inf
@@ -196,10 +196,12 @@ class _Turn:
     def _free(self, lane: int) -> tuple[int, int]:
         """Return how many slots are free: of all, and of those that a lane may hold."""
         requests = self._report.limit.requests
-        most = requests - self._reserve
+        max_slots = requests - self._reserve
         if lane == INTERACTIVE:
-            most = requests - min(self._reserve, most) if self._waiting[BULK] else requests
-        return requests - sum(self._in_lane), most - self._in_lane[lane]
+            max_slots = (
+                requests - min(self._reserve, max_slots) if self._waiting[BULK] else requests
+            )
+        return requests - sum(self._in_lane), max_slots - self._in_lane[lane]
 
     def _claims(self, lane: int) -> int:
         """Return how many slots the others get before this participant's next one."""

@@ -151,7 +151,7 @@ class MachineStore:
         try:
             return loads(data)
         except msgspec.MsgspecError as error:
-            reason = "was written by another release of devskin-async"
+            reason = "was written by another release of devskin-async: use one release for this key"
             raise StoreUnavailableError(f"{self._path} {reason}") from error
 
     def _first_state(self, now: float, report: Report) -> BudgetState:

@@ -164,7 +164,9 @@ class BudgetFiles:
             raise StoreUnavailableError(f"{path}: {error.strerror or error}") from error
         finally:
             self._lock.release()
-        raise StoreUnavailableError(f"{path} is removed again and again")
+        raise StoreUnavailableError(
+            f"{path} was removed each time it was opened: check what deletes files there"
+        )
 
     @staticmethod
     def path(directory: str, name: str) -> str:
@@ -232,7 +234,7 @@ def _make(path: str) -> tuple[int, int]:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            raise OSError(errno.EEXIST, "is no plain file")
+            raise OSError(errno.EEXIST, "is not a regular file")
         if sys.platform != "win32":
             if status.st_uid != os.geteuid():
                 raise OSError(errno.EPERM, "belongs to another user")

@@ -45,13 +45,13 @@ from msgspec.structs import replace
 
 from ..errors import ConfigurationError
 from .events import Degraded, Event, Restored, log
-from .own_share import ASK_AGAIN, OwnShare
+from .own_share import ASK_AGAIN, FallbackBudget
 from .reports import Reply, Report
 from .shaping import Shaping
 from .state import FORGOTTEN_AFTER, BudgetState
 from .store import Store, StoreBusyError, StoreUnavailableError
 
-_BUSY_FOR = 3.0  # seconds after which a store that is in use counts as unreachable
+_BUSY_TIMEOUT = 3.0  # seconds after which a store that is in use counts as unreachable
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
 _RETRY_AFTER = 1 / 60  # of a window, where it is a short one
 _ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they may
@@ -68,23 +68,23 @@ class OutageStore:
         clock: A clock in seconds, for what happens without the store.
 
     Attributes:
-        tell: Is called with each `Degraded` and `Restored`, and the level to log it with.
+        emit: Called with each `Degraded` and `Restored`, and the level to log it with.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.immediate = store.immediate
         self.report_within = store.report_within
-        self.tell: Callable[[Event, int], None] = lambda event, level: log.log(level, "%s", event)
+        self.emit: Callable[[Event, int], None] = lambda event, level: log.log(level, "%s", event)
         self._store = store
         self._clock = clock
         self._check: Callable[[], Awaitable[None]] | None = getattr(store, "check", None)
-        self._alone: OwnShare | None = None
-        self._rejoins = False
+        self._fallback: FallbackBudget | None = None
+        self._is_rejoining = False
         self._retrying: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._last_report: Report | None = None
         self._busy_since: float | None = None
-        self._alone_steps = 0
+        self._fallback_steps = 0
         self._share = 0
         self._paused_until = -math.inf
         self._offset = 0.0  # from the clock here to the store's
@@ -93,12 +93,12 @@ class OutageStore:
     @property
     def where(self) -> str:
         """Where the budget is kept at the moment."""
-        return self._store.where if self._alone is None else "degraded"
+        return self._store.where if self._fallback is None else "degraded"
 
     @property
     def steps(self) -> int:
         """How many calls were made."""
-        return self._store.steps + self._alone_steps
+        return self._store.steps + self._fallback_steps
 
     def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
         """Hand in a report; see `Store.exchange`.
@@ -107,9 +107,9 @@ class OutageStore:
             StoreBusyError: It is in use, and not for long yet.
             ConfigurationError: It can't be used, and never could.
         """
-        if self._alone is not None:
-            return self._step_alone(self._alone, report)
-        if self._rejoins and report.epoch:
+        if self._fallback is not None:
+            return self._step_fallback(self._fallback, report)
+        if self._is_rejoining and report.epoch:
             # Not the state that the participant knows: it reports all that it holds.
             return Reply(self._present(), (), 0.0, 0, -math.inf, Shaping())
         report = replace(report, share=self._share)
@@ -118,22 +118,22 @@ class OutageStore:
         try:
             reply = self._store.exchange(report)
         except _Failure as error:
-            return self._go_on(report, error)
+            return self._handle_failure(report, error)
         assert isinstance(reply, Reply)  # noqa: S101  # an immediate store's
-        return self._take_in(reply, report)
+        return self._apply(reply, report)
 
     def view(self) -> tuple[BudgetState, float]:
         """Return the budget as it is known here; see `Store.view`."""
-        if self._alone is None:
+        if self._fallback is None:
             return self._store.view()
-        state = self._alone.state.copy()
-        if not self._alone.share:  # how long it waits is not known
+        state = self._fallback.state.copy()
+        if not self._fallback.share:  # how long it waits is not known
             state, _ = self._store.view()
             state.paused_until = self._present() + ASK_AGAIN
         return state, self._present()
 
     async def aclose(self) -> None:
-        """Let go of connections, and try no more."""
+        """Close connections and stop retrying."""
         for task in (self._retrying, self._watching):
             if task is not None:
                 task.cancel()
@@ -145,10 +145,10 @@ class OutageStore:
         try:
             reply = await self._ask(report)
         except _Failure as error:
-            return self._go_on(report, error)
-        return self._take_in(reply, report)
+            return self._handle_failure(report, error)
+        return self._apply(reply, report)
 
-    def _take_in(self, reply: Reply, report: Report) -> Reply:
+    def _apply(self, reply: Reply, report: Report) -> Reply:
         self._busy_since = None
         self._replied_at = self._clock()
         self._offset = reply.now - self._replied_at
@@ -156,39 +156,39 @@ class OutageStore:
             return reply
         self._last_report = replace(report, next_number=report.next_number + len(reply.granted))
         unknown_for = self._unknown_for(report)
-        if self._alone is not None:  # it is back, before anything more was granted here
+        if self._fallback is not None:  # it is back, before anything more was granted here
             self._restore()
         elif unknown_for and self._share:
             reason = f"it has lost its state, and grants nothing for {unknown_for:.0f} s"
-            return self._go_alone(report, reason, unknown_for)
+            return self._start_fallback(report, reason, unknown_for)
         else:
-            self._rejoins = self._rejoins and report.epoch != 0
+            self._is_rejoining = self._is_rejoining and report.epoch != 0
         self._share, self._paused_until = reply.share, reply.paused_until
         if self._check and (self._watching is None or self._watching.done()):
             self._watching = asyncio.get_running_loop().create_task(self._watch(self._check))
         return reply
 
     def _unknown_for(self, report: Report) -> float:
-        """Return for how long the store, which has lost its state, can be gone without."""
+        """Return for how many seconds to do without a store that has lost its state."""
         seconds: float = getattr(self._store, "unknown_for", 0.0)
         return max(0.0, seconds - _until_all_are_back(report.limit.per))
 
-    def _go_on(self, report: Report, error: Exception) -> Reply:
-        """Go on alone, unless the store is only busy, or was never of use."""
-        if self._alone is not None:
-            return self._step_alone(self._alone, report)
+    def _handle_failure(self, report: Report, error: Exception) -> Reply:
+        """Fall back to the share, unless the store is only busy or was never usable."""
+        if self._fallback is not None:
+            return self._step_fallback(self._fallback, report)
         now = self._clock()
         reason = str(error)
         if isinstance(error, StoreBusyError):
             self._busy_since = now if self._busy_since is None else self._busy_since
-            if now - self._busy_since < _BUSY_FOR:
+            if now - self._busy_since < _BUSY_TIMEOUT:
                 raise error
             reason = f"it has been in use by another process for {now - self._busy_since:.0f} s"
         if isinstance(error, ConfigurationError) and self._never_replied:
             raise error
-        return self._go_alone(report, reason)
+        return self._start_fallback(report, reason)
 
-    def _go_alone(self, report: Report, reason: str, unknown_for: float = 0.0) -> Reply:
+    def _start_fallback(self, report: Report, reason: str, unknown_for: float = 0.0) -> Reply:
         now = self._clock()
         self._busy_since = None
         # After so long the others may have been promised this participant's share.
@@ -196,16 +196,16 @@ class OutageStore:
         state, _ = self._store.view()
         if unknown_for:
             state.paused_until = self._paused_until  # its own pause is not for this participant
-        self._alone = alone = OwnShare(state, report, share, self._present())
-        self.tell(
-            Degraded(where=self._store.where, reason=reason, share=alone.share), logging.WARNING
+        self._fallback = fallback = FallbackBudget(state, report, share, self._present())
+        self.emit(
+            Degraded(where=self._store.where, reason=reason, share=fallback.share), logging.WARNING
         )
-        self._retrying = asyncio.get_running_loop().create_task(self._retry(alone, unknown_for))
-        return self._step_alone(alone, report)
+        self._retrying = asyncio.get_running_loop().create_task(self._retry(fallback, unknown_for))
+        return self._step_fallback(fallback, report)
 
-    def _step_alone(self, alone: OwnShare, report: Report) -> Reply:
-        self._alone_steps += 1
-        return alone.step(self._present(), report)
+    def _step_fallback(self, fallback: FallbackBudget, report: Report) -> Reply:
+        self._fallback_steps += 1
+        return fallback.step(self._present(), report)
 
     @property
     def _never_replied(self) -> bool:
@@ -215,9 +215,9 @@ class OutageStore:
         """Return the present by the store's clock."""
         return self._clock() + self._offset
 
-    async def _retry(self, alone: OwnShare, unknown_for: float) -> None:
+    async def _retry(self, fallback: FallbackBudget, unknown_for: float) -> None:
         """Try the store until it answers, and tell it what is held here."""
-        after, longest = _FIRST_RETRY, _last_retry(alone.per)
+        after, longest = _FIRST_RETRY, _last_retry(fallback.per)
         while True:
             jitter = random.uniform(0.5, 1)  # noqa: S311  # no secret
             await asyncio.sleep(unknown_for or after * jitter)
@@ -225,7 +225,7 @@ class OutageStore:
             try:
                 if self._check is not None:
                     await self._check()
-                report = alone.freeze(self._present())
+                report = fallback.freeze(self._present())
                 pause = max(report.pause, _until_all_are_back(report.limit.per))
                 report = replace(report, pause=pause, share=self._share)
                 reply = await self._ask(report)
@@ -233,42 +233,42 @@ class OutageStore:
                     report = replace(report, epoch=0)
                     reply = await self._ask(report)
             except _Failure as error:
-                alone.is_frozen = False
+                fallback.is_frozen = False
                 unknown_for = 0.0
                 if isinstance(error, ConfigurationError) and self._never_replied:
-                    self._alone = None  # the next report raises it
+                    self._fallback = None  # the next report raises it
                     return
             else:
-                unknown_for = self._unknown_for(report) if alone.share else 0.0
+                unknown_for = self._unknown_for(report) if fallback.share else 0.0
                 if not unknown_for:
-                    self._take_in(reply, report)
+                    self._apply(reply, report)
                     return
-                alone.is_frozen = False
+                fallback.is_frozen = False
 
     async def _ask(self, report: Report) -> Reply:
         reply = self._store.exchange(report)
         return reply if isinstance(reply, Reply) else await reply
 
     def _restore(self) -> None:
-        self._alone, self._rejoins = None, True
+        self._fallback, self._is_rejoining = None, True
         if self._retrying is not None and self._retrying is not asyncio.current_task():
             self._retrying.cancel()
-        self.tell(Restored(where=self._store.where), logging.WARNING)
+        self.emit(Restored(where=self._store.where), logging.WARNING)
 
     async def _watch(self, check: Callable[[], Awaitable[None]]) -> None:
-        """Look whether the store is there, while the participant may hold slots."""
-        while self._alone is None and self._last_report is not None:
+        """Check that the store is reachable, while the participant may hold slots."""
+        while self._fallback is None and self._last_report is not None:
             last = self._last_report
             if self._clock() > self._replied_at + last.limit.per + last.lease:
                 return
             heard_at = self._replied_at
             await asyncio.sleep(last.limit.per * _LOOK_AGAIN)
-            if self._replied_at > heard_at or self._alone is not None:
+            if self._replied_at > heard_at or self._fallback is not None:
                 continue
             try:
                 await check()
             except (StoreUnavailableError, ConfigurationError) as error:
-                self._go_on(_without_news(self._last_report), error)
+                self._handle_failure(_empty_report(self._last_report), error)
 
 
 def _until_all_are_back(per: float) -> float:
@@ -279,7 +279,7 @@ def _last_retry(per: float) -> float:
     return min(_LAST_RETRY, max(_FIRST_RETRY, per * _RETRY_AFTER))
 
 
-def _without_news(report: Report) -> Report:
+def _empty_report(report: Report) -> Report:
     return Report(
         participant=report.participant,
         limit=report.limit,

@@ -7,7 +7,7 @@ import math
 from msgspec.structs import replace
 
 from .grants import RESERVE, step
-from .reports import BULK, INTERACTIVE, Held, Reply, Report, Slot
+from .reports import BULK, INTERACTIVE, HeldSlot, HeldSlots, Reply, Report
 from .state import BudgetState, Participant
 
 ASK_AGAIN = 0.5
@@ -16,7 +16,7 @@ ASK_AGAIN = 0.5
 _ELSEWHERE = "other processes:.0"
 
 
-class OwnShare:
+class FallbackBudget:
     """A participant's own budget: its slots, and those that others may hold.
 
     Args:
@@ -41,7 +41,7 @@ class OwnShare:
         self.share = self._share_of_pace(share, limit.requests, limit.per)
         if state.quota_left < math.inf:
             state.quota_left = state.quota_left * self.share // limit.requests
-        state.take_in(replace(self._for_share(report), wants=(0, 0), leaves=False))
+        state.apply(replace(self._for_share(report), wants=(0, 0), leaves=False))
         held = min(self.share, len(state.in_flight) + len(state.answered))
         self._block(self.share - held, now + 2 * (report.lease + state.per))
         self._block(limit.requests - self.share, math.inf)
@@ -73,7 +73,7 @@ class OwnShare:
             epoch=state.epoch,
             next_number=self._next,
             pause=max(0.0, state.paused_until - now),
-            held=Held(in_flight, answered),
+            held=HeldSlots(in_flight, answered),
         )
 
     def _for_share(self, report: Report) -> Report:
@@ -96,6 +96,6 @@ class OwnShare:
         others = self.state.participants.setdefault(_ELSEWHERE, Participant(limit.requests))
         for number in range(count):
             lane = INTERACTIVE if number * reserve % limit.requests < reserve else BULK
-            self.state.answered.append(Slot(_ELSEWHERE, number, lane, until))
+            self.state.answered.append(HeldSlot(_ELSEWHERE, number, lane, until))
             others.held[lane] += 1
         self.state.answered.sort(key=lambda slot: slot.at)

@@ -135,7 +135,7 @@ class Budget:
         """Predict how long further requests would wait.
 
         Args:
-            requests: How many requests, of one job.
+            requests: How many requests, of one flow.
             lane: Which lane they would wait in.
 
         Returns:

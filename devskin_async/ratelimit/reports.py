@@ -1,4 +1,4 @@
-"""What a participant and its budget tell each other: the whole protocol of a shared budget."""
+"""The messages between a participant and its budget: the whole protocol of a shared budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INTERACTIVE, BULK = 0, 1
 LANES: tuple[Lane, Lane] = (Lane.INTERACTIVE, Lane.BULK)  # as they are numbered
 
 
-class Slot(msgspec.Struct, array_like=True, gc=False):
+class HeldSlot(msgspec.Struct, array_like=True, gc=False):
     """A slot that is held.
 
     Args:
@@ -27,11 +27,11 @@ class Slot(msgspec.Struct, array_like=True, gc=False):
     at: float
 
 
-class Held(msgspec.Struct, array_like=True, gc=False, frozen=True):
+class HeldSlots(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """What a participant holds, for a budget that has lost it; `at` is in seconds from now."""
 
-    in_flight: tuple[Slot, ...]
-    answered: tuple[Slot, ...]
+    in_flight: tuple[HeldSlot, ...]
+    answered: tuple[HeldSlot, ...]
 
 
 class Quota(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -49,7 +49,7 @@ class Quota(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class Limit(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """A `RateLimit` as it is told: the reserve is -1 where it depends on the others."""
+    """A `RateLimit` as it is reported: the reserve is -1 where it depends on the others."""
 
     requests: int
     per: float
@@ -58,7 +58,7 @@ class Limit(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
     @classmethod
     def of(cls, limit: RateLimit) -> Limit:
-        """Return a limit as it is told."""
+        """Return a limit as it is reported."""
         reserve = -1 if limit.reserve is None else limit.reserve
         return cls(limit.requests, limit.per, limit.burst, reserve)
 
@@ -99,13 +99,13 @@ class Report(msgspec.Struct, array_like=True, gc=False, frozen=True, kw_only=Tru
     pause: float = 0.0
     quota: Quota | None = None
     shaping: Shaping | None = None
-    held: Held | None = None
+    held: HeldSlots | None = None
     leaves: bool = False
     share: int = 0
 
 
 class Reply(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """What the budget answers.
+    """The budget's reply to a report.
 
     Args:
         now: The present by the budget's clock, in seconds.

@@ -1,4 +1,4 @@
-"""The budget's asyncio shell: callers queue here, and one dispatcher lets them go.
+"""The budget's asyncio shell: callers queue here, and one dispatcher grants them slots.
 
 The budget says how many requests of each lane may go and when to ask again, fairness says whose
 turn it is, and every request takes a token of an `aiolimiter` bucket on its way. The dispatcher
@@ -16,11 +16,11 @@ from aiolimiter import AsyncLimiter
 from attrs import frozen
 
 from ..errors import ConfigurationError
-from .events import Adapted, Granted, Listeners, Paused, Queued, Refused, log
+from .events import Adapted, Granted, Listeners, Paused, Queued, Refused
 from .fairness import FairQueue, Flow
 from .forecast import Forecast
+from .local_participant import LocalParticipant, LocalSlot
 from .outage import OutageStore
-from .participation import MySlot, Participation
 from .policy import Budget, Lane, RateLimit
 from .quota import RateLimitInfo
 from .reports import LANES
@@ -30,27 +30,26 @@ from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError, re
 from .uses import uses
 
 _SMOOTHING = 0.2
-_ROUGHLY = 0.1
+_FORECAST_MAX_AGE = 0.1
 _BUSY = (0.001, 0.005)  # seconds after which a store that is in use is tried again
-_UNAVAILABLE = 1.0
 _LEAVING = 2.0  # seconds for the last report
 _TICK = 1e-3
 
 
 @frozen
-class _Known:
+class _CachedForecast:
     """A forecast of a moment ago.
 
     Args:
         at: When it was made, on the loop's clock.
         offset: From the budget's clock to the loop's, in seconds.
-        future: The forecast.
+        forecast: The forecast.
         granted: How many requests of the lane had been sent.
     """
 
     at: float
     offset: float
-    future: Forecast
+    forecast: Forecast
     granted: int
 
 
@@ -76,8 +75,8 @@ class Scheduler:
             lambda: asyncio.get_running_loop().time(), report_within=report_within(limit.per)
         )
         if isinstance(self._store, OutageStore):
-            self._store.tell = self.listeners.tell
-        self._part = Participation(self._store, name, limit)
+            self._store.emit = self.listeners.emit
+        self._participant = LocalParticipant(self._store, name, limit)
         self._limiter = AsyncLimiter(limit.burst, limit.burst * limit.per / limit.requests)
         self._queues: dict[Lane, FairQueue[Waiter]] = {lane: FairQueue() for lane in Lane}
         self._changed = asyncio.Event()
@@ -86,7 +85,7 @@ class Scheduler:
         self._round_trip = 0.0
         self._refusals = RefusalTracker(limit.per)
         self._paused_until = -math.inf
-        self._futures: dict[Lane, _Known] = {}
+        self._forecasts: dict[Lane, _CachedForecast] = {}
         self._granted = dict.fromkeys(Lane, 0)
 
     def slot(self, lane: Lane = Lane.INTERACTIVE, flow: RequestFlow | None = None) -> Slot:
@@ -102,25 +101,25 @@ class Scheduler:
         """
         return Slot(self, lane, flow)
 
-    def allow_attempts_of(self, seconds: float) -> None:
-        """Let slots in flight be held for so long at the least, should this process be killed."""
-        self._part.lease = max(self._part.lease, seconds)
+    def extend_lease(self, seconds: float) -> None:
+        """Make the lease of slots in flight at least so long; it ends if this process is killed."""
+        self._participant.lease = max(self._participant.lease, seconds)
 
     async def acquire(self, slot: Slot) -> Slot:
-        """Let a slot's request go as soon as it is its turn; `slot` does it, and releases it."""
+        """Wait until the slot is granted; use `slot`, which also releases it."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
         if self._store.immediate and not self._waiting():
-            slot.held = self._take_at_once(slot.lane)
-        if slot.held is None:
-            slot.held = await self._queue(slot.lane, Flow() if slot.flow is None else slot.flow)
+            slot.grant = self._take_at_once(slot.lane)
+        if slot.grant is None:
+            slot.grant = await self._queue(slot.lane, Flow() if slot.flow is None else slot.flow)
         slot.granted_at = loop.time()
         slot.queued = slot.granted_at - asked
         self._granted[slot.lane] += 1
         try:
             await self._limiter.acquire()
-            if self.listeners.hear_everything:
-                self.listeners.tell(Granted(lane=slot.lane, queued=slot.queued))
+            if self.listeners.wants_request_events:
+                self.listeners.emit(Granted(lane=slot.lane, queued=slot.queued))
         except BaseException:  # nobody else would release it
             slot.cancel()
             self.release(slot)
@@ -128,14 +127,14 @@ class Scheduler:
         return slot
 
     def release(self, slot: Slot) -> None:
-        """Take a slot back: it is free after `per` seconds, or at once if it was not counted."""
+        """Release a slot: it is free after `per` seconds, or at once if it was not counted."""
         now = asyncio.get_running_loop().time()
         self._round_trip += _SMOOTHING * (now - slot.granted_at - self._round_trip)
-        assert slot.held is not None  # noqa: S101  # only what was acquired is released
+        assert slot.grant is not None  # noqa: S101  # only what was acquired is released
         if slot.is_free:
-            self._part.cancelled(slot.held)
+            self._participant.cancelled(slot.grant)
         else:
-            self._part.answered(slot.held)
+            self._participant.answered(slot.grant)
         self._report_soon()
 
     def observe(self, slot: Slot, info: RateLimitInfo) -> None:
@@ -145,53 +144,55 @@ class Scheduler:
             slot: The request's.
             info: Whether it was refused, and what the headers say.
         """
-        before = self._part.shaping
+        before = self._participant.shaping
         if info.remaining is not None and info.reset_after is not None:
-            self._part.quota(info.remaining, info.reset_after, slot.granted_at)
+            self._participant.quota(info.remaining, info.reset_after, slot.granted_at)
         if info.refused:
             self.refused += 1
-            self.listeners.tell(Refused(lane=slot.lane, retry_after=info.retry_after))
-            self._part.refused(slot.granted_at, info.retry_after)
-            self._tell_pause()
+            self.listeners.emit(Refused(lane=slot.lane, retry_after=info.retry_after))
+            self._participant.refused(slot.granted_at, info.retry_after)
+            self._emit_pause()
             self._refusals.refused(asyncio.get_running_loop().time(), self.paused_for())
         else:
             self._refusals.accepted()
-            self._part.accepted(slot.granted_at)
-        learned = self._part.shaping
+            self._participant.accepted(slot.granted_at)
+        learned = self._participant.shaping
         if learned is not before and learned.shape != before.shape:
             shape = learned.shape or usual_shape(self.limit)
-            self.listeners.tell(Adapted(burst=shape.burst, rate=shape.rate))
+            self.listeners.emit(Adapted(burst=shape.burst, rate=shape.rate))
 
     def forecast(self, requests: int, lane: Lane) -> float:
         """Predict how long the last of a new flow's requests would wait, in seconds."""
         ahead = self._queues[lane].ahead_of_new_flow(requests)
-        now, future = self._play(ahead + requests, lane)
-        return future.sent_at(ahead + requests) - now
+        now, forecast = self._start_forecast(ahead + requests, lane)
+        return forecast.sent_at(ahead + requests) - now
 
-    def rough_wait(self, lane: Lane) -> float:
+    def estimated_wait(self, lane: Lane) -> float:
         """Predict how long one more request would wait, by a forecast that is up to 0.1 s old.
 
         Many may ask at once: each call that has bounds does, and when they end.
         """
         now = asyncio.get_running_loop().time()
         ahead = self._queues[lane].ahead_of_new_flow(1)
-        known = self._futures.get(lane)
-        if known is None or now - known.at > _ROUGHLY:
-            began, future = self._play(ahead + 1, lane)
-            known = self._futures[lane] = _Known(now, now - began, future, self._granted[lane])
+        known = self._forecasts.get(lane)
+        if known is None or now - known.at > _FORECAST_MAX_AGE:
+            began, forecast = self._start_forecast(ahead + 1, lane)
+            known = self._forecasts[lane] = _CachedForecast(
+                now, now - began, forecast, self._granted[lane]
+            )
         since = self._granted[lane] - known.granted
-        return max(0.0, known.future.sent_at(since + ahead + 1) + known.offset - now)
+        return max(0.0, known.forecast.sent_at(since + ahead + 1) + known.offset - now)
 
-    def _play(self, requests: int, lane: Lane) -> tuple[float, Forecast]:
-        """Begin to play on the present, with so many requests of a lane."""
+    def _start_forecast(self, requests: int, lane: Lane) -> tuple[float, Forecast]:
+        """Start a simulation from now, with so many requests of a lane."""
         interactive, bulk = self._wants()
         wants = (requests, bulk) if lane is Lane.INTERACTIVE else (interactive, requests)
-        state = self._part.view(self._wants())
-        return state.now, Forecast(state, self._part.report(wants), lane, self._round_trip)
+        state = self._participant.view(self._wants())
+        return state.now, Forecast(state, self._participant.report(wants), lane, self._round_trip)
 
     def paused_for(self) -> float:
-        """Return for how many seconds nothing at all may go."""
-        state = self._part.view(self._wants())
+        """Return for how many seconds no request may be sent."""
+        state = self._participant.view(self._wants())
         quota = state.quota_until - state.now if state.quota_left <= 0 else 0.0
         return max(0.0, state.paused_until - state.now, quota)
 
@@ -204,8 +205,8 @@ class Scheduler:
         return self._refusals.is_over(granted_at)
 
     def budget(self) -> Budget:
-        """Take a snapshot; outside a running event loop there is no time to tell."""
-        state = self._part.view(self._wants())
+        """Return a snapshot; needs a running event loop, whose clock it uses."""
+        state = self._participant.view(self._wants())
         held = len(state.in_flight) + len(state.answered)
         return Budget(
             limit=self.limit.requests,
@@ -217,7 +218,7 @@ class Scheduler:
             sent=sum(self._granted.values()),
             refused=self.refused,
             processes=state.processes(),
-            held_here=sum(state.participants[self._part.name].held),
+            held_here=sum(state.participants[self._participant.name].held),
             where=self._store.where,
             next_free_in=state.answered[0].at - state.now if state.answered else None,
             uses=uses(state),
@@ -231,7 +232,7 @@ class Scheduler:
             StoreBusyError, StoreUnavailableError: It was not reached.
         """
         takes_part = self._waiting() or any(self._granted.values())
-        await self._part.exchange(self._wants(), leaves=not takes_part)
+        await self._participant.exchange(self._wants(), leaves=not takes_part)
 
     async def leave(self, user: object) -> None:
         """Forget a user; with the last one, this loop takes part in the budget no more."""
@@ -243,41 +244,41 @@ class Scheduler:
             async with asyncio.timeout(_LEAVING):
                 if self._dispatcher is not None:
                     await asyncio.wait([self._dispatcher])
-                await self._part.exchange((0, 0), leaves=True)
+                await self._participant.exchange((0, 0), leaves=True)
         await self._store.aclose()
 
     @property
     def is_unused(self) -> bool:
         """Whether nobody uses it, and there is nothing that it has to report."""
-        return not (self.listeners or self._waiting() or self._part.has_news)
+        return not (self.listeners or self._waiting() or self._participant.has_report)
 
-    def _take_at_once(self, lane: Lane) -> MySlot | None:
+    def _take_at_once(self, lane: Lane) -> LocalSlot | None:
         """Take a slot if one is free this moment."""
         wants = (1, 0) if lane is Lane.INTERACTIVE else (0, 1)
         try:
-            granted = self._part.exchange_now(wants)
+            granted = self._participant.exchange_now(wants)
         except (StoreBusyError, StoreUnavailableError):
             return None
         return granted[0] if granted else None
 
-    async def _queue(self, lane: Lane, flow: RequestFlow) -> MySlot:
+    async def _queue(self, lane: Lane, flow: RequestFlow) -> LocalSlot:
         waiter: Waiter = asyncio.get_running_loop().create_future()
         queue = self._queues[lane]
         if not queue:
             self._changed.set()
         queue.push(flow, waiter)
-        if self.listeners.hear_everything:
-            self.listeners.tell(Queued(lane=lane, waiting=self._waiting()))
+        if self.listeners.wants_request_events:
+            self.listeners.emit(Queued(lane=lane, waiting=self._waiting()))
         self._run_dispatcher()
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
-                queue.gave_up()
+                queue.note_cancelled()
                 if not queue:
                     self._changed.set()
             else:  # the turn had come, and the caller was cancelled before it could go
-                self._part.cancelled(waiter.result())
+                self._participant.cancelled(waiter.result())
                 self._report_soon()
             raise
 
@@ -294,30 +295,28 @@ class Scheduler:
                     waiter.set_exception(error)
 
     async def _serve(self) -> None:
-        while self._waiting() or self._part.has_news or self._part.is_waiting:
+        while self._waiting() or self._participant.has_report or self._participant.is_waiting:
             self._changed.clear()  # what changes while a store is asked must not be missed
             try:
-                granted = await self._part.exchange(self._wants())
+                granted = await self._participant.exchange(self._wants())
             except StoreBusyError:
                 await asyncio.sleep(random.uniform(*_BUSY))  # noqa: S311  # no secret
                 continue
-            except StoreUnavailableError as error:
-                log.warning("the shared budget is out of reach: %s", error)
-                await asyncio.sleep(_UNAVAILABLE)
-                continue
-            self._tell_pause()
+            self._emit_pause()
             for slot in granted:
                 waiter = self._queues[LANES[slot.lane]].pop()
                 if waiter is None:  # it gave up meanwhile
-                    self._part.cancelled(slot)
+                    self._participant.cancelled(slot)
                 else:
                     waiter.set_result(slot)
-            if self._waiting() and not self._part.has_urgent_news:
-                await self._until_changed(self._part.wait)
+            if self._waiting() and not self._participant.has_urgent_report:
+                await self._until_changed(self._participant.wait)
 
     def _report_soon(self) -> None:
         """Report what there is: at once where it lets somebody go, else with others in time."""
-        if self._part.has_urgent_news or (self._waiting() and self._part.wait == math.inf):
+        if self._participant.has_urgent_report or (
+            self._waiting() and self._participant.wait == math.inf
+        ):
             self._report()
         elif self._report_timer is None:
             loop = asyncio.get_running_loop()
@@ -338,15 +337,15 @@ class Scheduler:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self._changed.wait()
 
-    def _tell_pause(self) -> None:
-        """Tell of a pause that is new here, whichever process was refused."""
-        until = self._part.paused_until
+    def _emit_pause(self) -> None:
+        """Emit a pause that is new here, whichever process was refused."""
+        until = self._participant.paused_until
         if until > self._paused_until + _TICK:
             self._paused_until = until
             now = asyncio.get_running_loop().time()
             if until > now:
-                self._futures.clear()
-                self.listeners.tell(Paused(seconds=until - now))
+                self._forecasts.clear()
+                self.listeners.emit(Paused(seconds=until - now))
 
     def _wants(self) -> tuple[int, int]:
         return len(self._queues[Lane.INTERACTIVE]), len(self._queues[Lane.BULK])

@@ -95,8 +95,8 @@ class Shaping(msgspec.Struct, array_like=True, gc=False, frozen=True):
         after = self
         if self.rate and now >= self.changed_at + self.recovery * limit.per:
             after = self._recovered(limit, now)
-        news = self.probing or not self.accepted_since_lesson
-        if granted_at >= self.lesson_at and news:
+        is_unconfirmed = self.probing or not self.accepted_since_lesson
+        if granted_at >= self.lesson_at and is_unconfirmed:
             after = replace(after, probing=False, pause=0.0, accepted_since_lesson=True)
         return after
 

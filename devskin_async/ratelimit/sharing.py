@@ -92,11 +92,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=forget_budgets)
 
 
-def shared_scheduler(place: str, name: str, limit: RateLimit) -> Scheduler:
+def shared_scheduler(where: str, name: str, limit: RateLimit) -> Scheduler:
     """Return the running loop's scheduler of a budget.
 
     Args:
-        place: Where the budget is kept: "process", "machine", or the URL of a Valkey server.
+        where: Where the budget is kept: "process", "machine", or the URL of a Valkey server.
         name: What tells budgets apart; see `budget_name`.
         limit: The limit to keep. Who gives another one is another participant of the budget.
 
@@ -109,21 +109,21 @@ def shared_scheduler(place: str, name: str, limit: RateLimit) -> Scheduler:
         for closed in [each for each in _process.loops if each.is_closed()]:
             del _process.loops[closed]
         known = _process.loops.setdefault(loop, _Loop())
-        key = (place, name, limit)
+        key = (where, name, limit)
         if key not in known.schedulers:
             known.sweep()
             participant = f"{_process.name}.{next(_process.participants)}"
             known.schedulers[key] = Scheduler(
-                limit, _store(place, name, limit.per, known), participant
+                limit, _store(where, name, limit.per, known), participant
             )
         return known.schedulers[key]
 
 
-def _store(place: str, name: str, per: float, known: _Loop) -> Store:
+def _store(where: str, name: str, per: float, known: _Loop) -> Store:
     # A loop with a clock of its own, as in tests, can share with nobody.
     if abs(asyncio.get_running_loop().time() - time.monotonic()) > 1:
         return known.stores.get(name, per, own_clock=True)
-    if place == MACHINE:
+    if where == MACHINE:
         try:
             return OutageStore(open_machine_store(name, report_within=report_within(per)))
         except StoreUnavailableError as error:
@@ -131,10 +131,10 @@ def _store(place: str, name: str, per: float, known: _Loop) -> Store:
                 f"{error}; the API key's requests are shared within this process alone: set "
                 'DEVSKIN_BUDGET to "process" to accept that, or to the address of a Valkey server'
             )
-    elif place != PROCESS:
+    elif where != PROCESS:
         from .valkey import ValkeyStore
 
-        return OutageStore(ValkeyStore(place, name, report_within=report_within(per)))
+        return OutageStore(ValkeyStore(where, name, report_within=report_within(per)))
     return _process.stores.get(name, per, own_clock=False)
 
 

@@ -8,16 +8,16 @@ from types import TracebackType
 from typing import Protocol, TypeAlias
 
 from .fairness import Flow
-from .participation import MySlot
+from .local_participant import LocalSlot
 from .policy import Lane
 from .quota import RateLimitInfo
 
-Waiter: TypeAlias = "asyncio.Future[MySlot]"
+Waiter: TypeAlias = "asyncio.Future[LocalSlot]"
 RequestFlow: TypeAlias = Flow[Waiter]
 
 
-class Turns(Protocol):
-    """What gives turns, and takes them back."""
+class SlotSource(Protocol):
+    """What grants slots and takes them back."""
 
     def acquire(self, slot: Slot) -> Coroutine[object, None, Slot]:
         """Wait for a slot's turn."""
@@ -40,17 +40,17 @@ class Slot:
         flow: What the request is part of; None is a flow of its own.
         granted_at: When the turn came, on the loop's clock.
         queued: Seconds that the caller waited for it.
-        held: The slot; None before the turn comes.
+        grant: The granted slot; None before.
         is_free: Whether the server did not count the request: it was refused, or never sent.
     """
 
-    __slots__ = ("_turns", "flow", "granted_at", "held", "is_free", "lane", "queued")
+    __slots__ = ("_source", "flow", "grant", "granted_at", "is_free", "lane", "queued")
 
-    def __init__(self, turns: Turns, lane: Lane, flow: RequestFlow | None) -> None:
-        self._turns = turns
+    def __init__(self, source: SlotSource, lane: Lane, flow: RequestFlow | None) -> None:
+        self._source = source
         self.lane: Lane = lane
         self.flow: RequestFlow | None = flow
-        self.held: MySlot | None = None
+        self.grant: LocalSlot | None = None
         self.is_free: bool = False
         self.granted_at: float = 0.0
         self.queued: float = 0.0
@@ -58,14 +58,14 @@ class Slot:
     def observe(self, info: RateLimitInfo) -> None:
         """Say what the response tells of the rate limit, before the block ends."""
         self.is_free = info.refused
-        self._turns.observe(self, info)
+        self._source.observe(self, info)
 
     def cancel(self) -> None:
         """Say that the request was never sent, before the block ends: its slot is free at once."""
         self.is_free = True
 
     def __aenter__(self) -> Coroutine[object, None, Slot]:
-        return self._turns.acquire(self)
+        return self._source.acquire(self)
 
     async def __aexit__(
         self,
@@ -73,4 +73,4 @@ class Slot:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._turns.release(self)
+        self._source.release(self)

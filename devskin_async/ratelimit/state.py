@@ -26,7 +26,7 @@ from operator import attrgetter
 import msgspec
 from msgspec.structs import replace
 
-from .reports import INTERACTIVE, Held, Report, Slot
+from .reports import INTERACTIVE, HeldSlot, HeldSlots, Report
 from .shaping import Shape, Shaping
 
 FORGOTTEN_AFTER = 3600.0
@@ -109,8 +109,8 @@ class BudgetState(msgspec.Struct, array_like=True):
     epoch: int
     now: float = -math.inf
     per: float = 0.0
-    in_flight: list[Slot] = []
-    answered: list[Slot] = []
+    in_flight: list[HeldSlot] = []
+    answered: list[HeldSlot] = []
     participants: dict[str, Participant] = {}
     paused_until: float = -math.inf
     quota_left: float = math.inf
@@ -121,14 +121,14 @@ class BudgetState(msgspec.Struct, array_like=True):
     bucket: Bucket = msgspec.field(default_factory=Bucket)
     probe: tuple[str, int] = ("", 0)
 
-    def take_in(self, report: Report) -> Participant:
+    def apply(self, report: Report) -> Participant:
         """Note what a participant tells, at the moment of the last `advance`, and return it."""
         self.per = max(self.per, report.limit.per)
         me = self._participant(report)
         if report.held is not None:
             self._restore(report.participant, report.held, me)
         self._release(report, me)
-        self._learn(report)
+        self._observe(report)
         return me
 
     def advance(self, now: float) -> None:
@@ -199,9 +199,9 @@ class BudgetState(msgspec.Struct, array_like=True):
                     left -= each.promised
         return max(0, min(report.limit.requests // active, left))
 
-    def _restore(self, participant: str, told: Held, me: Participant) -> None:
-        """Take what a participant says that it holds for what is known of the same slots."""
-        held = ((self.in_flight, told.in_flight), (self.answered, told.answered))
+    def _restore(self, participant: str, quota: HeldSlots, me: Participant) -> None:
+        """Replace what is known of a participant's slots by what it reports that it holds."""
+        held = ((self.in_flight, quota.in_flight), (self.answered, quota.answered))
         numbers = {slot.number for _, restored in held for slot in restored}
         for slots, _ in held:
             for slot in tuple(slots):
@@ -215,7 +215,7 @@ class BudgetState(msgspec.Struct, array_like=True):
 
     def _release(self, report: Report, me: Participant) -> None:
         over = {number for number, _ in report.answered}.union(report.cancelled)
-        released: dict[int, Slot] = {}
+        released: dict[int, HeldSlot] = {}
         in_flight = []
         for slot in self.in_flight:
             number = slot.number
@@ -239,23 +239,23 @@ class BudgetState(msgspec.Struct, array_like=True):
                 done.at = free_at if number in released else max(free_at, done.at)
                 insert(self.answered, done)
 
-    def _expired(self, participant: str, number: int) -> Slot | None:
+    def _expired(self, participant: str, number: int) -> HeldSlot | None:
         """Take out a slot whose lease ended before its request was over."""
         for place, slot in enumerate(self.answered):
             if slot.number == number and slot.participant == participant:
                 return self.answered.pop(place)
         return None
 
-    def _learn(self, report: Report) -> None:
+    def _observe(self, report: Report) -> None:
         if report.accepted:
             self.accepted_at = self.now
         if report.pause:
             self.paused_until = max(self.paused_until, self.now + report.pause)
-        told = report.quota
-        if told is not None and told.granted_at >= self.quota_at:
-            self.quota_left = told.remaining - len(self.in_flight)
-            self.quota_until = self.now + told.reset_after
-            self.quota_at = told.granted_at
+        quota = report.quota
+        if quota is not None and quota.granted_at >= self.quota_at:
+            self.quota_left = quota.remaining - len(self.in_flight)
+            self.quota_until = self.now + quota.reset_after
+            self.quota_at = quota.granted_at
         learned, known = report.shaping, self.shaping
         if learned is not None and learned.version == known.version:
             self.shaping = replace(learned, version=known.version + 1)
@@ -264,7 +264,7 @@ class BudgetState(msgspec.Struct, array_like=True):
                 self.bucket = Bucket(0.0, max(self.now, self.paused_until))
 
     def _go_back(self, now: float) -> None:
-        """Take a clock that was set back for a restart: all that was in flight is over."""
+        """Treat a clock that was set back as a restart: no request is in flight any more."""
         back = self.now - now
         for slot in self.in_flight:
             slot.at = now + self.per
@@ -290,7 +290,7 @@ class BudgetState(msgspec.Struct, array_like=True):
             each.bucket.filled_at -= back
 
 
-def insert(slots: list[Slot], slot: Slot) -> None:
+def insert(slots: list[HeldSlot], slot: HeldSlot) -> None:
     """Put a slot in its place by `at`; nearly always that is the end."""
     if not slots or slots[-1].at <= slot.at:
         slots.append(slot)

@@ -62,7 +62,7 @@ class Store(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...
 
 
@@ -104,4 +104,4 @@ class MemoryStore:
             return not (state.processes() or held or state.is_adapted())
 
     async def aclose(self) -> None:
-        """Do nothing: the slots of who leaves go on counting."""
+        """Do nothing: slots of a participant that left count until they are free."""

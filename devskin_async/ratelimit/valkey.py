@@ -38,7 +38,7 @@ T = TypeVar("T")
 _EPOCH_BYTES = 12  # at the beginning of a state: the head of the array, and the epoch
 _LAYOUT = ":1"  # of the state: another one gets another key
 _TIMEOUT, _LEAST_TIMEOUT = 1.0, 0.25  # seconds
-_PATIENCE = 1 / 10  # of a window, for a call
+_TIMEOUT_OF_WINDOW = 1 / 10  # of a window, for a call
 
 _reply_decoder = msgspec.msgpack.Decoder(Reply)
 _number_decoder = msgspec.msgpack.Decoder(float)
@@ -105,7 +105,7 @@ class ValkeyStore:
             # Nothing is held any more, so it does not matter what the server has forgotten.
             report = replace(report, epoch=0)
         self.steps += 1
-        self._timeout = min(_TIMEOUT, max(_LEAST_TIMEOUT, report.limit.per * _PATIENCE))
+        self._timeout = min(_TIMEOUT, max(_LEAST_TIMEOUT, report.limit.per * _TIMEOUT_OF_WINDOW))
         encoded = _encoder.encode(report)
         reply, self._state, unknown_for = await self._call(
             lambda link: link.evaluate(self._key, encoded, self._next_call())
@@ -140,7 +140,7 @@ class ValkeyStore:
             await link.release()
 
     async def _call(self, command: Callable[[ValkeyLink], Awaitable[T]]) -> T:
-        """Do something by the loop's connection, and once more by another if it was closed."""
+        """Run a command; once more on a new connection if this one was closed."""
         from valkey.exceptions import ValkeyError
 
         try:

@@ -50,7 +50,7 @@ class ValkeyURL:
         except ValueError as error:
             raise _unusable(str(error).partition(":")[0]) from None
         if parts.scheme not in SCHEMES:
-            raise _unusable("it begins with none of " + ", ".join(f"{s}://" for s in SCHEMES))
+            raise _unusable("it must begin with one of " + ", ".join(f"{s}://" for s in SCHEMES))
         if not host:
             raise _unusable("it names no host")
         database = parts.path.strip("/") or "0"

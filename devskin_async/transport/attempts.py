@@ -47,7 +47,7 @@ class Attempt:
 
     def __enter__(self) -> Self:
         call, slot = self._call, self._slot
-        if self._listeners.are_called:
+        if self._listeners.any_callbacks:
             self._listeners.call(
                 Sent(
                     request=str(call.request),
@@ -67,7 +67,7 @@ class Attempt:
         self.elapsed = asyncio.get_running_loop().time() - self._slot.granted_at
         if log.isEnabledFor(logging.DEBUG):
             self._log(error)
-        if self.status is not None and self._listeners.are_called:
+        if self.status is not None and self._listeners.any_callbacks:
             self._listeners.call(
                 Answered(
                     request=str(self._call.request),

@@ -242,12 +242,12 @@ def plain_reason(error: OSError) -> str:
 def _reason(error: Exception) -> str:
     """Say what went wrong, without the numbers that aiohttp adds as if the server had sent them."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "the server closed the connection before it answered"
+        return "the server closed the connection before it responded"
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"the answer is not valid HTTP: {_unquoted(error.message)}"
+        return f"the response is not valid HTTP: {_unquoted(error.message)}"
     if isinstance(error, aiohttp.ClientPayloadError):
         cause = getattr(error.__cause__, "message", None) or str(error)
-        return f"the answer's body is broken: {_unquoted(cause)}"
+        return f"the response body is broken: {_unquoted(cause)}"
     if isinstance(error, OSError):
         return plain_reason(error) or type(error).__name__
     return str(error) or type(error).__name__

@@ -28,7 +28,7 @@ from .http import Transport
 from .options import RequestOptions, Retry
 from .proxies import Proxy, name_proxy
 from .redaction import Redactor, decode_redacted, redact_headers
-from .single_flight import Key, SharedCall, Waiter, would_wait
+from .single_flight import Key, SharedCall, Waiter, wait_error
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Sender:
         transport: Sends one request.
         base_url: The API's address, whose host has a budget for each key.
         api_key: The key, which no error shows.
-        place: Where the key's budget is kept; see `shared_scheduler`.
+        where: Where the key's budget is kept; see `shared_scheduler`.
         limit: The limit that every attempt keeps.
         on_event: Called with what happens to requests; None listens to nothing.
         check_open: Called before each call; raises `ConfigurationError` if nothing can be sent.
@@ -58,7 +58,7 @@ class Sender:
         *,
         base_url: str,
         api_key: str,
-        place: str,
+        where: str,
         limit: RateLimit,
         on_event: OnEvent | None = None,
         check_open: Callable[[], object] = lambda: None,
@@ -68,7 +68,7 @@ class Sender:
         self.base_url = base_url
         digest = hashlib.sha256(api_key.encode()).hexdigest()
         self.store_id: str = f"{URL(base_url).authority} {digest}"
-        self._budget = (place, budget_name(URL(base_url).authority, api_key))
+        self._budget = (where, budget_name(URL(base_url).authority, api_key))
         self._redact = Redactor(api_key)
         self._limit = limit
         self._on_event = on_event
@@ -110,9 +110,9 @@ class Sender:
             self._check_bounds(request, options, call)
         if call is not None:
             return Waiter(call, options, loop)
-        self.scheduler.allow_attempts_of(options.timeout)
+        self.scheduler.extend_lease(options.timeout)
         call = SharedCall(
-            request, key, self._calls, partial(self.scheduler.rough_wait, options.lane)
+            request, key, self._calls, partial(self.scheduler.estimated_wait, options.lane)
         )
         waiter = Waiter(call, options, loop)
         call.start(self._run(call, options), loop)
@@ -160,9 +160,9 @@ class Sender:
         if call is None or call.awaits_slot:
             # A call in the queue is nearer than a new one would be; but a pause is for all.
             scheduler, joins = self.scheduler, call is not None
-            wait = scheduler.paused_for() if joins else scheduler.rough_wait(options.lane)
+            wait = scheduler.paused_for() if joins else scheduler.estimated_wait(options.lane)
             if (bound := options.bound_below(wait, now)) is not None:
-                raise would_wait(request, wait, bound, call)
+                raise wait_error(request, wait, bound, call)
         if deadline is not None and deadline.at <= now:
             raise TransportError(f"{request}: the deadline of {deadline.seconds:g} s has passed")
 
@@ -175,13 +175,13 @@ class Sender:
                 call.fail(error)
                 wait = self._wait_before_retry(call, error, options.retry)
                 if wait is None:
-                    if isinstance(error, RateLimitedError) and self._is_hopeless(call):
-                        self._give_up_the_refused()
+                    if isinstance(error, RateLimitedError) and self._refused_for_a_window(call):
+                        self._fail_refused_calls()
                     raise
-                call.release_hopeless(_asked(error))
+                call.fail_past_deadlines(_asked_wait(error))
                 if not wait:
                     call.wait_again()
-                self._tell_retried(call, error, wait)
+                self._emit_retried(call, error, wait)
             else:
                 call.set_result(record)
                 return
@@ -223,8 +223,8 @@ class Sender:
             call.receive(self._captured(call, response, attempt.elapsed))
         if isinstance(result, DevSkinError):
             del response  # it may repeat the key, and this frame is part of the error
-            if isinstance(result, RateLimitedError) and self._is_hopeless(call):
-                result = self._final(result)
+            if isinstance(result, RateLimitedError) and self._refused_for_a_window(call):
+                result = self._final_refusal(result)
             raise result
         return result
 
@@ -253,7 +253,7 @@ class Sender:
         if not may_retry(error) or retry.attempts == 1:
             return None
         if isinstance(error, RateLimitedError):
-            return None if self._is_hopeless(call) else 0.0
+            return None if self._refused_for_a_window(call) else 0.0
         most = retry.attempts
         if isinstance(error, MismatchedResponseError):
             # Left over on a connection, it does not come again; an API that has changed does.
@@ -261,21 +261,21 @@ class Sender:
         if call.failures >= most:
             return None
         # "At once" (0, or a date that has passed) still leaves the growing wait of our own.
-        return _asked(error) or retry.wait(call.failures)
+        return _asked_wait(error) or retry.wait(call.failures)
 
-    def _is_hopeless(self, call: SharedCall[T]) -> bool:
+    def _refused_for_a_window(self, call: SharedCall[T]) -> bool:
         """Say whether nothing of the key was accepted for a whole window before a refusal."""
         return self.scheduler.was_refused_for_a_window(call.granted_at)
 
-    def _give_up_the_refused(self) -> None:
-        """Tell all calls that were refused and wait that the key stayed refused for a window."""
+    def _fail_refused_calls(self) -> None:
+        """Fail all waiting calls that were refused: nothing was accepted for a window."""
         for call in tuple(self._calls.values()):
             if call.awaits_slot and isinstance(call.failure, RateLimitedError):
-                call.set_exception(self._final(call.failure))
+                call.set_exception(self._final_refusal(call.failure))
                 call.task.cancel()
 
-    def _final(self, error: RateLimitedError) -> RateLimitedError:
-        """Say of a refusal that outlasted the patience what it means and when to come back."""
+    def _final_refusal(self, error: RateLimitedError) -> RateLimitedError:
+        """Return the error of a refusal that is not retried: its cause and when to retry."""
         wait = error.retry_after or self.scheduler.budget().paused_for
         return RateLimitedError(
             error.status,
@@ -286,7 +286,7 @@ class Sender:
             wait,
         )
 
-    def _tell_retried(self, call: SharedCall[T], error: DevSkinError, wait: float) -> None:
+    def _emit_retried(self, call: SharedCall[T], error: DevSkinError, wait: float) -> None:
         event = Retried(
             request=str(call.request),
             attempt=call.attempts,
@@ -294,9 +294,9 @@ class Sender:
             wait=max(wait, self.scheduler.paused_for()),
         )
         now, refused = asyncio.get_running_loop().time(), isinstance(error, RateLimitedError)
-        self.scheduler.listeners.tell_retried(event, now, refused=refused)
+        self.scheduler.listeners.emit_retried(event, now, refused=refused)
 
 
-def _asked(error: DevSkinError) -> float:
-    """Say how many seconds the API asked to be left alone."""
+def _asked_wait(error: DevSkinError) -> float:
+    """Return the seconds of `Retry-After`; 0 without one."""
     return (error.retry_after or 0.0) if isinstance(error, APIError) else 0.0

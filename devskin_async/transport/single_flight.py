@@ -62,7 +62,7 @@ class SharedCall(Generic[T]):
         """Begin with the attempts, which end with `set_result` or an error for all callers."""
         self.register[self.key] = self
         self.task = loop.create_task(attempts)
-        self.task.add_done_callback(self._finish)
+        self.task.add_done_callback(self._on_task_done)
 
     def begin_attempt(self, granted_at: float, queued: float) -> None:
         """Note that it is sent."""
@@ -87,7 +87,7 @@ class SharedCall(Generic[T]):
             self.failures += 1
 
     def describe(self, error: DevSkinError) -> None:
-        """Let an error tell what became of the call."""
+        """Set what an error says of the call: response, attempts, time queued."""
         error.response, error.attempts, error.queued = self.response, self.attempts, self.queued
 
     def wait_again(self) -> None:
@@ -101,14 +101,14 @@ class SharedCall(Generic[T]):
             wait, now = self.limit_wait(), asyncio.get_running_loop().time()
             for waiter in tuple(self.waiters):
                 if (bound := waiter.options.bound_below(wait, now)) is not None:
-                    waiter.fail(would_wait(self.request, wait, bound, self))
+                    waiter.fail(wait_error(self.request, wait, bound, self))
                 else:
                     waiter.bound_wait()
             if not self.waiters:
                 raise asyncio.CancelledError
 
-    def release_hopeless(self, wait: float) -> None:
-        """Let those go whose deadline comes before the next attempt can.
+    def fail_past_deadlines(self, wait: float) -> None:
+        """Fail the waiters whose deadline comes before the next attempt.
 
         Args:
             wait: The seconds that the API asked to be left alone; the rate limit may ask for more.
@@ -116,14 +116,14 @@ class SharedCall(Generic[T]):
         if all(waiter.options.deadline is None for waiter in self.waiters):
             return
         now = asyncio.get_running_loop().time()
-        goes_at = now + max(wait, self.limit_wait())
+        next_attempt_at = now + max(wait, self.limit_wait())
         for waiter in tuple(self.waiters):
             deadline = waiter.options.deadline
-            if deadline is not None and now < deadline.at < goes_at:
-                waiter.fail(_missed(self, deadline))
+            if deadline is not None and now < deadline.at < next_attempt_at:
+                waiter.fail(_deadline_error(self, deadline))
 
     def leave(self, waiter: Waiter[T]) -> None:
-        """Let a caller go who gave up; the last one cancels the call."""
+        """Remove a waiter that gave up; the last one cancels the call."""
         self.waiters.pop(waiter, None)
         if not self.waiters:
             self._unregister()
@@ -143,7 +143,7 @@ class SharedCall(Generic[T]):
             if not waiter.done():
                 waiter.set_exception(error)
 
-    def _finish(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():  # from outside, perhaps before it began
             for waiter in self._released():
                 waiter.cancel()
@@ -183,7 +183,7 @@ class Waiter(asyncio.Future[T]):
             return
         self.add_done_callback(Waiter._stop_timers)
         if (deadline := options.deadline) is not None:
-            self._deadline_timer = loop.call_at(deadline.at, self._miss, deadline)
+            self._deadline_timer = loop.call_at(deadline.at, self._on_deadline, deadline)
         if call.awaits_slot:
             self.bound_wait()
 
@@ -203,7 +203,7 @@ class Waiter(asyncio.Future[T]):
             self._wait_timer = None
 
     def fail(self, error: DevSkinError) -> None:
-        """Give this caller an error, and let it go."""
+        """Set this caller's error, and leave the call."""
         if not self.done():
             self.call.describe(error)
             self.set_exception(error)
@@ -216,12 +216,12 @@ class Waiter(asyncio.Future[T]):
             self.call.leave(self)
         return cancelled
 
-    def _miss(self, deadline: Deadline) -> None:
-        self.fail(_missed(self.call, deadline))
+    def _on_deadline(self, deadline: Deadline) -> None:
+        self.fail(_deadline_error(self.call, deadline))
 
     def _stop_waiting(self, seconds: float) -> None:
         text = f"waited for the rate limit for its whole max_wait of {seconds:g} s"
-        self.fail(_limited(self.call.request, text, self.call.limit_wait(), self.call))
+        self.fail(_budget_error(self.call.request, text, self.call.limit_wait(), self.call))
 
     def _stop_timers(self) -> None:
         self.unbound_wait()
@@ -230,7 +230,7 @@ class Waiter(asyncio.Future[T]):
             self._deadline_timer = None
 
 
-def would_wait(
+def wait_error(
     request: Request[T], wait: float, bound: str, call: SharedCall[T] | None = None
 ) -> BudgetExceededError:
     """Make the error of a call that would wait longer for the rate limit than it may.
@@ -242,26 +242,26 @@ def would_wait(
         call: What has become of it so far; None where nothing has.
     """
     text = f"would wait {wait:.1f} s for the rate limit, over the {bound}"
-    return _limited(request, text, wait, call)
+    return _budget_error(request, text, wait, call)
 
 
-def _missed(call: SharedCall[T], deadline: Deadline) -> DevSkinError:
+def _deadline_error(call: SharedCall[T], deadline: Deadline) -> DevSkinError:
     """Make the error of a call that has missed its deadline, or is bound to."""
     request, wait = call.request, call.limit_wait()
     seconds = f"deadline of {deadline.seconds:g} s"
     now = asyncio.get_running_loop().time()
     if now < deadline.at:
         if now + wait > deadline.at:
-            return would_wait(request, wait, seconds, call)
+            return wait_error(request, wait, seconds, call)
         return TransportError(f"{request}: can't be retried before the {seconds}: {call.failure}")
     if call.awaits_slot and wait > 0:
         text = f"the {seconds} passed while it waited for the rate limit"
-        return _limited(request, text, wait, call)
+        return _budget_error(request, text, wait, call)
     so_far = f" (attempt {call.attempts}; last attempt: {call.failure})" if call.failure else ""
     return TransportError(f"{request}: no answer within the {seconds}{so_far}")
 
 
-def _limited(
+def _budget_error(
     request: Request[T], text: str, wait: float, call: SharedCall[T] | None
 ) -> BudgetExceededError:
     failure = None if call is None else call.failure

@@ -106,7 +106,8 @@ def test_what_each_process_holds_and_waits_for_is_shown_by_lane(
     with running("orders", "--max", "0", *limited) as one:
         until(lambda: look(devskin, *limited)["waiting"] == 2)
         with running("order", "1", *limited) as other:
-            until(lambda: look(devskin, *limited)["waiting"] == 3)
+            # What was answered is reported within half a second.
+            until(lambda: (now := look(devskin, *limited))["waiting"] == 3 and now["answered"] == 3)
             seen = look(devskin, *limited)
     host = socket.gethostname()
     assert seen["uses"] == sorted(
@@ -149,7 +150,7 @@ def test_json_that_is_watched_is_a_line_each_time_until_ctrl_c(shop: Shop) -> No
     [
         (("--watch",), {}, "--watch draws on a terminal; for a file or a pipe add --json"),
         (("--sandbox",), {}, "--sandbox starts a store that no other process uses"),
-        ((), {"DEVSKIN_API_KEY": ""}, "no API key: set DEVSKIN_API_KEY to the one whose budget"),
+        ((), {"DEVSKIN_API_KEY": ""}, "no API key: set DEVSKIN_API_KEY to the key whose budget"),
         (("--budget", "process"), {}, "--budget process: the slots are in the memory of each"),
         ((), {"DEVSKIN_BUDGET": "process"}, "DEVSKIN_BUDGET=process: the slots are in the memory"),
     ],
@@ -173,14 +174,14 @@ def test_a_file_that_another_process_keeps_to_itself_is_told(
 ) -> None:
     _, options = shop
     read_to_the_end("overview", *options)
-    monkeypatch.setattr(cli_budget, "_PATIENCE", 0.1)
+    monkeypatch.setattr(cli_budget, "_BUSY_TIMEOUT", 0.1)
     (file,) = tmp_path.rglob("*.sqlite")
     with closing(sqlite3.connect(file, isolation_level=None)) as stopped:
         stopped.execute("BEGIN EXCLUSIVE")
         ran = devskin("budget", *options)
         stopped.execute("ROLLBACK")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("devskin: another process has had the budget's file to itself for")
+    assert ran.err.startswith("devskin: another process has held the budget's file for")
 
 
 def test_a_server_that_is_away_is_told(devskin: Devskin) -> None:

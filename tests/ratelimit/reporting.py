@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from devskin_async.ratelimit.reports import Held, Limit, Reply, Report, Slot
+from devskin_async.ratelimit.reports import HeldSlot, HeldSlots, Limit, Reply, Report
 from devskin_async.ratelimit.store import Store
 
 PER, LEASE = 60.0, 30.0
@@ -21,23 +21,23 @@ class Participant:
     lease: float = LEASE
     epoch: int = 0
     number: int = 1
-    in_flight: list[Slot] = field(factory=list)
+    in_flight: list[HeldSlot] = field(factory=list)
 
     def exchange(self, *, wants: tuple[int, int] = (0, 0), answered: tuple[int, ...] = ()) -> Reply:
         """Report once, again where the state was lost, and keep what is granted."""
         reply = self._report(wants, answered, None)
         if self.epoch not in (0, reply.epoch):
             self.epoch = reply.epoch
-            reply = self._report(wants, answered, Held(tuple(self.in_flight), ()))
+            reply = self._report(wants, answered, HeldSlots(tuple(self.in_flight), ()))
         self.epoch = reply.epoch
         self.in_flight = [slot for slot in self.in_flight if slot.number not in answered]
         for lane in reply.granted:
-            self.in_flight.append(Slot(self.name, self.number, lane, self.lease))
+            self.in_flight.append(HeldSlot(self.name, self.number, lane, self.lease))
             self.number += 1
         return reply
 
     def _report(
-        self, wants: tuple[int, int], answered: tuple[int, ...], held: Held | None
+        self, wants: tuple[int, int], answered: tuple[int, ...], held: HeldSlots | None
     ) -> Reply:
         reply = self.store.exchange(
             Report(

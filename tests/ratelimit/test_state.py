@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from devskin_async import RateLimit
 from devskin_async.ratelimit.grants import step
-from devskin_async.ratelimit.reports import Held, Quota, Slot
+from devskin_async.ratelimit.reports import HeldSlot, HeldSlots, Quota
 from devskin_async.ratelimit.shaping import Shaping
 from devskin_async.ratelimit.state import Bucket, BudgetState, Participant, dumps, loads
 
@@ -287,7 +287,9 @@ def test_a_budget_that_lost_its_state_asks_what_is_held_and_takes_it_in() -> Non
     one = Member(state)
     assert one.ask(0, interactive=1, epoch=1).granted == ()
     assert not state.participants
-    held = Held((Slot("one.1", 6, 0, 20.0),), tuple(Slot("one.1", n, 0, 5.0) for n in range(1, 6)))
+    held = HeldSlots(
+        (HeldSlot("one.1", 6, 0, 20.0),), tuple(HeldSlot("one.1", n, 0, 5.0) for n in range(1, 6))
+    )
     one.next_number = 7
     reply = one.ask(0, interactive=10, epoch=2, held=held)
     assert len(reply.granted) == 4
@@ -324,7 +326,7 @@ def test_equal_participants_are_promised_equal_shares_once_all_have_reported() -
 
 
 any_time = st.floats(allow_nan=False)
-slots = st.builds(Slot, st.text(), st.integers(0, 2**53), st.integers(0, 1), any_time)
+slots = st.builds(HeldSlot, st.text(), st.integers(0, 2**53), st.integers(0, 1), any_time)
 buckets = st.builds(Bucket, any_time, any_time)
 pairs = st.lists(st.integers(0, 100), min_size=2, max_size=2)
 states = st.builds(

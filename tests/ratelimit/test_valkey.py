@@ -13,7 +13,7 @@ import pytest
 from attrs import define, field
 
 from devskin_async.errors import ConfigurationError
-from devskin_async.ratelimit.reports import Held, Limit, Reply, Report, Slot
+from devskin_async.ratelimit.reports import HeldSlot, HeldSlots, Limit, Reply, Report
 from devskin_async.ratelimit.store import StoreUnavailableError
 from devskin_async.ratelimit.valkey import ValkeyStore
 
@@ -33,7 +33,7 @@ class Participant:
     lease: float = LEASE
     epoch: int = 0
     number: int = 1
-    held: list[Slot] = field(factory=list)
+    held: list[HeldSlot] = field(factory=list)
 
     async def exchange(self, interactive: int = 0, **news: tuple[object, ...]) -> Reply:
         reply = await self._report(interactive, news)
@@ -42,7 +42,7 @@ class Participant:
             reply = await self._report(interactive, news)
         self.epoch = reply.epoch
         for lane in reply.granted:
-            self.held.append(Slot(self.name, self.number, lane, self.lease))
+            self.held.append(HeldSlot(self.name, self.number, lane, self.lease))
             self.number += 1
         return reply
 
@@ -58,7 +58,7 @@ class Participant:
         return len(reply.granted)
 
     async def _report(self, interactive: int, news: dict[str, tuple[object, ...]]) -> Reply:
-        held = None if self.epoch or not self.held else Held(tuple(self.held), ())
+        held = None if self.epoch or not self.held else HeldSlots(tuple(self.held), ())
         report = Report(
             participant=self.name,
             limit=self.limit,
@@ -335,7 +335,7 @@ async def test_a_node_of_a_cluster_is_an_error_that_says_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("http://host/0", "begins with none of"),
+        ("http://host/0", "must begin with one of"),
         ("valkey:///0", "names no host"),
         ("valkey://host:port/0", "Port could not be cast"),
         ("valkey://:sesame@host/first", "number of a database"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from devskin_async.ratelimit.grants import step
-from devskin_async.ratelimit.reports import Held, Limit, Quota, Reply, Report, Slot
+from devskin_async.ratelimit.reports import HeldSlot, HeldSlots, Limit, Quota, Reply, Report
 from devskin_async.ratelimit.shaping import Shaping
 from devskin_async.ratelimit.state import BudgetState, dumps, loads
 
@@ -68,13 +68,14 @@ class Participant:
             share=self.share,
         )
 
-    def draw_held(self, draw: Draw, over: list[int]) -> Held:
+    def draw_held(self, draw: Draw, over: list[int]) -> HeldSlots:
         slots = [
-            Slot(self.name, n, lane, draw(st.floats(0.01, 2))) for n, lane in self.in_flight.items()
+            HeldSlot(self.name, n, lane, draw(st.floats(0.01, 2)))
+            for n, lane in self.in_flight.items()
         ]
-        return Held(
+        return HeldSlots(
             tuple(slot for slot in slots if slot.number not in over or draw(st.booleans())),
-            tuple(Slot(self.name, n, 1, draw(st.floats(0.01, 2))) for n in range(-3, 0)),
+            tuple(HeldSlot(self.name, n, 1, draw(st.floats(0.01, 2))) for n in range(-3, 0)),
         )
 
     def draw_shaping(self, draw: Draw, state: BudgetState | None) -> Shaping | None:
@@ -90,7 +91,7 @@ class Participant:
             draw(st.booleans()), state.now - draw(st.floats(0, 5)), 6,
         )  # fmt: skip
 
-    def take_in(self, report: Report, reply: Reply, state: BudgetState) -> None:
+    def apply(self, report: Report, reply: Reply, state: BudgetState) -> None:
         if report.epoch not in (0, reply.epoch):
             return
         self.epoch = reply.epoch
@@ -135,7 +136,7 @@ def test_the_script_and_the_model_take_the_same_steps(
         assert reply == step(model, clock.now, report)
         assert state == model
         if draw(st.integers(0, 5)):  # else the reply is lost
-            each.take_in(report, reply, state)
+            each.apply(report, reply, state)
 
 
 def ask(store: ScriptStore, name: str = "a.1", epoch: int = 0) -> Reply:
@@ -151,7 +152,7 @@ def test_no_number_loses_anything(running_valkey: ValkeyProcess) -> None:
     ask(store)
     state, _ = store.view()
     assert loads(dumps(state)) == state
-    assert state.in_flight == [Slot("a.1", 1, 0, clock.now + 2.0)]
+    assert state.in_flight == [HeldSlot("a.1", 1, 0, clock.now + 2.0)]
     assert (state.quota_until, state.quota_left) == (-math.inf, math.inf)
 
 

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from devskin_async import RateLimit
 from devskin_async.ratelimit.grants import step
-from devskin_async.ratelimit.reports import Held, Limit, Quota, Reply, Report, Slot
+from devskin_async.ratelimit.reports import HeldSlot, HeldSlots, Limit, Quota, Reply, Report
 from devskin_async.ratelimit.shaping import Shaping
 from devskin_async.ratelimit.state import BudgetState
 from devskin_async.ratelimit.store import Store
@@ -119,18 +119,18 @@ class Member:
         """How many requests wait, in each lane."""
         return len(self.waiting), len(self.waiting_bulk)
 
-    def held(self, now: float) -> Held:
+    def held(self, now: float) -> HeldSlots:
         """Return what it holds."""
         flying = [
-            Slot(self.name, each.number, each.lane, each.lease_ends_at - now)
+            HeldSlot(self.name, each.number, each.lane, each.lease_ends_at - now)
             for each in self.under_way.values()
         ]
         over = [
-            Slot(self.name, number, lane, at + self.limit.per - now)
+            HeldSlot(self.name, number, lane, at + self.limit.per - now)
             for number, (lane, at) in self.over.items()
             if at + self.limit.per > now
         ]
-        return Held(tuple(flying), tuple(over))
+        return HeldSlots(tuple(flying), tuple(over))
 
 
 class World:

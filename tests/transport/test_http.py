@@ -44,25 +44,25 @@ async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 BROKEN = {
-    "not http at all": (b"\x15\x03\x01\x00\x02\x02P", "the answer is not valid HTTP: "),
-    "another protocol": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is not valid HTTP: "),
-    "no status": (b"HTTP/1.1\r\n\r\n", "the answer is not valid HTTP: "),
-    "a status of two digits": (b"HTTP/1.1 20 OK\r\n\r\n", "the answer is not valid HTTP: "),
+    "not http at all": (b"\x15\x03\x01\x00\x02\x02P", "the response is not valid HTTP: "),
+    "another protocol": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the response is not valid HTTP: "),
+    "no status": (b"HTTP/1.1\r\n\r\n", "the response is not valid HTTP: "),
+    "a status of two digits": (b"HTTP/1.1 20 OK\r\n\r\n", "the response is not valid HTTP: "),
     "a header without a colon": (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "is not valid HTTP: "),
     "a length that is none": (FINE + b"Content-Length: many\r\n\r\n", "is not valid HTTP: "),
     "two lengths": (FINE + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{", "not valid HTTP: "),
     "a header over 32 kB": (FINE + b"X: " + b"x" * 40_000 + b"\r\n\r\n", "is not valid HTTP: "),
-    "a control character": (FINE + b"X: a\x00b\r\n\r\n", "the answer is not valid HTTP: "),
-    "a body cut short": (FINE + b"Content-Length: 99\r\n\r\n{", "the answer's body is broken: "),
+    "a control character": (FINE + b"X: a\x00b\r\n\r\n", "the response is not valid HTTP: "),
+    "a body cut short": (FINE + b"Content-Length: 99\r\n\r\n{", "the response body is broken: "),
     "a broken chunk": (
         FINE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
-        "the answer is not valid HTTP: ",
+        "the response is not valid HTTP: ",
     ),
     "no gzip": (
         FINE + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
-        "the answer's body is broken: ",
+        "the response body is broken: ",
     ),
-    "nothing": (b"", "the server closed the connection before it answered"),
+    "nothing": (b"", "the server closed the connection before it responded"),
 }
 
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from .policy import RateLimit
-from .reports import Held, Limit, Quota, Reply, Report, Slot
+from .reports import HeldSlot, HeldSlots, Limit, Quota, Reply, Report
 from .shaping import Shaping
 from .state import BudgetState
 from .store import Store
@@ -18,7 +18,7 @@ from .store import Store
 _LEASE = 30.0  # seconds, where nobody has said how long an attempt can be under way
 
 
-class MySlot(msgspec.Struct, gc=False):
+class LocalSlot(msgspec.Struct, gc=False):
     """A slot of this event loop's.
 
     Args:
@@ -34,7 +34,7 @@ class MySlot(msgspec.Struct, gc=False):
     in_flight: bool = True
 
 
-class _News(msgspec.Struct):
+class _Unreported(msgspec.Struct):
     """What is not reported yet; moments are by the loop's clock."""
 
     answered: list[tuple[int, float]] = []
@@ -46,12 +46,12 @@ class _News(msgspec.Struct):
     refused: tuple[float, float] | None = None  # now and granted_at, by the budget's clock
 
     def __bool__(self) -> bool:
-        told = self.answered or self.cancelled or self.accepted or self.quota or self.shaping
-        return bool(told) or self.pause_until > -math.inf
+        content = self.answered or self.cancelled or self.accepted or self.quota or self.shaping
+        return bool(content) or self.pause_until > -math.inf
 
-    def after(self, older: _News) -> _News:
+    def after(self, older: _Unreported) -> _Unreported:
         """Put it together with older news that could not be reported."""
-        return _News(
+        return _Unreported(
             older.answered + self.answered,
             older.cancelled + self.cancelled,
             older.accepted or self.accepted,
@@ -62,7 +62,7 @@ class _News(msgspec.Struct):
         )
 
 
-class Participation:
+class LocalParticipant:
     """Reports to a budget what one event loop does, and numbers the slots that it is granted.
 
     Args:
@@ -83,37 +83,39 @@ class Participation:
         self.is_waiting: bool = False
         self.name = name
         self._limit = limit
-        self._told_limit = Limit.of(limit)
+        self._reported_limit = Limit.of(limit)
         self._next = 1
         self._epoch = 0
         self._shaping = Shaping()
         self._paused_until = -math.inf  # by the budget's clock
         self._offset = 0.0  # from the loop's clock to the budget's
-        self._news = _News()
-        self._mine: deque[MySlot] = deque()
+        self._unreported = _Unreported()
+        self._mine: deque[LocalSlot] = deque()
 
     @property
-    def has_news(self) -> bool:
+    def has_report(self) -> bool:
         """Whether there is something to report."""
-        return bool(self._news)
+        return bool(self._unreported)
 
     @property
-    def has_urgent_news(self) -> bool:
+    def has_urgent_report(self) -> bool:
         """Whether there is something to report that changes what may go now."""
-        news = self._news
-        return bool(news.cancelled or news.shaping) or news.pause_until > -math.inf
+        unreported = self._unreported
+        return (
+            bool(unreported.cancelled or unreported.shaping) or unreported.pause_until > -math.inf
+        )
 
     @property
     def shaping(self) -> Shaping:
         """What refusals taught, as far as it is known here."""
-        return self._news.shaping or self._shaping
+        return self._unreported.shaping or self._shaping
 
     @property
     def paused_until(self) -> float:
         """Nothing goes before this, by the loop's clock."""
-        return max(self._paused_until - self._offset, self._news.pause_until)
+        return max(self._paused_until - self._offset, self._unreported.pause_until)
 
-    async def exchange(self, wants: tuple[int, int], *, leaves: bool = False) -> list[MySlot]:
+    async def exchange(self, wants: tuple[int, int], *, leaves: bool = False) -> list[LocalSlot]:
         """Report what there is, ask for slots, and return those that were granted.
 
         Args:
@@ -125,45 +127,45 @@ class Participation:
         """
         granted = None
         while granted is None:
-            news, self._news = self._news, _News()
+            unreported, self._unreported = self._unreported, _Unreported()
             try:
-                reply = self.store.exchange(self._report(news, wants, leaves))
+                reply = self.store.exchange(self._report(unreported, wants, leaves))
                 if not isinstance(reply, Reply):
                     reply = await reply
             except BaseException:
-                self._keep(news)
+                self._put_back(unreported)
                 raise
-            granted = self._take_in(reply, news, wants)
+            granted = self._apply(reply, unreported, wants)
         return granted
 
-    def exchange_now(self, wants: tuple[int, int]) -> list[MySlot]:
+    def exchange_now(self, wants: tuple[int, int]) -> list[LocalSlot]:
         """Do the same where the store is immediate; see `exchange`."""
         granted = None
         while granted is None:
-            news, self._news = self._news, _News()
+            unreported, self._unreported = self._unreported, _Unreported()
             try:
-                reply = self.store.exchange(self._report(news, wants, leaves=False))
+                reply = self.store.exchange(self._report(unreported, wants, leaves=False))
                 assert isinstance(reply, Reply)  # noqa: S101  # an immediate store's
             except BaseException:
-                self._keep(news)
+                self._put_back(unreported)
                 raise
-            granted = self._take_in(reply, news, wants)
+            granted = self._apply(reply, unreported, wants)
         return granted
 
-    def _keep(self, news: _News) -> None:
+    def _put_back(self, unreported: _Unreported) -> None:
         """Keep what could not be reported."""
-        self._news = self._news.after(news)
+        self._unreported = self._unreported.after(unreported)
 
-    def answered(self, slot: MySlot) -> None:
+    def answered(self, slot: LocalSlot) -> None:
         """Note that a slot's request was answered, or given up."""
         now = asyncio.get_running_loop().time()
         slot.at, slot.in_flight = now + self._limit.per, False
-        self._news.answered.append((slot.number, now))
+        self._unreported.answered.append((slot.number, now))
 
-    def cancelled(self, slot: MySlot) -> None:
+    def cancelled(self, slot: LocalSlot) -> None:
         """Note that a slot was not used, or its request not counted: it is free at once."""
         slot.at, slot.in_flight = -math.inf, False
-        self._news.cancelled.append(slot.number)
+        self._unreported.cancelled.append(slot.number)
 
     def accepted(self, granted_at: float) -> None:
         """Note that a request was answered, and not with 429.
@@ -171,12 +173,12 @@ class Participation:
         Args:
             granted_at: When it got its slot, by the loop's clock.
         """
-        self._news.accepted = True
+        self._unreported.accepted = True
         known = self.shaping
         if known.is_in_force:
             learned = known.accepted(self._limit, self._now(), granted_at + self._offset)
             if learned is not known:
-                self._news.shaping = learned
+                self._unreported.shaping = learned
 
     def refused(self, granted_at: float, retry_after: float | None) -> None:
         """Note that a request was answered with 429.
@@ -189,23 +191,23 @@ class Participation:
         # "At once" is no answer to a refusal.
         if seconds := retry_after or pause:
             until = asyncio.get_running_loop().time() + seconds
-            self._news.pause_until = max(self._news.pause_until, until)
+            self._unreported.pause_until = max(self._unreported.pause_until, until)
 
     def quota(self, remaining: int, reset_after: float, granted_at: float) -> None:
         """Note what a response said of the requests left; see `Quota`."""
-        self._news.quota = Quota(remaining, reset_after, granted_at + self._offset)
+        self._unreported.quota = Quota(remaining, reset_after, granted_at + self._offset)
 
     def view(self, wants: tuple[int, int]) -> BudgetState:
         """Return a copy of the budget as it stands, what is not reported yet included."""
         state, now = self.store.view()
         state.advance(now)
         if state.epoch == self._epoch or not self._epoch:
-            state.take_in(self.report(wants))
+            state.apply(self.report(wants))
         return state
 
     def report(self, wants: tuple[int, int]) -> Report:
         """Return what would be reported now."""
-        return self._report(self._news, wants, leaves=False)
+        return self._report(self._unreported, wants, leaves=False)
 
     def _now(self) -> float:
         """Return the present by the budget's clock, as far as it is known here."""
@@ -217,44 +219,46 @@ class Participation:
         learned = known.refused(self._limit, *refused, (len(state.answered), state.accepted_at))
         if learned is known:  # one more of the same burst
             return 0.0
-        self._news.shaping, self._news.refused = learned, refused
+        self._unreported.shaping, self._unreported.refused = learned, refused
         return learned.pause
 
-    def _report(self, news: _News, wants: tuple[int, int], leaves: bool) -> Report:
+    def _report(self, unreported: _Unreported, wants: tuple[int, int], leaves: bool) -> Report:
         now = asyncio.get_running_loop().time()
         return Report(
             participant=self.name,
-            limit=self._told_limit,
+            limit=self._reported_limit,
             lease=self.lease or _LEASE,
             epoch=self._epoch,
             next_number=self._next,
-            answered=tuple([(number, now - at) for number, at in news.answered]),
-            cancelled=tuple(news.cancelled),
-            accepted=news.accepted,
+            answered=tuple([(number, now - at) for number, at in unreported.answered]),
+            cancelled=tuple(unreported.cancelled),
+            accepted=unreported.accepted,
             wants=wants,
-            pause=max(0.0, news.pause_until - now),
-            quota=news.quota,
-            shaping=news.shaping,
+            pause=max(0.0, unreported.pause_until - now),
+            quota=unreported.quota,
+            shaping=unreported.shaping,
             held=None if self._epoch or not self._mine else self._held(now),
             leaves=leaves,
         )
 
-    def _held(self, now: float) -> Held:
+    def _held(self, now: float) -> HeldSlots:
         mine = [each for each in self._mine if each.at > now]
 
-        def held(*, in_flight: bool) -> tuple[Slot, ...]:
+        def held(*, in_flight: bool) -> tuple[HeldSlot, ...]:
             return tuple(
-                Slot(self.name, each.number, each.lane, each.at - now)
+                HeldSlot(self.name, each.number, each.lane, each.at - now)
                 for each in mine
                 if each.in_flight is in_flight
             )
 
-        return Held(held(in_flight=True), held(in_flight=False))
+        return HeldSlots(held(in_flight=True), held(in_flight=False))
 
-    def _take_in(self, reply: Reply, news: _News, wants: tuple[int, int]) -> list[MySlot] | None:
+    def _apply(
+        self, reply: Reply, unreported: _Unreported, wants: tuple[int, int]
+    ) -> list[LocalSlot] | None:
         """Return the slots that were granted; None where all that is held has to be reported."""
         if self._epoch not in (0, reply.epoch):
-            self._keep(news)
+            self._put_back(unreported)
             self._epoch = 0
             return None
         now = asyncio.get_running_loop().time()
@@ -267,13 +271,13 @@ class Participation:
         while self._mine and not self._mine[0].in_flight and self._mine[0].at <= now:
             self._mine.popleft()
         granted = [
-            MySlot(number, lane, now + (self.lease or _LEASE))
+            LocalSlot(number, lane, now + (self.lease or _LEASE))
             for number, lane in enumerate(reply.granted, self._next)
         ]
         self._next += len(granted)
         self._mine += granted
-        if news.refused and news.shaping:
-            known = replace(news.shaping, version=news.shaping.version + 1)
+        if unreported.refused and unreported.shaping:
+            known = replace(unreported.shaping, version=unreported.shaping.version + 1)
             if reply.shaping != known:  # somebody else has taught something meanwhile
-                self._learn_refusal(news.refused)
+                self._learn_refusal(unreported.refused)
         return granted

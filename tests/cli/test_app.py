@@ -285,6 +285,8 @@ def test_the_key_is_shown_in_no_error_wherever_it_was_put(
         ("overview", "--budget", "valkey://user:s3cret@[::1/0"),
         ("overview", "--budget=valkey://:s3cret@host:s3cret/0"),
         ("overview", "--budget", "http://user:s3cret@host/0"),
+        ("overview", "--budget", "valkey://user:s3cret#@host/0"),
+        ("overview", "--budget", "valkeys://host/0?s3cret=1"),
         ("overview", "--budget", "valkey://u:s%33cret@127.0.0.1:1/0", "s3cret"),
         ("budget", "--budget", "valkey://u:s3cret@127.0.0.1:1/0"),
     ],

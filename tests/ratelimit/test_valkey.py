@@ -337,10 +337,18 @@ async def test_a_node_of_a_cluster_is_an_error_that_says_what_to_do() -> None:
     [
         ("http://host/0", "begins with none of"),
         ("valkey:///0", "names no host"),
-        ("valkey://host:port/0", "Port could not be cast"),
+        ("valkey://host:sesame/0", "the port is not a number"),
+        ("valkey://:sesame", "the port is not a number"),
+        ("valkey://u:sesame#@host/0", "write / [?] # in a password as %2F %3F %23"),
+        ("valkey://u:sesame/@host/0", "write / [?] # in a password as %2F %3F %23"),
+        ("valkey://u:sesame?@host/0", "write / [?] # in a password as %2F %3F %23"),
+        ("valkey://u:sesame[@host/0", "not written as an address"),
+        ("valkey://u:1234#sesame@host/0", "nothing may follow a #"),
         ("valkey://:sesame@host/first", "number of a database"),
         ("valkey://host/0?ssl_ca_certs=x", "only valkeys:// and rediss://"),
-        ("valkeys://:sesame@host/0?password=sesame", "is not an option"),
+        ("valkeys://host/0?sesame=1", "its options can be ssl_ca_certs"),
+        ("valkeys://u:1234?sesame@host/0", "must be name=value"),
+        ("valkeys://host/0?ssl_cert_reqs=sesame", "must be one of none, optional, required"),
     ],
 )
 def test_an_address_that_can_not_be_used_is_told_without_its_password(

@@ -76,14 +76,13 @@ def decode(request: Request[T], response: Response) -> T:
         TransportError: The body can't be read as JSON.
     """
     if response.status not in SUCCESSFUL:
-        error = _error(request, response)
         if (
             request.past_end is not None
             and response.status in _PAST_END
             and _reason_of(response.body)
         ):
             return request.past_end()
-        raise error
+        raise _error(request, response)
     try:
         envelope = request.decode(response.body)
     except TransportError as error:

@@ -360,3 +360,14 @@ def test_a_record_becomes_a_dict() -> None:
     assert CUSTOMER["created_at"] == CUSTOMER.created_at
     with pytest.raises(KeyError, match="no_such_field"):
         CUSTOMER["no_such_field"]
+
+
+def test_a_record_says_whether_it_has_a_field() -> None:
+    assert "created_at" in CUSTOMER
+    assert "no_such_field" not in CUSTOMER
+
+
+@pytest.mark.parametrize("iterate", [iter, list, sorted, lambda record: [*record]])
+def test_a_record_is_not_iterable(iterate: Any) -> None:
+    with pytest.raises(TypeError, match="not iterable"):
+        iterate(CUSTOMER)

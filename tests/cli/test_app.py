@@ -137,6 +137,9 @@ def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
         (("overview", "--reserve", "-1"), '--reserve: "-1" is not a number of requests to leave'),
         (("overview", "--api-key", KEY, "--budget", "x"), '--budget must be "machine", "process"'),
         (("overview", "--api-key", KEY, "--budget", "valkey:///0"), "--budget can't be"),
+        (("overview", "--api-key", KEY, "--budget", ""), '--budget must be "machine", "process"'),
+        (("overview", "--sandbox", "--budget", ""), '--budget must be "machine", "process"'),
+        (("overview", "--api-key", KEY, "--base-url", ""), "--base-url must be an address"),
         (("overview", "--sandbox", "--base-url", "http://localhost"), "--sandbox brings its own"),
     ],
 )

@@ -148,14 +148,16 @@ def _reason_of(body: bytes) -> str | None:
     reasons = [text for name in _REASONS for text in _texts(envelope.get(name))]
     if reasons:
         return one_line("; ".join(dict.fromkeys(reasons)))
-    if (error := envelope.get("error")) is not None:
+    error = envelope.get("error")
+    if error is not None and not isinstance(error, str):
         return convert.describe(error)
     return "no reason given" if envelope.get("success") is False else None
 
 
 def _texts(reason: object) -> Iterator[str]:
     if isinstance(reason, str):
-        yield reason
+        if reason.strip():
+            yield reason
     elif isinstance(reason, dict):
         yield from (text for name in _REASONS for text in _texts(reason.get(name)))
     elif isinstance(reason, list):

@@ -316,6 +316,18 @@ def test_an_error_nobody_expected_is_one_line_too(
     )
 
 
+def test_an_error_that_says_nothing_is_told_by_its_name(
+    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(read, "open_store", fail)
+    assert devskin("overview").err == (
+        "devskin: unexpected AssertionError (DEVSKIN_DEBUG=1 shows where)\n"
+    )
+
+
 def test_devskin_debug_shows_where_an_error_comes_from(
     devskin: Devskin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

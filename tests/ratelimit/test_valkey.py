@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 from attrs import define, field
+from valkey.exceptions import ConnectionError as NotConnectedError
 
 from devskin_async.errors import ConfigurationError
 from devskin_async.ratelimit.reports import Held, Limit, Reply, Report, Slot
 from devskin_async.ratelimit.store import StoreUnavailableError
 from devskin_async.ratelimit.valkey import ValkeyStore
+from devskin_async.ratelimit.valkey_link import translated
 
 from .valkey_server import ValkeyProcess, free_port
 
@@ -358,6 +360,11 @@ def test_an_address_that_can_not_be_used_is_told_without_its_password(
         ValkeyStore(url, "budget", report_within=0)
     assert "valkey://localhost:6379/0" in str(error.value)
     assert "sesame" not in str(error.value)
+
+
+def test_an_error_that_says_nothing_is_told_by_its_name() -> None:
+    error = translated(NotConnectedError(), "valkey://host:6379/0")
+    assert str(error) == "valkey://host:6379/0: ConnectionError"
 
 
 def test_without_valkey_py_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

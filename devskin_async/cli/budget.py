@@ -117,7 +117,7 @@ async def budget(
     Example: devskin budget --watch
 
     Args:
-        watch: Go on until Ctrl-C.
+        watch: Go on until Ctrl-C; to be stopped is no failure, so the exit code is 0.
         json: Print one JSON document in place of the table; with --watch, twice a second.
         connection: Whose budget, and where it is kept.
     """

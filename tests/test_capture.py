@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import pickle
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -190,7 +190,7 @@ async def test_what_comes_after_the_end_of_the_block_is_not_told() -> None:
 
 @virtual_time
 async def test_a_block_in_a_generator_that_ends_inside_another_block_leaves_that_alone() -> None:
-    async def generate() -> AsyncIterator[None]:
+    async def generate() -> AsyncGenerator[None, None]:
         with capture():
             yield
             yield
@@ -208,7 +208,7 @@ async def test_a_block_in_a_generator_that_ends_inside_another_block_leaves_that
 async def test_a_block_in_a_generator_that_outlives_one_around_it_does_not_bring_that_back() -> (
     None
 ):
-    async def generate() -> AsyncIterator[None]:
+    async def generate() -> AsyncGenerator[None, None]:
         with capture():
             yield
             yield

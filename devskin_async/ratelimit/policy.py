@@ -38,9 +38,12 @@ def check_seconds(name: str, value: object, *, positive: bool) -> None:
     Raises:
         ValueError: It is not finite, or negative, or 0 where it must be positive.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # An integer can be larger than any float.
-    if is_number and 0 <= value <= sys.float_info.max and (value or not positive):
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= sys.float_info.max  # an integer can be larger
+        and (value or not positive)
+    ):
         return
     kind = "positive " if positive else ""
     raise ValueError(f"{name} must be a {kind}number of seconds, not {value!r}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from types import NoneType
 from typing import TYPE_CHECKING, cast
 
 from attrs import AttrsInstance
@@ -171,6 +172,8 @@ def _fitting(column: Column, values: list[object], kind: pa.DataType) -> pa.Arra
     """Make an array, which rounds no value; None where one does not fit."""
     import pyarrow as pa
 
+    if column.kind == "integer" and not {int, NoneType}.issuperset(map(type, values)):
+        return None  # pyarrow alone cuts 1.5 to 1
     try:
         if unit := _UNITS.get(column.kind):
             # pyarrow alone takes an amount with more than 38 digits after its point for 0.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 
 @frozen(kw_only=True)
@@ -38,9 +38,17 @@ class CapturedResponse:
     age: float
 
 
-Captures: TypeAlias = tuple[list[CapturedResponse], ...]
+@define(eq=False)
+class Block:
+    """A `capture` block: what came for its calls, and whether it has ended."""
+
+    responses: list[CapturedResponse] = field(factory=list)
+    ended: bool = False
+
+
+Captures: TypeAlias = tuple[Block, ...]
 captures: ContextVar[Captures] = ContextVar("captures", default=())
-"""The lists of all `capture` blocks that the running code is in."""
+"""All `capture` blocks that the running code is in."""
 
 
 @contextmanager
@@ -48,15 +56,18 @@ def capture() -> Iterator[list[CapturedResponse]]:
     """Collect what comes on the wire for the calls made in this block.
 
     That includes calls of tasks created in it, the responses of attempts that are retried, and
-    those that a call shares with an identical one in flight, from when it joins.
+    those that a call shares with an identical one in flight, from when it joins. What comes after
+    the block's end is not collected.
 
     Returns:
-        The responses in the order in which they came; the list grows while calls are in flight.
+        The responses in the order in which they came, each once; the list grows while calls are
+        in flight.
     """
-    responses: list[CapturedResponse] = []
-    outer = captures.get()
-    captures.set((*outer, responses))
+    block = Block()
+    captures.set((*captures.get(), block))
     try:
-        yield responses
+        yield block.responses
     finally:
-        captures.set(outer)
+        block.ended = True
+        # Blocks in asynchronous generators end in any order, not the last one first.
+        captures.set(tuple(each for each in captures.get() if each is not block))

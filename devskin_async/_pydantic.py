@@ -61,7 +61,11 @@ def record_schema(
     )
 
     def validate(value: object, handler: ValidatorFunctionWrapHandler) -> object:
-        return value if isinstance(value, cls) else cls(**handler(value))
+        if isinstance(value, cls):
+            return value
+        if attrs.has(type(value)):  # such as an order where its summary is wanted
+            value = attrs.asdict(cast("attrs.AttrsInstance", value), recurse=False)
+        return cls(**handler(value))
 
     # To wrap, in place of giving the values, lets `include` and `exclude` reach the fields.
     def serialize(record: object, handler: SerializerFunctionWrapHandler) -> object:
@@ -83,7 +87,9 @@ def _schema(
     hint: object, bound: Mapping[object, object], handler: GetCoreSchemaHandler
 ) -> CoreSchema:
     if isinstance(hint, TypeVar):
-        return _schema(bound.get(hint, Any), {}, handler)
+        kind = bound.get(hint, Any)
+        # pydantic knows the argument of a generic class best, but for its digits.
+        return _schema(kind, {}, handler) if kind is Decimal else handler.generate_schema(kind)
     if hint is Decimal:
         return core_schema.decimal_schema(
             allow_inf_nan=False, serialization=_EXACT, metadata=_DESCRIBED

@@ -84,14 +84,31 @@ def read(body: bytes, cls: type[T]) -> T:
     try:
         return converter.structure(raw, cls)
     except (_MismatchError, *_UNREADABLE, cattrs.BaseValidationError) as error:
-        path, cause = _first_cause(error)
+        refusal = _refusal(*_first_cause(error))
+        _drop_tracebacks(error)
+    try:
+        raise refusal
+    finally:
+        del refusal  # whose traceback holds this frame, and so the body
+
+
+def _drop_tracebacks(error: BaseException | None) -> None:
+    # cattrs' frames hold their errors, whose tracebacks hold the frames, and so the body.
+    while error is not None:
+        error.__traceback__ = None
+        for each in getattr(error, "exceptions", ()):
+            _drop_tracebacks(each)
+        error = error.__context__
+
+
+def _refusal(path: str, cause: Exception) -> DecodeError | TransportError:
     if isinstance(cause, _MismatchError):
-        raise DecodeError(path, cause.expected, _describe_raw(cause.value))
+        return DecodeError(path, cause.expected, _describe_raw(cause.value))
     if isinstance(cause, KeyError):
-        raise DecodeError(path, "a value", "nothing")
+        return DecodeError(path, "a value", "nothing")
     if isinstance(cause, _UNREADABLE):
-        raise not_json(cause)
-    raise DecodeError(path, "a value as in the API reference", str(cause))
+        return not_json(cause)
+    return DecodeError(path, "a value as in the API reference", str(cause))
 
 
 def plain(body: bytes) -> object:

@@ -76,8 +76,8 @@ class DevSkinClient:
         ConfigurationError: The key is missing or unusable, or the address, the
             proxy's address or `budget` is not acceptable.
         ValueError: `concurrency` or `timeout` is not positive, `rate_limit` or `retry` is of
-            another type, `user_agent` is not printable ASCII, or more than one of `session`,
-            `transport` and `proxy` is given.
+            another type, as are `session`, `transport` or `on_event`, `user_agent` is not
+            printable ASCII, or more than one of `session`, `transport` and `proxy` is given.
     """
 
     reader: Reader  # what its calls are sent with, for the layers above
@@ -105,8 +105,16 @@ class DevSkinClient:
         user_agent: str | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        url = _checked_base_url(base_url or os.environ.get("DEVSKIN_BASE_URL") or DEFAULT_BASE_URL)
+        if base_url is None:
+            base_url = os.environ.get("DEVSKIN_BASE_URL") or DEFAULT_BASE_URL
+        url = _checked_base_url(base_url)
         key = _checked_key(api_key if api_key is not None else os.environ.get("DEVSKIN_API_KEY"))
+        if session is not None:
+            instance("session", session, aiohttp.ClientSession)
+        if transport is not None:
+            _check_methods("transport", transport, ("send", "aclose"))
+        if on_event is not None and not callable(on_event):
+            raise ValueError(f"on_event must be a function, not {on_event!r}")
         if session is not None and transport is not None:
             raise ValueError("pass a session or a transport, not both: a transport has its own")
         found = _checked_proxy(url, proxy, session or transport)
@@ -116,7 +124,9 @@ class DevSkinClient:
             http if transport is None else transport,
             base_url=url,
             api_key=key,
-            where=_checked_place(budget or os.environ.get("DEVSKIN_BUDGET") or MACHINE),
+            where=_checked_place(
+                os.environ.get("DEVSKIN_BUDGET") or MACHINE if budget is None else budget
+            ),
             limit=instance("rate_limit", rate_limit, RateLimit),
             on_event=on_event,
             check_open=http.check_open,
@@ -235,7 +245,7 @@ def _checked_key(key: str | None) -> str:
 def _checked_base_url(text: str) -> str:
     try:
         url = URL(text)
-    except ValueError:
+    except (TypeError, ValueError):
         url = URL()
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigurationError(f"base_url must be an address such as {DEFAULT_BASE_URL}")
@@ -255,6 +265,11 @@ def _checked_place(budget: str) -> str:
     raise ConfigurationError(
         f'budget must be "{MACHINE}", "{PROCESS}" or an address such as valkey://host:6379/0'
     )
+
+
+def _check_methods(name: str, value: object, methods: tuple[str, ...]) -> None:
+    if isinstance(value, type) or not all(callable(getattr(value, each, None)) for each in methods):
+        raise ValueError(f"{name} must have the methods {' and '.join(methods)}, not be {value!r}")
 
 
 def _checked_proxy(

@@ -149,9 +149,9 @@ def to_arrow(
     Raises:
         ConfigurationError: pyarrow is not installed.
         DecodeError: A value does not fit its column, such as money with real digits beyond cents.
-        TypeError: A record is of another class than the others, or its class has a field that
-            holds more than one value.
-        ValueError: There are no records, and no `cls`.
+        TypeError: A record is of another class than the others, its class has a field that holds
+            more than one value, or a value is of another type than its field.
+        ValueError: There are no records, and no `cls`; or what is given is no record.
     """
     from ._arrow import ArrowTable
 

@@ -83,6 +83,8 @@ class Rows(Generic[T]):
             ConfigurationError: pyarrow is not installed; nothing was sent.
             DecodeError: A value does not fit its column, such as money with real digits beyond
                 cents.
+            DevSkinError: What reading the rows raises.
+            TypeError: The rows have a field that holds more than one value.
         """
         from ._arrow import ArrowTable
 

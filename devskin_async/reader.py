@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from decimal import Decimal
+from numbers import Real
 from typing import TypeVar
 
 from attrs import evolve, field, frozen
@@ -33,9 +35,10 @@ def _positive_seconds(name: str, value: float) -> float:
 
 
 def _seconds(name: str, value: float) -> float:
+    is_number = isinstance(value, Real | Decimal) and not isinstance(value, bool)
     try:
-        seconds = float(value)
-    except (TypeError, ValueError, OverflowError):
+        seconds = float(value) if is_number else math.nan
+    except (ValueError, OverflowError):
         seconds = math.nan
     if 0 <= seconds < math.inf:
         return seconds

@@ -58,6 +58,7 @@ class Record:
     """
 
     __slots__ = ()
+    __iter__ = None  # else `__getitem__` makes Python count through it from 0
 
     def keys(self) -> tuple[str, ...]:
         """Return the names of the fields."""
@@ -70,6 +71,10 @@ class Record:
         if name not in self.keys():
             raise KeyError(name)
         return cast("object", getattr(self, name))
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether it has a field of that name."""
+        return name in self.keys()
 
     @classmethod
     def __get_pydantic_core_schema__(

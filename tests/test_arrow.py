@@ -229,6 +229,12 @@ def test_records_of_two_classes_are_a_type_error() -> None:
         convert.to_arrow([summary(), item])
 
 
+@pytest.mark.parametrize("number", [1.5, 1.0, True])
+def test_an_id_that_is_no_integer_is_refused(number: Any) -> None:
+    with pytest.raises(DecodeError, match=r"records\[0\]\.id: expected what an Arrow int64 holds"):
+        convert.to_arrow([summary(number)])
+
+
 def test_half_of_a_character_is_refused_as_in_an_export() -> None:
     with pytest.raises(
         DecodeError, match=r"^records\[0\]\.customer_name: expected text of Unicode"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import pickle
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -162,11 +163,74 @@ async def test_whoever_joins_at_any_moment_is_told_of_the_response_or_makes_a_ne
         await first
 
 
+@virtual_time
+async def test_a_response_that_calls_of_the_block_share_is_told_once() -> None:
+    async with client(overviews()) as store:
+        with capture() as responses:
+            await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
+        assert store.budget.sent == 1
+    assert len(responses) == 1
+
+
+@virtual_time
+async def test_what_comes_after_the_end_of_the_block_is_not_told() -> None:
+    async def forever(store: DevSkinClient) -> None:
+        while True:
+            await store.analytics.overview()
+
+    async with client(overviews(10)) as store:
+        with capture() as responses:
+            task = asyncio.create_task(forever(store))
+            await asyncio.sleep(1.5)
+        await asyncio.sleep(5)
+        task.cancel()
+        assert store.budget.sent > 2
+    assert len(responses) == 1
+
+
+@virtual_time
+async def test_a_block_in_a_generator_that_ends_inside_another_block_leaves_that_alone() -> None:
+    async def generate() -> AsyncGenerator[None, None]:
+        with capture():
+            yield
+            yield
+
+    async with client(overviews(2)) as store:
+        generator = generate()
+        await anext(generator)
+        with capture() as responses:
+            await generator.aclose()
+            await store.analytics.overview()
+    assert len(responses) == 1
+
+
+@virtual_time
+async def test_a_block_in_a_generator_that_outlives_one_around_it_does_not_bring_that_back() -> (
+    None
+):
+    async def generate() -> AsyncGenerator[None, None]:
+        with capture():
+            yield
+            yield
+
+    async with client(overviews(2)) as store:
+        generator = generate()
+        with capture() as responses:
+            await anext(generator)
+            await store.analytics.overview()
+        await generator.aclose()
+        await store.analytics.overview()
+    assert len(responses) == 1
+
+
 async def test_the_key_is_not_in_the_headers() -> None:
-    async with serving(answering(samples.OVERVIEW, headers={"X-Debug": f"key {KEY}"})) as store:
+    headers = {"X-Debug": f"key {KEY}", f"X-{KEY}": "1"}
+    async with serving(answering(samples.OVERVIEW, headers=headers)) as store:
         with capture() as responses:
             await store.analytics.overview()
     assert responses[0].headers["X-Debug"] == "key [the API key]"
+    assert responses[0].headers["X-[the API key]"] == "1"
+    assert KEY not in repr(responses)
 
 
 async def test_an_error_carries_the_response_and_how_often_the_call_was_sent(

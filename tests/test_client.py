@@ -178,6 +178,9 @@ async def test_wrong_arguments_are_told_before_anything_is_sent(
         lambda store: store.with_options(max_wait=-1),
         lambda store: store.with_options(lane="bulk"),
         lambda store: store.with_options(deadline=float("nan")),
+        lambda store: store.with_options(deadline="5"),
+        lambda store: store.with_options(max_wait=False),
+        lambda store: store.with_options(timeout=b"5"),
         lambda store: store.with_options(timeout=0),
         lambda store: store.with_options(timeout=None),
         lambda store: store.with_options(retry=3),
@@ -503,6 +506,8 @@ def test_https_and_loopback_addresses_are_accepted(address: str) -> None:
         ("ftp://api.test", "must be an address such as https://"),
         ("api.test", "must be an address such as https://"),
         ("https://", "must be an address such as https://"),
+        ("", "must be an address such as https://"),
+        (3, "must be an address such as https://"),
         ("https://[::1", "must be an address such as https://"),
         (KEY, "must be an address such as https://"),
         ("https://user:secret@api.test", "no user, password, query or fragment"),
@@ -510,7 +515,7 @@ def test_https_and_loopback_addresses_are_accepted(address: str) -> None:
         ("https://api.test#here", "no user, password, query or fragment"),
     ],
 )
-def test_an_address_that_would_give_the_key_away_is_refused(address: str, message: str) -> None:
+def test_an_address_that_would_give_the_key_away_is_refused(address: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as caught:
         DevSkinClient(KEY, base_url=address)
     assert "secret" not in str(caught.value)
@@ -525,10 +530,16 @@ def test_an_address_that_would_give_the_key_away_is_refused(address: str, messag
         {"timeout": -1},
         {"timeout": float("inf")},
         {"timeout": "soon"},
+        {"timeout": "5"},
+        {"timeout": True},
         {"timeout": None},
         {"timeout": 10**400},
         {"retry": 3},
         {"rate_limit": 100},
+        {"session": "https://api.test"},
+        {"transport": object()},
+        {"transport": MockTransport},
+        {"on_event": "print"},
     ],
 )
 def test_settings_that_can_not_be_are_value_errors(values: dict[str, Any]) -> None:

@@ -83,6 +83,11 @@ async def revenue(store: Store) -> Revenue:
     return await store.revenue("7d")
 
 
+@app.get("/summary", response_model=OrderSummary)
+async def summary(number: int, store: Store) -> Order:
+    return await store.orders.get(number)
+
+
 @app.get("/unannotated")
 async def unannotated(number: int, store: Store):  # type: ignore[no-untyped-def]  # noqa: ANN201  # that is it
     return await store.orders.get(number)
@@ -156,6 +161,35 @@ async def test_records_leave_routes_as_they_are(store: DevSkinClient) -> None:
         async with session.get("/orders") as response:
             rows = msgspec.json.decode(await response.read(), type=list[OrderSummary])
         assert rows == await store.orders.list(limit=5)
+
+
+async def test_an_order_is_sent_as_a_summary_where_that_is_the_response_model(
+    store: DevSkinClient,
+) -> None:
+    async with served(store) as session, session.get("/summary?number=7") as response:
+        assert response.status == 200
+        sent = await response.json()
+    assert sent.keys() == {field.name for field in attrs.fields(OrderSummary)}
+    assert sent["order_number"] == (await store.orders.get(7)).order_number
+
+
+@pytest.mark.parametrize(
+    ("cls", "items"),
+    [
+        (Page[Order | Product], (ORDER, PRODUCT)),
+        (Page[int | str], (1, "x")),
+        (Page[Order | None], (ORDER, None)),
+        (Page[tuple[int, str]], ((1, "x"),)),
+        (Page[Annotated[Order, "x"]], (ORDER,)),
+        (Page[Decimal], (Decimal("12345678901234567.89"),)),
+        (Page[Page[Product]], (Page(items=(PRODUCT,), total=1, page=1, limit=1),)),
+    ],
+    ids=str,
+)
+def test_a_page_may_be_of_whatever_pydantic_knows(cls: Any, items: tuple[object, ...]) -> None:
+    page: Page[object] = Page(items=items, total=len(items), page=1, limit=100)
+    pages: TypeAdapter[Any] = TypeAdapter(cls)
+    assert pages.validate_json(pages.dump_json(page)) == page
 
 
 async def test_what_a_route_excludes_stays_inside(store: DevSkinClient) -> None:
@@ -326,3 +360,14 @@ def test_a_record_becomes_a_dict() -> None:
     assert CUSTOMER["created_at"] == CUSTOMER.created_at
     with pytest.raises(KeyError, match="no_such_field"):
         CUSTOMER["no_such_field"]
+
+
+def test_a_record_says_whether_it_has_a_field() -> None:
+    assert "created_at" in CUSTOMER
+    assert "no_such_field" not in CUSTOMER
+
+
+@pytest.mark.parametrize("iterate", [iter, list, sorted, lambda record: [*record]])
+def test_a_record_is_not_iterable(iterate: Any) -> None:
+    with pytest.raises(TypeError, match="not iterable"):
+        iterate(CUSTOMER)

@@ -200,6 +200,17 @@ async def collected(store: Store) -> list[int]:
 
 
 @virtual_time
+async def test_no_page_beyond_the_last_number_is_asked_for_whatever_the_total_says() -> None:
+    store = Store(2**80)
+    store.failing = {2**63: ValueError("page must be at most 9223372036854775807")}
+    pages = store.listing().pages(start=2**63 - 2)
+    assert [(await anext(pages)).page for _ in range(2)] == [2**63 - 2, 2**63 - 1]
+    with pytest.raises(InconsistentListError, match="rows in all"):
+        await anext(pages)
+    assert max(store.asked) == 2**63 - 1
+
+
+@virtual_time
 async def test_a_reading_may_begin_with_any_page() -> None:
     store = Store(95)
     pages = [page async for page in store.listing().pages(start=7)]

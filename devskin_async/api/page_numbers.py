@@ -8,6 +8,7 @@ from attrs import define, field
 
 from ..errors import InconsistentListError
 from ..records import Page
+from .arguments import MAX_INTEGER
 
 T = TypeVar("T")
 
@@ -79,7 +80,8 @@ class PageNumbers:
         self._starts = {self.first: self._starts.get(self.first, start), self._taken: start}
         given = self.rows
         self.rows += len(page.items)
-        self.last = self._taken + self._pages_left(page.total)
+        # No page has a higher number, whatever the total says.
+        self.last = min(self._taken + self._pages_left(page.total), MAX_INTEGER)
         self.over = self.last == self._taken
         return page.items if self.wanted is None else page.items[: self.wanted - given]
 

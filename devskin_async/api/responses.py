@@ -76,14 +76,13 @@ def decode(request: Request[T], response: Response) -> T:
         TransportError: The body can't be read as JSON.
     """
     if response.status not in SUCCESSFUL:
-        error = _error(request, response)
         if (
             request.past_end is not None
             and response.status in _PAST_END
             and _reason_of(response.body)
         ):
             return request.past_end()
-        raise error
+        raise _error(request, response)
     try:
         envelope = request.decode(response.body)
     except TransportError as error:
@@ -149,14 +148,16 @@ def _reason_of(body: bytes) -> str | None:
     reasons = [text for name in _REASONS for text in _texts(envelope.get(name))]
     if reasons:
         return one_line("; ".join(dict.fromkeys(reasons)))
-    if (error := envelope.get("error")) is not None:
+    error = envelope.get("error")
+    if error is not None and not isinstance(error, str):
         return convert.describe(error)
     return "no reason given" if envelope.get("success") is False else None
 
 
 def _texts(reason: object) -> Iterator[str]:
     if isinstance(reason, str):
-        yield reason
+        if reason.strip():
+            yield reason
     elif isinstance(reason, dict):
         yield from (text for name in _REASONS for text in _texts(reason.get(name)))
     elif isinstance(reason, list):

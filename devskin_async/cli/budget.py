@@ -117,7 +117,7 @@ async def budget(
     Example: devskin budget --watch
 
     Args:
-        watch: Update the table twice a second, until Ctrl-C.
+        watch: Update the table twice a second, until Ctrl-C or another signal, with exit code 0.
         json: Print one JSON document in place of the table; with --watch, twice a second.
         connection: Whose budget, and where it is kept.
     """

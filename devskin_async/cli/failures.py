@@ -145,7 +145,8 @@ def _explained(error: BaseException) -> tuple[str, int]:
         case OSError(strerror=str(reason)):
             line = f"{error.filename}: {reason}" if error.filename else reason
         case _ if not _is_expected(error):
-            line = f"unexpected {type(error).__name__}: {error} (DEVSKIN_DEBUG=1 shows where)"
+            what = f"{type(error).__name__}: {error}".removesuffix(": ")
+            line = f"unexpected {what} (DEVSKIN_DEBUG=1 shows where)"
     return line, code
 
 

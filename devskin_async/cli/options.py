@@ -234,7 +234,8 @@ async def open_store(
                 connection,
                 api_key=box.api_key,
                 base_url=box.base_url,
-                budget=connection.budget or PROCESS,  # nobody else can use that store
+                # Nobody else can use that store.
+                budget=PROCESS if connection.budget is None else connection.budget,
             )
         client = await stack.enter_async_context(_client(connection, retry, waits))
         with _naming_what_was_given(connection), waits.warning():
@@ -284,6 +285,7 @@ def _named_as_given(error: ConfigurationError, connection: Connection) -> Except
     ):
         if text.startswith(f"{subject} "):
             rest = text.removeprefix(subject)
-            return ValueError(option + rest) if given else ConfigurationError(variable + rest)
+            wrong_use = given is not None
+            return ValueError(option + rest) if wrong_use else ConfigurationError(variable + rest)
     of_key = text.startswith("the API key") and connection.api_key is not None
     return ValueError(text) if of_key else error

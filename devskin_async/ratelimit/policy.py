@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -38,7 +38,12 @@ def check_seconds(name: str, value: object, *, positive: bool) -> None:
     Raises:
         ValueError: It is not finite, or negative, or 0 where it must be positive.
     """
-    if isinstance(value, int | float) and 0 <= value < math.inf and (value or not positive):
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= sys.float_info.max  # an integer can be larger
+        and (value or not positive)
+    ):
         return
     kind = "positive " if positive else ""
     raise ValueError(f"{name} must be a {kind}number of seconds, not {value!r}")

@@ -119,7 +119,7 @@ def translated(error: ValkeyError, server: str) -> Exception:
         ResponseError,
     )
 
-    text = str(error)
+    text = str(error) or type(error).__name__
     if isinstance(error, AuthenticationError | AuthenticationWrongNumberOfArgsError):
         return ConfigurationError(
             f"{server} refuses the user or the password, or asks for one: give them in the "

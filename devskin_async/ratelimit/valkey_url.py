@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TypeAlias
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from attrs import field, frozen
 
@@ -15,6 +15,11 @@ _USAGE = (
     "give valkey://host:port/db as the budget, such as valkey://localhost:6379/0 (also valkeys, "
     "redis and rediss; with a password: valkey://user:password@host:port/db)"
 )
+_ESCAPED = "write / ? # in a password as %2F %3F %23"
+_TLS_OPTIONS = (
+    "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"
+)  # fmt: skip
+_CERT_REQS = ("none", "optional", "required")
 _FALSE = ("0", "false", "no")
 
 Option: TypeAlias = str | int | bool
@@ -44,18 +49,16 @@ class ValkeyURL:
             ConfigurationError: It can't be used. The text says why, and never contains it, since
                 it may hold a password.
         """
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port or 6379
-        except ValueError as error:
-            raise _unusable(str(error).partition(":")[0]) from None
+        parts, port = _split(url)
         if parts.scheme not in SCHEMES:
             raise _unusable("it must begin with one of " + ", ".join(f"{s}://" for s in SCHEMES))
-        if not host:
+        if not (host := parts.hostname):
             raise _unusable("it names no host")
+        if parts.fragment:
+            raise _unusable(f"nothing may follow a #; {_ESCAPED}")
         database = parts.path.strip("/") or "0"
         if not (database.isascii() and database.isdigit()):
-            raise _unusable("what follows the host must be the number of a database")
+            raise _unusable(f"what follows the host must be the number of a database; {_ESCAPED}")
         tls = parts.scheme in ("valkeys", "rediss")
         options: dict[str, Option] = {"host": host, "port": port, "db": int(database)}
         for name, value in (("username", parts.username), ("password", parts.password)):
@@ -66,14 +69,28 @@ class ValkeyURL:
         return cls(url, f"{parts.scheme}://{shown}:{port}/{database}", tls, options)
 
 
+def _split(url: str) -> tuple[SplitResult, int]:
+    """Split an address; what Python says of one that it can't split would repeat the password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _unusable("it is not written as an address") from None
+    try:
+        return parts, parts.port or 6379
+    except ValueError:
+        raise _unusable(f"the port is not a number up to 65535; {_ESCAPED}") from None
+
+
 def _tls_options(query: str) -> dict[str, Option]:
     options: dict[str, Option] = {"ssl_check_hostname": True}
-    for name, value in parse_qsl(query):
-        if name not in (
-            "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"
-        ):  # fmt: skip
-            raise _unusable(f"{name!r} is not an option")
-        options[name] = value
+    try:
+        options.update(parse_qsl(query, strict_parsing=bool(query)))
+    except ValueError:
+        raise _unusable(f"what follows the ? must be name=value; {_ESCAPED}") from None
+    if not options.keys() <= set(_TLS_OPTIONS):
+        raise _unusable(f"its options can be {', '.join(_TLS_OPTIONS)} only; {_ESCAPED}")
+    if options.get("ssl_cert_reqs", "none") not in _CERT_REQS:
+        raise _unusable(f"ssl_cert_reqs must be one of {', '.join(_CERT_REQS)}")
     options["ssl_check_hostname"] = (
         str(options["ssl_check_hostname"]).lower() not in _FALSE
         and options.get("ssl_cert_reqs") != "none"
@@ -83,7 +100,7 @@ def _tls_options(query: str) -> dict[str, Option]:
 
 def _no_options(query: str) -> dict[str, Option]:
     if query:
-        raise _unusable("only valkeys:// and rediss:// take options")
+        raise _unusable(f"only valkeys:// and rediss:// take options; {_ESCAPED}")
     return {}
 
 

@@ -44,7 +44,15 @@ class MockTransport:
     async def send(self, request: Request[object]) -> Response:
         """Return the handler's response."""
         response = self.handler(request)
-        return await response if inspect.isawaitable(response) else response
+        if inspect.isawaitable(response):
+            response = await response
+        if isinstance(response, Response):
+            return response
+        handler = getattr(self.handler, "__qualname__", repr(self.handler))
+        raise TypeError(
+            f"the handler {handler} must return a response, as respond(...) makes it, "
+            f"not {response!r}"
+        )
 
     async def aclose(self) -> None:
         """Do nothing: there is nothing to close."""

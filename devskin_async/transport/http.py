@@ -236,7 +236,7 @@ def plain_reason(error: OSError) -> str:
     # a negative number, and TLS numbers its errors in its own way.
     number = error.errno or 0
     plain = number > 0 and not isinstance(error, ssl.SSLError)
-    return os.strerror(number) if plain else str(error)
+    return os.strerror(number) if plain else str(error) or type(error).__name__
 
 
 def _reason(error: Exception) -> str:
@@ -249,13 +249,13 @@ def _reason(error: Exception) -> str:
         cause = getattr(error.__cause__, "message", None) or str(error)
         return f"the response body is broken: {_unquoted(cause)}"
     if isinstance(error, OSError):
-        return plain_reason(error) or type(error).__name__
+        return plain_reason(error)
     return str(error) or type(error).__name__
 
 
 def _unquoted(message: str) -> str:
     """Leave out what aiohttp quotes of the response: cut off, it can hold a part of the key."""
-    return _QUOTE.split(message, maxsplit=1)[0]
+    return _QUOTE.split(message, maxsplit=1)[0] or "no reason given"
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:

@@ -62,7 +62,7 @@ def decode_redacted(request: Request[T], response: Response, redact: Redactor) -
 
 def redact_headers(headers: Mapping[str, str], redact: Redactor) -> CIMultiDict[str]:
     """Return headers without the key."""
-    return CIMultiDict((name, redact(text)) for name, text in headers.items())
+    return CIMultiDict((redact(name), redact(text)) for name, text in headers.items())
 
 
 def _ways_to_write(character: str) -> str:

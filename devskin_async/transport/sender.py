@@ -290,7 +290,7 @@ class Sender:
         event = Retried(
             request=str(call.request),
             attempt=call.attempts,
-            reason=str(error).removeprefix(f"{call.request}: "),
+            reason=str(error).removeprefix(f"{call.request}: ") or type(error).__name__,
             wait=max(wait, self.scheduler.paused_for()),
         )
         now, refused = asyncio.get_running_loop().time(), isinstance(error, RateLimitedError)

@@ -77,8 +77,9 @@ class SharedCall(Generic[T]):
     def receive(self, response: CapturedResponse) -> None:
         """Note what came, for errors and for callers who capture it."""
         self.response = response
-        for responses in self.captures:
-            responses.append(response)
+        for block in self.captures:
+            if not block.ended:
+                block.responses.append(response)
 
     def fail(self, error: DevSkinError) -> None:
         """Note what an attempt failed with, or was refused with."""
@@ -178,7 +179,7 @@ class Waiter(asyncio.Future[T]):
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._wait_timer: asyncio.TimerHandle | None = None
         call.waiters[self] = None
-        call.captures += captures.get()
+        call.captures += tuple(block for block in captures.get() if block not in call.captures)
         if not options.bounded:
             return
         self.add_done_callback(Waiter._stop_timers)

@@ -151,6 +151,9 @@ def test_a_status_that_http_does_not_know_is_summed_up_too() -> None:
         ({"title": "Invalid", "detail": "page is odd", "status": 400}, "page is odd; Invalid"),
         ({"detail": "page is odd"}, "page is odd"),
         ({"error": "x" * 300}, "x" * 200 + "…"),
+        ({"error": "", "message": "page is odd"}, "page is odd"),
+        ({"success": False, "error": " "}, "no reason given"),
+        ({"error": ""}, 'Bad Request; application/json: {"error": ""}'),
     ],
 )
 def test_the_reason_is_shown_in_whatever_shape_it_comes(

@@ -137,6 +137,9 @@ def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
         (("overview", "--reserve", "-1"), '--reserve: "-1" is not a number of requests to leave'),
         (("overview", "--api-key", KEY, "--budget", "x"), '--budget must be "machine", "process"'),
         (("overview", "--api-key", KEY, "--budget", "valkey:///0"), "--budget can't be"),
+        (("overview", "--api-key", KEY, "--budget", ""), '--budget must be "machine", "process"'),
+        (("overview", "--sandbox", "--budget", ""), '--budget must be "machine", "process"'),
+        (("overview", "--api-key", KEY, "--base-url", ""), "--base-url must be an address"),
         (("overview", "--sandbox", "--base-url", "http://localhost"), "--sandbox brings its own"),
     ],
 )
@@ -285,6 +288,8 @@ def test_the_key_is_shown_in_no_error_wherever_it_was_put(
         ("overview", "--budget", "valkey://user:s3cret@[::1/0"),
         ("overview", "--budget=valkey://:s3cret@host:s3cret/0"),
         ("overview", "--budget", "http://user:s3cret@host/0"),
+        ("overview", "--budget", "valkey://user:s3cret#@host/0"),
+        ("overview", "--budget", "valkeys://host/0?s3cret=1"),
         ("overview", "--budget", "valkey://u:s%33cret@127.0.0.1:1/0", "s3cret"),
         ("budget", "--budget", "valkey://u:s3cret@127.0.0.1:1/0"),
     ],
@@ -308,6 +313,18 @@ def test_an_error_nobody_expected_is_one_line_too(
     assert ran.code == 1
     assert ran.err == (
         "devskin: unexpected ZeroDivisionError: division by zero (DEVSKIN_DEBUG=1 shows where)\n"
+    )
+
+
+def test_an_error_that_says_nothing_is_told_by_its_name(
+    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(read, "open_store", fail)
+    assert devskin("overview").err == (
+        "devskin: unexpected AssertionError (DEVSKIN_DEBUG=1 shows where)\n"
     )
 
 

@@ -132,7 +132,10 @@ def test_a_terminal_shows_it_until_ctrl_c(shop: Shop) -> None:
     assert "interrupted" not in plain(ran.out)
 
 
-def test_json_that_is_watched_is_a_line_each_time_until_ctrl_c(shop: Shop) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_json_that_is_watched_is_a_line_each_time_until_it_is_stopped(
+    shop: Shop, number: signal.Signals
+) -> None:
     _, options = shop
     argv = command("budget", "--watch", "--json", *options)
     with subprocess.Popen(
@@ -140,7 +143,7 @@ def test_json_that_is_watched_is_a_line_each_time_until_ctrl_c(shop: Shop) -> No
     ) as process:
         assert process.stdout is not None
         assert [json.loads(process.stdout.readline())["available"] for _ in range(2)] == [100, 100]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
 

@@ -28,6 +28,8 @@ def test_the_default_is_the_references_100_a_minute() -> None:
         ({"requests": True}, "requests"),
         ({"burst": "many"}, "burst"),
         ({"per": "long"}, "per"),
+        ({"per": True}, "per"),
+        ({"per": 10**400}, "per"),
     ],
 )
 def test_a_limit_that_can_not_be_kept_is_a_value_error_that_names_it(

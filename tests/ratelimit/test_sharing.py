@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,16 @@ def test_a_closed_loop_is_forgotten() -> None:
 
 @pytest.mark.parametrize(
     "budget",
-    ["shared", "valkey://", "http://host:6379", "machine ", "valkey", "MACHINE", "file:///tmp/x"],
+    [
+        "",
+        "shared",
+        "valkey://",
+        "http://host:6379",
+        "machine ",
+        "valkey",
+        "MACHINE",
+        "file:///tmp/x",
+    ],
 )
 def test_a_budget_that_is_no_place_is_a_configuration_error_that_says_what_is(budget: str) -> None:
     with pytest.raises(ConfigurationError, match='budget must be "machine", "process" or an addr'):
@@ -108,7 +118,8 @@ async def test_the_argument_goes_before_the_environment(
         assert store.budget.where == "process"
 
 
-def test_a_place_that_is_no_text_is_an_error_that_shows_no_key() -> None:
+@pytest.mark.parametrize("budget", [42, False, b"machine"])
+def test_a_place_that_is_no_text_is_an_error_that_shows_no_key(budget: Any) -> None:
     with pytest.raises(ConfigurationError, match="budget must be") as caught:
-        DevSkinClient("dsk_secret", budget=42)  # type: ignore[arg-type]
+        DevSkinClient("dsk_secret", budget=budget)
     assert "dsk_secret" not in str(caught.value)

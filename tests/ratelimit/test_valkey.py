@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 from attrs import define, field
+from valkey.exceptions import ConnectionError as NotConnectedError
 
 from devskin_async.errors import ConfigurationError
 from devskin_async.ratelimit.reports import HeldSlot, HeldSlots, Limit, Reply, Report
 from devskin_async.ratelimit.store import StoreUnavailableError
 from devskin_async.ratelimit.valkey import ValkeyStore
+from devskin_async.ratelimit.valkey_link import translated
 
 from .valkey_server import ValkeyProcess, free_port
 
@@ -337,10 +339,18 @@ async def test_a_node_of_a_cluster_is_an_error_that_says_what_to_do() -> None:
     [
         ("http://host/0", "must begin with one of"),
         ("valkey:///0", "names no host"),
-        ("valkey://host:port/0", "Port could not be cast"),
+        ("valkey://host:sesame/0", "the port is not a number"),
+        ("valkey://:sesame", "the port is not a number"),
+        ("valkey://u:sesame#@host/0", "write / [?] # in a password as %2F %3F %23"),
+        ("valkey://u:sesame/@host/0", "write / [?] # in a password as %2F %3F %23"),
+        ("valkey://u:sesame?@host/0", "write / [?] # in a password as %2F %3F %23"),
+        ("valkey://u:sesame[@host/0", "not written as an address"),
+        ("valkey://u:1234#sesame@host/0", "nothing may follow a #"),
         ("valkey://:sesame@host/first", "number of a database"),
         ("valkey://host/0?ssl_ca_certs=x", "only valkeys:// and rediss://"),
-        ("valkeys://:sesame@host/0?password=sesame", "is not an option"),
+        ("valkeys://host/0?sesame=1", "its options can be ssl_ca_certs"),
+        ("valkeys://u:1234?sesame@host/0", "must be name=value"),
+        ("valkeys://host/0?ssl_cert_reqs=sesame", "must be one of none, optional, required"),
     ],
 )
 def test_an_address_that_can_not_be_used_is_told_without_its_password(
@@ -350,6 +360,11 @@ def test_an_address_that_can_not_be_used_is_told_without_its_password(
         ValkeyStore(url, "budget", report_within=0)
     assert "valkey://localhost:6379/0" in str(error.value)
     assert "sesame" not in str(error.value)
+
+
+def test_an_error_that_says_nothing_is_told_by_its_name() -> None:
+    error = translated(NotConnectedError(), "valkey://host:6379/0")
+    assert str(error) == "valkey://host:6379/0: ConnectionError"
 
 
 def test_without_valkey_py_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

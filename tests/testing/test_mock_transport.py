@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,21 @@ async def test_any_other_error_of_the_function_comes_out_of_the_call() -> None:
 
     async with client(transport=MockTransport(handler)) as store:
         with pytest.raises(AssertionError, match="not expected to be called"):
+            await store.analytics.overview()
+
+
+async def respond_later(_: Request[object]) -> Any:
+    return {"total_orders": 3}
+
+
+def respond_plainly(_: Request[object]) -> Any:
+    return {"total_orders": 3}
+
+
+@pytest.mark.parametrize("handler", [respond_later, respond_plainly])
+async def test_a_function_that_gives_no_response_is_named(handler: Any) -> None:
+    async with client(transport=MockTransport(handler)) as store:
+        with pytest.raises(TypeError, match=rf"the handler {handler.__name__} must return a resp"):
             await store.analytics.overview()
 
 

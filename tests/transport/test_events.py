@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from devskin_async import DevSkinClient, Retried
+import pytest
+
+from devskin_async import DevSkinClient, Retried, Retry, TransportError
 from devskin_async.sandbox import Sandbox
+from devskin_async.testing import MockTransport, Request, Response
 from tests.conftest import AT_ONCE
 
 
@@ -23,6 +26,21 @@ async def test_a_listener_is_told_of_every_retry(box: Sandbox) -> None:
             wait=0,
         )
     ]
+
+
+async def test_a_retry_whose_error_says_nothing_is_told_by_the_name_of_the_error() -> None:
+    def fail(_: Request[object]) -> Response:
+        raise TransportError("")
+
+    told: list[object] = []
+    retry = Retry(2, wait_initial=0, wait_jitter=0)
+    async with DevSkinClient(
+        "dsk_any", transport=MockTransport(fail), retry=retry, on_event=told.append
+    ) as store:
+        with pytest.raises(TransportError):
+            await store.analytics.overview()
+    (retried,) = (event for event in told if isinstance(event, Retried))
+    assert retried.reason == "TransportError"
 
 
 async def test_a_client_that_is_closed_is_told_no_more(box: Sandbox) -> None:

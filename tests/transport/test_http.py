@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from devskin_async import BadRequestError, DevSkinClient, RateLimit, Retried, TransportError
+from devskin_async.transport import plain_reason
 from tests import samples
 from tests.conftest import AT_ONCE, UNLIMITED
 from tests.serving import answering, serving, whole_text
@@ -170,3 +171,8 @@ async def test_a_connection_that_is_not_made_in_time_takes_no_slot() -> None:
         assert not caught.value.sent
         assert store.budget.available == 10
     await server.wait_closed()
+
+
+@pytest.mark.parametrize("error", [OSError(), ConnectionResetError()])
+def test_an_error_that_says_nothing_is_told_by_its_name(error: OSError) -> None:
+    assert plain_reason(error) == type(error).__name__

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
+import tracemalloc
 from email.utils import format_datetime
 
 import pytest
@@ -14,6 +16,7 @@ from devskin_async import (
     APIError,
     BudgetExceededError,
     DevSkinClient,
+    DevSkinError,
     RateLimit,
     RateLimitedError,
     Retry,
@@ -22,7 +25,7 @@ from devskin_async import (
 )
 from devskin_async.api import endpoints
 from devskin_async.sandbox import Sandbox
-from devskin_async.testing import virtual_time
+from devskin_async.testing import MockTransport, respond, virtual_time
 from devskin_async.transport import Deadline, RequestOptions
 from tests import samples
 from tests.conftest import AT_ONCE
@@ -307,3 +310,37 @@ async def test_a_deadline_that_has_passed_sends_nothing(store: DevSkinClient) ->
     with pytest.raises(TransportError, match="deadline of 5 s"):
         await store.reader.sender.send(endpoints.overview(), passed)
     assert store.budget.sent == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "begins"),
+    [
+        (404, b'{"success": false, "error": "no such order"}'),
+        (200, b'{"success": false, "error": "no such order"}'),
+        (200, b'{"success": true, "data": {"order": {"id": 1, "status": 3}}}'),
+        (200, b'{"success": true, "data": {}}'),
+        (200, b'{"success"'),
+    ],
+)
+async def test_the_body_of_an_error_does_not_wait_for_the_garbage_collector(
+    status: int, begins: bytes
+) -> None:
+    transport = MockTransport(lambda _: respond(status, body=begins + b" " * 1_000_000))
+
+    async def fail() -> None:
+        with pytest.raises(DevSkinError):
+            await store.orders.get(1)
+
+    async with DevSkinClient(KEY, transport=transport, retry=Retry(1)) as store:
+        await fail()
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(5):
+                await fail()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+    assert kept < 1_000_000

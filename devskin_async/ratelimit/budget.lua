@@ -516,7 +516,8 @@ if not data or state.server ~= server then
   state.unknown_until = max(state.unknown_until, until_then)
   state.epoch, state.server = max(present, state.epoch + 1), server
 end
-if report.epoch ~= 0 and report.epoch < state.began then -- there was a budget, and it is lost
+if report.epoch > state.epoch or (report.epoch ~= 0 and report.epoch < state.began) then
+  -- There was another budget, and it is lost.
   state.unknown_until = max(state.unknown_until, state.began / 1000000 + longest)
 end
 local unknown_for = max(0, state.unknown_until - now)

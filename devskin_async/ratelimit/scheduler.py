@@ -237,20 +237,30 @@ class Scheduler:
     async def leave(self, user: object) -> None:
         """Forget a user; with the last one, this loop takes part in the budget no more."""
         self.listeners.remove(user)
-        if self.listeners or self._waiting():
+        if self._is_used():
             return
         self._stop_timer()
-        with suppress(StoreBusyError, StoreUnavailableError, ConfigurationError, TimeoutError):
+        with suppress(StoreUnavailableError, ConfigurationError, TimeoutError):
             async with asyncio.timeout(_LEAVING):
                 if self._dispatcher is not None:
                     await asyncio.wait([self._dispatcher])
+                await self._report_last()
+        if not self._is_used():
+            await self._store.aclose()
+
+    async def _report_last(self) -> None:
+        while not self._is_used():  # else somebody came meanwhile
+            try:
                 await self._participant.exchange((0, 0), leaves=True)
-        await self._store.aclose()
+            except StoreBusyError:
+                await _until_tried_again()
+            else:
+                return
 
     @property
     def is_unused(self) -> bool:
         """Whether nobody uses it, and there is nothing that it has to report."""
-        return not (self.listeners or self._waiting() or self._participant.has_report)
+        return not (self._is_used() or self._participant.has_report)
 
     def _take_at_once(self, lane: Lane) -> LocalSlot | None:
         """Take a slot if one is free this moment."""
@@ -300,7 +310,7 @@ class Scheduler:
             try:
                 granted = await self._participant.exchange(self._wants())
             except StoreBusyError:
-                await asyncio.sleep(random.uniform(*_BUSY))  # noqa: S311  # no secret
+                await _until_tried_again()
                 continue
             self._emit_pause()
             for slot in granted:
@@ -350,6 +360,13 @@ class Scheduler:
     def _wants(self) -> tuple[int, int]:
         return len(self._queues[Lane.INTERACTIVE]), len(self._queues[Lane.BULK])
 
+    def _is_used(self) -> bool:
+        return bool(self.listeners or self._waiting())
+
     def _waiting(self) -> int:
         interactive, bulk = self._queues.values()
         return len(interactive) + len(bulk)
+
+
+async def _until_tried_again() -> None:
+    await asyncio.sleep(random.uniform(*_BUSY))  # noqa: S311  # no secret

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from devskin_async import Event, Granted, Lane, Paused, Queued, RateLimit, Refused
-from devskin_async.ratelimit import MemoryStore, RateLimitInfo, Scheduler
+from devskin_async.ratelimit import MemoryStore, RateLimitInfo, Scheduler, StoreBusyError
 from devskin_async.ratelimit.reports import Reply, Report
 from devskin_async.ratelimit.state import BudgetState
 from devskin_async.testing import VirtualTimeLoop, virtual_time
@@ -480,3 +480,49 @@ async def test_ten_thousand_waiters_may_all_give_up() -> None:
         assert scheduler.budget().waiting == 1
     await tasks[0]
     assert sent == near([61])
+
+
+class BusyStore(MemoryStore):
+    """A store that another process uses, as often as it is told."""
+
+    busy_for = 0
+
+    def exchange(self, report: Report) -> Reply:
+        if self.busy_for:
+            self.busy_for -= 1
+            raise StoreBusyError
+        return super().exchange(report)
+
+
+@virtual_time
+async def test_the_last_report_is_tried_again_while_the_store_is_in_use() -> None:
+    store = BusyStore(now, report_within=0.5)
+    scheduler = Scheduler(RateLimit(10, 60), store)
+    await gather(scheduler, 1)
+    store.busy_for = 50
+    await scheduler.leave(scheduler)
+    state, _ = store.view()
+    assert (len(state.in_flight), len(state.answered), state.processes()) == (0, 1, 0)
+
+
+@virtual_time
+async def test_a_store_that_stays_in_use_does_not_keep_the_last_user_for_long() -> None:
+    store = BusyStore(now, report_within=0.5)
+    scheduler = Scheduler(RateLimit(10, 60), store)
+    store.busy_for = 10**9
+    start = now()
+    await scheduler.leave(scheduler)
+    assert now() - start == near(2)
+
+
+@virtual_time
+async def test_one_who_comes_while_the_last_report_is_tried_takes_part() -> None:
+    store = BusyStore(now, report_within=0.5)
+    scheduler = Scheduler(RateLimit(10, 60), store)
+    await gather(scheduler, 1)
+    store.busy_for = 50
+    leaving = asyncio.create_task(scheduler.leave(scheduler))
+    await asyncio.sleep(0.001)
+    scheduler.listeners.add(scheduler, None)
+    await leaving
+    assert store.view()[0].processes() == 1

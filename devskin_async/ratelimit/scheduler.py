@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 from contextlib import suppress
+from contextvars import Context
 
 from aiolimiter import AsyncLimiter
 from attrs import frozen
@@ -294,7 +295,16 @@ class Scheduler:
 
     def _run_dispatcher(self) -> None:
         if self._dispatcher is None or self._dispatcher.done():
-            self._dispatcher = asyncio.get_running_loop().create_task(self._dispatch())
+            # It serves many callers, and would keep alive what the first one's context holds.
+            context = Context()
+            loop = asyncio.get_running_loop()
+            self._dispatcher = loop.create_task(self._dispatch(), context=context)
+            self._dispatcher.add_done_callback(self._dispatcher_ended, context=context)
+
+    def _dispatcher_ended(self, dispatcher: asyncio.Task[None]) -> None:
+        """Start it anew if it was cancelled, as by who cancels all tasks of a loop."""
+        if dispatcher.cancelled() and self._waiting():
+            self._run_dispatcher()
 
     async def _dispatch(self) -> None:
         try:
@@ -330,7 +340,9 @@ class Scheduler:
             self._report()
         elif self._report_timer is None:
             loop = asyncio.get_running_loop()
-            self._report_timer = loop.call_later(self._store.report_within, self._report)
+            self._report_timer = loop.call_later(
+                self._store.report_within, self._report, context=Context()
+            )
 
     def _report(self) -> None:
         self._stop_timer()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
+import weakref
+from contextvars import ContextVar
 from functools import partial
 from itertools import pairwise
 
@@ -526,3 +529,52 @@ async def test_one_who_comes_while_the_last_report_is_tried_takes_part() -> None
     scheduler.listeners.add(scheduler, None)
     await leaving
     assert store.view()[0].processes() == 1
+
+
+@virtual_time
+async def test_waiters_get_their_turns_though_all_other_tasks_are_cancelled() -> None:
+    scheduler = Scheduler(RateLimit(1, 60))
+    await gather(scheduler, 1)
+    start, sent = now(), list[float]()
+    waiting = asyncio.create_task(request(scheduler, sent))
+    await asyncio.sleep(1)
+    others = asyncio.all_tasks() - {waiting, asyncio.current_task()}
+    assert others
+    for task in others:
+        task.cancel()
+    async with asyncio.timeout(100):
+        await waiting
+    assert sent == near([start + 60])
+
+
+def test_a_loop_that_ends_while_callers_wait_leaves_no_task_behind() -> None:
+    async def end_while_some_wait() -> None:
+        scheduler = Scheduler(RateLimit(1, 60))
+        waiting.extend(asyncio.create_task(gather(scheduler, 2)) for _ in range(3))
+        await asyncio.sleep(1)
+
+    waiting: list[asyncio.Task[list[float]]] = []
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        loop = runner.get_loop()
+        runner.run(end_while_some_wait())
+    assert not asyncio.all_tasks(loop)
+    assert all(task.cancelled() for task in waiting)
+
+
+@virtual_time
+async def test_what_the_context_of_a_call_holds_is_free_after_it() -> None:
+    class Held:
+        """What a caller keeps in its context, such as a database session."""
+
+    async def call() -> weakref.ref[Held]:
+        held = Held()
+        variable.set(held)
+        await gather(scheduler, 2)
+        return weakref.ref(held)
+
+    variable = ContextVar[object]("variable")
+    scheduler = Scheduler(RateLimit(1, 60))
+    held = await asyncio.create_task(call())
+    await asyncio.sleep(3)
+    gc.collect()
+    assert held() is None

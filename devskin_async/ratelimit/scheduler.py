@@ -193,9 +193,7 @@ class Scheduler:
 
     def paused_for(self) -> float:
         """Return for how many seconds no request may be sent."""
-        state = self._participant.view(self._wants())
-        quota = state.quota_until - state.now if state.quota_left <= 0 else 0.0
-        return max(0.0, state.paused_until - state.now, quota)
+        return self._participant.view(self._wants()).paused_for()
 
     def was_refused_for_a_window(self, granted_at: float) -> bool:
         """Return whether nothing was accepted for a whole window before a slot was granted.
@@ -215,7 +213,7 @@ class Scheduler:
             available=max(0, self.limit.requests - held),
             in_flight=len(state.in_flight),
             waiting=self._waiting(),
-            paused_for=max(0.0, state.paused_until - state.now),
+            paused_for=state.paused_for(),
             sent=sum(self._granted.values()),
             refused=self.refused,
             processes=state.processes(),

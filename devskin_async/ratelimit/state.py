@@ -178,6 +178,11 @@ class BudgetState(msgspec.Struct, array_like=True):
         pauses = self.paused_until > self.now or self.quota_left < math.inf
         return pauses or self.shaping.is_in_force
 
+    def paused_for(self) -> float:
+        """Return for how many seconds nobody may send a request."""
+        quota = self.quota_until - self.now if self.quota_left <= 0 else 0.0
+        return max(0.0, self.paused_until - self.now, quota)
+
     def processes(self) -> int:
         """Count the processes that take part."""
         now = self.now

@@ -578,3 +578,13 @@ async def test_what_the_context_of_a_call_holds_is_free_after_it() -> None:
     await asyncio.sleep(3)
     gc.collect()
     assert held() is None
+
+
+@virtual_time
+async def test_a_budget_whose_quota_is_used_up_is_paused_until_there_are_more() -> None:
+    scheduler = Scheduler(RateLimit(10, 60))
+    async with scheduler.slot() as slot:
+        slot.observe(RateLimitInfo(remaining=0, reset_after=20))
+    assert scheduler.budget().paused_for == scheduler.paused_for() == near(20)
+    await asyncio.sleep(21)
+    assert scheduler.budget().paused_for == 0

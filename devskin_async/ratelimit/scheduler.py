@@ -14,12 +14,11 @@ from contextlib import suppress
 from contextvars import Context
 
 from aiolimiter import AsyncLimiter
-from attrs import frozen
 
 from ..errors import ConfigurationError
 from .events import Adapted, Granted, Listeners, Paused, Queued, Refused
 from .fairness import FairQueue, Flow
-from .forecast import Forecast
+from .forecast import Forecast, RecentForecasts
 from .local_participant import LocalParticipant, LocalSlot
 from .outage import OutageStore
 from .policy import Budget, Lane, RateLimit
@@ -31,27 +30,9 @@ from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError, re
 from .uses import uses
 
 _SMOOTHING = 0.2
-_FORECAST_MAX_AGE = 0.1
 _BUSY = (0.001, 0.005)  # seconds after which a store that is in use is tried again
 _LEAVING = 2.0  # seconds for the last report
 _TICK = 1e-3
-
-
-@frozen
-class _CachedForecast:
-    """A forecast of a moment ago.
-
-    Args:
-        at: When it was made, on the loop's clock.
-        offset: From the budget's clock to the loop's, in seconds.
-        forecast: The forecast.
-        granted: How many requests of the lane had been sent.
-    """
-
-    at: float
-    offset: float
-    forecast: Forecast
-    granted: int
 
 
 class Scheduler:
@@ -86,7 +67,7 @@ class Scheduler:
         self._round_trip = 0.0
         self._refusals = RefusalTracker(limit.per)
         self._paused_until = -math.inf
-        self._forecasts: dict[Lane, _CachedForecast] = {}
+        self._forecasts = RecentForecasts(self._start_forecast)
         self._granted = dict.fromkeys(Lane, 0)
 
     def slot(self, lane: Lane = Lane.INTERACTIVE, flow: RequestFlow | None = None) -> Slot:
@@ -165,8 +146,8 @@ class Scheduler:
     def forecast(self, requests: int, lane: Lane) -> float:
         """Predict how long the last of a new flow's requests would wait, in seconds."""
         ahead = self._queues[lane].ahead_of_new_flow(requests)
-        now, forecast = self._start_forecast(ahead + requests, lane)
-        return forecast.sent_at(ahead + requests) - now
+        forecast = self._start_forecast(ahead + requests, lane)
+        return forecast.sent_at(ahead + requests) - forecast.began
 
     def estimated_wait(self, lane: Lane) -> float:
         """Predict how long one more request would wait, by a forecast that is up to 0.1 s old.
@@ -175,21 +156,14 @@ class Scheduler:
         """
         now = asyncio.get_running_loop().time()
         ahead = self._queues[lane].ahead_of_new_flow(1)
-        known = self._forecasts.get(lane)
-        if known is None or now - known.at > _FORECAST_MAX_AGE:
-            began, forecast = self._start_forecast(ahead + 1, lane)
-            known = self._forecasts[lane] = _CachedForecast(
-                now, now - began, forecast, self._granted[lane]
-            )
-        since = self._granted[lane] - known.granted
-        return max(0.0, known.forecast.sent_at(since + ahead + 1) + known.offset - now)
+        return self._forecasts.wait(now, ahead + 1, lane, self._granted[lane])
 
-    def _start_forecast(self, requests: int, lane: Lane) -> tuple[float, Forecast]:
+    def _start_forecast(self, requests: int, lane: Lane) -> Forecast:
         """Start a simulation from now, with so many requests of a lane."""
         interactive, bulk = self._wants()
         wants = (requests, bulk) if lane is Lane.INTERACTIVE else (interactive, requests)
         state = self._participant.view(self._wants())
-        return state.now, Forecast(state, self._participant.report(wants), lane, self._round_trip)
+        return Forecast(state, self._participant.report(wants), lane, self._round_trip)
 
     def paused_for(self) -> float:
         """Return for how many seconds no request may be sent."""

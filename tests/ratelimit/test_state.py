@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from devskin_async import RateLimit
 from devskin_async.ratelimit.grants import step
+from devskin_async.ratelimit.participant import Bucket, Participant
 from devskin_async.ratelimit.reports import HeldSlot, HeldSlots, Quota
 from devskin_async.ratelimit.shaping import Shaping
-from devskin_async.ratelimit.state import Bucket, BudgetState, Participant, dumps, loads
+from devskin_async.ratelimit.state import BudgetState, dumps, loads
 
 from .members import Member, new_state
 

@@ -10,10 +10,10 @@ so its response was seen less than `per` seconds before, or not yet: it still he
 the last request took one. There are `requests` slots, so the span counts at most as many.
 
 Each participant may have a limit of its own, and the argument holds for each: a slot is kept for
-the longest `per` of those that take part, and never for less than its holder's. A participant that
-joins with a longer one than theirs is covered in full once it has taken part for so long: what was
-answered before kept the time that was right then. One that has left takes no more slots, so no
-span ends with a request of its, and its `per` is kept for its own slots alone.
+the longest `per` of those that take part, and never for less than its holder's. One that joins, or
+comes back, with a longer `per` than the others' is covered in full once it has taken part for so
+long: what was answered before kept the time that was right then. One that has left takes no more
+slots, so no span that matters to it ends any more, and its `per` is kept for its own slots alone.
 
 It rests on the response. A request that was given up (timed out, cancelled, its connection broken)
 keeps its slot from that moment; a server that counts it later still is not covered. A slot in

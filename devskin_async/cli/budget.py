@@ -85,7 +85,7 @@ class Look:
     uses: tuple[Use, ...]
 
     @classmethod
-    def at(cls, budget: Budget, paused_for: float) -> Look:
+    def at(cls, budget: Budget) -> Look:
         """Take from a snapshot what concerns all processes."""
         free_in = budget.next_free_in
         return cls(
@@ -95,7 +95,7 @@ class Look:
             answered=sum(use.answered for use in budget.uses),
             available=budget.available,
             waiting=sum(use.waiting for use in budget.uses),
-            paused_for=round(paused_for, 3),
+            paused_for=round(budget.paused_for, 3),
             next_free_in=None if free_in is None else round(free_in, 3),
             processes=budget.processes - 1,
             where=budget.where,
@@ -190,7 +190,7 @@ async def _look(store: DevSkinClient, waits: Waits) -> Look:
         ) from None
     if waits.outage is not None:
         raise _unreachable(waits.outage.reason)
-    return Look.at(scheduler.budget(), scheduler.paused_for())
+    return Look.at(scheduler.budget())
 
 
 def _unreachable(reason: str) -> BudgetUnreadableError:

@@ -3,7 +3,7 @@
 -- KEYS[1] is the state, ARGV[1] the report, both in MessagePack. ARGV[2] numbers the participant's
 -- calls: one that comes late, after a later one, is not carried out.
 
-local FORGOTTEN_AFTER, SLEW = 3600, 1
+local FORGOTTEN_AFTER, PROMISED_WINDOWS, SLEW = 3600, 5, 1
 local RESERVE, LATELY, LATE, LEFT_ALONE, POLL, LEAST_LATE = 10, 5, 1 / 10, 1 / 20, 1 / 10, 0.2
 local AT_LEAST = 0.005
 local FAIL_OVER = 2 -- seconds for which participants can report what a fail-over has lost
@@ -20,8 +20,8 @@ local LIMIT = {'requests', 'per', 'burst', 'reserve'}
 local STATE = {'epoch', 'now', 'per', 'in_flight', 'answered', 'participants', 'paused_until',
   'quota_left', 'quota_until', 'quota_at', 'accepted_at', 'shaping', 'bucket', 'probe', 'server',
   'began', 'unknown_until'}
-local PARTICIPANT_FIELDS = {'requests', 'seen', 'waiting', 'waits_until', 'held', 'granted_at',
-  'interactive_at', 'share', 'promised', 'bucket', 'call'}
+local PARTICIPANT_FIELDS = {'requests', 'per', 'takes_part_until', 'waiting', 'waits_until', 'held',
+  'granted_at', 'interactive_at', 'share', 'promised', 'bucket', 'call'}
 local SHAPING = {'version', 'burst', 'rate', 'probing', 'lesson_at', 'pause',
   'accepted_since_lesson', 'changed_at', 'recovery'}
 local BUCKET = {'tokens', 'filled_at'}
@@ -55,7 +55,7 @@ local function dumps(state)
   local participants = {}
   for name, each in pairs(state.participants) do
     local fields = listed(each, PARTICIPANT_FIELDS)
-    fields[10] = listed(each.bucket, BUCKET)
+    fields[11] = listed(each.bucket, BUCKET)
     participants[name] = fields
   end
   values[12] = listed(state.shaping, SHAPING)
@@ -79,8 +79,9 @@ local function new_state(epoch, server)
 end
 
 local function new_participant(requests)
-  return {requests = requests, seen = -inf, waiting = {0, 0}, waits_until = -inf, held = {0, 0},
-    granted_at = -inf, interactive_at = -inf, share = 0, promised = 0, bucket = new_bucket(), call = 0}
+  return {requests = requests, per = 0, takes_part_until = -inf, waiting = {0, 0},
+    waits_until = -inf, held = {0, 0}, granted_at = -inf, interactive_at = -inf, share = 0,
+    promised = 0, bucket = new_bucket(), call = 0}
 end
 
 local function copy(fields)
@@ -123,14 +124,18 @@ end
 
 -- BudgetState ---------------------------------------------------------------------------------
 
+local function per_of(state, slot)
+  return max(state.per, state.participants[slot[PARTICIPANT]].per)
+end
+
 local function go_back(state, now)
   local back, slots = state.now - now, {}
   for _, slot in ipairs(state.in_flight) do
-    slot[AT] = now + state.per
+    slot[AT] = now + per_of(state, slot)
     insort(slots, slot)
   end
   for _, slot in ipairs(state.answered) do
-    slot[AT] = min(slot[AT] - back, now + state.per)
+    slot[AT] = min(slot[AT] - back, now + per_of(state, slot))
     insort(slots, slot)
   end
   state.in_flight, state.answered = {}, slots
@@ -142,7 +147,7 @@ local function go_back(state, now)
   state.shaping.lesson_at = state.shaping.lesson_at - back
   state.shaping.changed_at = state.shaping.changed_at - back
   for _, each in pairs(state.participants) do
-    each.seen = each.seen - back
+    each.takes_part_until = each.takes_part_until - back
     each.waits_until = -inf
     each.granted_at = each.granted_at - back
     each.interactive_at = each.interactive_at - back
@@ -158,7 +163,7 @@ local function advance(state, now)
   local in_flight, answered = {}, {}
   for _, slot in ipairs(state.in_flight) do
     if slot[AT] <= now then
-      slot[AT] = slot[AT] + state.per
+      slot[AT] = slot[AT] + per_of(state, slot)
       insort(state.answered, slot)
     else
       table.insert(in_flight, slot)
@@ -176,32 +181,35 @@ local function advance(state, now)
   if now >= state.quota_until then state.quota_left = inf end
 end
 
-local function share(state, report, me)
-  local active, left, long_ago = 1, report.limit.requests, state.now - FORGOTTEN_AFTER
+local function look_at_others(state, me)
+  state.per = me.per
+  local active, promised = 1, 0
   for name, each in pairs(state.participants) do
     if each ~= me then
-      if each.seen <= long_ago and not any(each.held) then
+      local takes_part = each.takes_part_until > state.now
+      if not takes_part and not any(each.held) then
         state.participants[name] = nil
       else
-        if each.seen > long_ago then active = active + 1 end
-        left = left - each.promised
+        if takes_part then active, promised = active + 1, promised + each.promised end
+        if takes_part or each.takes_part_until > -inf then state.per = max(state.per, each.per) end
       end
     end
   end
-  return max(0, min(math.floor(report.limit.requests / active), left))
+  return active, promised
 end
 
 local function participant(state, report)
   local me = state.participants[report.participant] or new_participant(report.limit.requests)
   state.participants[report.participant] = me
-  me.requests = report.limit.requests
+  me.requests, me.per = report.limit.requests, report.limit.per
   me.waiting = {report.wants[1], report.wants[2]}
   me.waits_until = -inf
   if report.wants[INTERACTIVE] > 0 then me.interactive_at = state.now end
-  me.share = share(state, report, me)
+  local active, promised = look_at_others(state, me)
+  me.share = max(0, min(math.floor(me.requests / active), me.requests - promised))
   me.promised = max(me.share, report.share)
-  me.seen = state.now
-  if report.leaves then me.share, me.promised, me.seen = 0, 0, -inf end
+  me.takes_part_until = state.now + min(FORGOTTEN_AFTER, PROMISED_WINDOWS * me.per) + report.lease
+  if report.leaves then me.share, me.promised, me.takes_part_until = 0, 0, -inf end
   return me
 end
 
@@ -292,7 +300,6 @@ local function observe(state, report)
 end
 
 local function apply(state, report)
-  state.per = max(state.per, report.limit.per)
   local me = participant(state, report)
   if report.held then restore(state, report, me) end
   release(state, report, me)

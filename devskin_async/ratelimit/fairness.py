@@ -10,7 +10,7 @@ Source: P. Goyal, H. M. Vin, H. Cheng, «Start-time fair queuing», SIGCOMM 1996
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
@@ -38,13 +38,14 @@ class Flow(Generic[W]):
 
 
 class FairQueue(Generic[W]):
-    """The waiters of one lane; those who gave up are counted until their turn would come."""
+    """The waiters of one lane; those who gave up are removed once they outnumber the others."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Flow[W]]] = []
         self._order = count()
         self._virtual_time = 0
         self._waiting = 0
+        self._cancelled = 0  # of the queued
 
     def __len__(self) -> int:
         return self._waiting
@@ -68,6 +69,9 @@ class FairQueue(Generic[W]):
     def note_cancelled(self) -> None:
         """Note that a queued waiter was cancelled; `pop` skips it."""
         self._waiting -= 1
+        self._cancelled += 1
+        if self._cancelled > self._waiting:
+            self._remove_cancelled()
 
     def pop(self) -> W | None:
         """Remove and return the next waiter; None if the queue is empty."""
@@ -76,6 +80,7 @@ class FairQueue(Generic[W]):
             while flow.waiters:
                 waiter = flow.waiters.popleft()
                 if waiter.done():
+                    self._cancelled -= 1
                     continue
                 self._waiting -= 1
                 self._virtual_time = start_tag
@@ -84,6 +89,14 @@ class FairQueue(Generic[W]):
                     heappush(self._heap, (flow.start_tag, next(self._order), flow))
                 return waiter
         return None
+
+    def _remove_cancelled(self) -> None:
+        for _, _, flow in self._heap:
+            queued = len(flow.waiters)
+            flow.waiters = deque(waiter for waiter in flow.waiters if not waiter.done())
+            self._cancelled -= queued - len(flow.waiters)  # some may not be noted yet
+        self._heap = [entry for entry in self._heap if entry[2].waiters]
+        heapify(self._heap)
 
     def ahead_of_new_flow(self, requests: int) -> int:
         """Count the waiters that would go before the last of a new flow's requests."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 
+from attrs import frozen
 from msgspec.structs import replace
 
 from .grants import step
@@ -12,6 +14,7 @@ from .policy import Lane
 from .reports import BULK, INTERACTIVE, Report
 from .state import BudgetState
 
+_MAX_AGE = 0.1  # seconds for which a forecast is recent
 _WINDOWS = 3  # are played before the rest is taken for more of the same
 _FURTHER = 2**40  # further slots of another participant, whose numbers are not known here
 
@@ -28,9 +31,13 @@ class Forecast:
         report: The participant's, with all that waits before the requests, and with them.
         lane: Their lane.
         round_trip: Seconds from a request to its response, as seen lately.
+
+    Attributes:
+        began: The present when it was made, by the budget's clock.
     """
 
     def __init__(self, state: BudgetState, report: Report, lane: Lane, round_trip: float) -> None:
+        self.began: float = state.now
         self._state = state
         self._round_trip = round_trip
         self._window = state.per + round_trip
@@ -136,6 +143,44 @@ class _Participant:
         for number, _ in answered:
             del self.in_flight[number]
         return answered
+
+
+@frozen
+class _Recent:
+    at: float  # when it was made
+    forecast: Forecast
+    granted: int  # how many requests of the lane had been by then
+
+
+class RecentForecasts:
+    """The last forecast of each lane, which is asked again for a moment.
+
+    Args:
+        start: Starts a forecast from now, with so many requests of a lane.
+    """
+
+    def __init__(self, start: Callable[[int, Lane], Forecast]) -> None:
+        self._start = start
+        self._recent: dict[Lane, _Recent] = {}
+
+    def clear(self) -> None:
+        """Forget them, since something has changed."""
+        self._recent.clear()
+
+    def wait(self, now: float, number: int, lane: Lane, granted: int) -> float:
+        """Return the seconds until the request of a number is sent.
+
+        Args:
+            now: The present, by any clock.
+            number: The number, counted from 1 among those that wait.
+            lane: Its lane.
+            granted: How many requests of the lane have been granted a slot so far.
+        """
+        recent = self._recent.get(lane)
+        if recent is None or now - recent.at > _MAX_AGE:
+            recent = self._recent[lane] = _Recent(now, self._start(number, lane), granted)
+        sent_at = recent.forecast.sent_at(granted - recent.granted + number)
+        return max(0.0, sent_at - recent.forecast.began + recent.at - now)
 
 
 def _asks_at(participant: _Participant) -> float:

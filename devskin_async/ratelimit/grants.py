@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 
+from .participant import Participant
 from .reports import BULK, INTERACTIVE, HeldSlot, Reply, Report
 from .shaping import Shape
-from .state import BudgetState, Participant, insert
+from .state import BudgetState, insert
 
 RESERVE = 10
 """The reserve where it depends on the others: while somebody else is interactive."""

@@ -48,7 +48,7 @@ from .events import Degraded, Event, Restored, log
 from .own_share import ASK_AGAIN, FallbackBudget
 from .reports import Reply, Report
 from .shaping import Shaping
-from .state import FORGOTTEN_AFTER, BudgetState
+from .state import BudgetState, promised_for
 from .store import Store, StoreBusyError, StoreUnavailableError
 
 _BUSY_TIMEOUT = 3.0  # seconds after which a store that is in use counts as unreachable
@@ -192,7 +192,7 @@ class OutageStore:
         now = self._clock()
         self._busy_since = None
         # After so long the others may have been promised this participant's share.
-        share = self._share if now - self._replied_at < FORGOTTEN_AFTER else 0
+        share = self._share if now - self._replied_at < promised_for(report.limit.per) else 0
         state, _ = self._store.view()
         if unknown_for:
             state.paused_until = self._paused_until  # its own pause is not for this participant

@@ -7,8 +7,9 @@ import math
 from msgspec.structs import replace
 
 from .grants import RESERVE, step
+from .participant import Participant
 from .reports import BULK, INTERACTIVE, HeldSlot, HeldSlots, Reply, Report
-from .state import BudgetState, Participant
+from .state import BudgetState
 
 ASK_AGAIN = 0.5
 """Seconds after which a participant that waits asks again, since the store may be back."""

@@ -109,7 +109,8 @@ class Budget:
         available: Slots of the window that are free now.
         in_flight: Requests sent and not answered yet, of all processes.
         waiting: Callers waiting for a slot, in this event loop.
-        paused_for: Seconds until the API asked to be called again; 0 where it did not.
+        paused_for: Seconds until the API asked to be called again, or gives the next quota where
+            none is left; 0 for neither.
         sent: Requests sent so far, in this event loop.
         refused: Requests answered with 429 so far, in this event loop.
         processes: Processes that share it, as far as is known here.

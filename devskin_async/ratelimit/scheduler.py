@@ -11,14 +11,14 @@ import asyncio
 import math
 import random
 from contextlib import suppress
+from contextvars import Context
 
 from aiolimiter import AsyncLimiter
-from attrs import frozen
 
 from ..errors import ConfigurationError
 from .events import Adapted, Granted, Listeners, Paused, Queued, Refused
 from .fairness import FairQueue, Flow
-from .forecast import Forecast
+from .forecast import Forecast, RecentForecasts
 from .local_participant import LocalParticipant, LocalSlot
 from .outage import OutageStore
 from .policy import Budget, Lane, RateLimit
@@ -30,27 +30,9 @@ from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError, re
 from .uses import uses
 
 _SMOOTHING = 0.2
-_FORECAST_MAX_AGE = 0.1
 _BUSY = (0.001, 0.005)  # seconds after which a store that is in use is tried again
 _LEAVING = 2.0  # seconds for the last report
 _TICK = 1e-3
-
-
-@frozen
-class _CachedForecast:
-    """A forecast of a moment ago.
-
-    Args:
-        at: When it was made, on the loop's clock.
-        offset: From the budget's clock to the loop's, in seconds.
-        forecast: The forecast.
-        granted: How many requests of the lane had been sent.
-    """
-
-    at: float
-    offset: float
-    forecast: Forecast
-    granted: int
 
 
 class Scheduler:
@@ -85,7 +67,7 @@ class Scheduler:
         self._round_trip = 0.0
         self._refusals = RefusalTracker(limit.per)
         self._paused_until = -math.inf
-        self._forecasts: dict[Lane, _CachedForecast] = {}
+        self._forecasts = RecentForecasts(self._start_forecast)
         self._granted = dict.fromkeys(Lane, 0)
 
     def slot(self, lane: Lane = Lane.INTERACTIVE, flow: RequestFlow | None = None) -> Slot:
@@ -164,8 +146,8 @@ class Scheduler:
     def forecast(self, requests: int, lane: Lane) -> float:
         """Predict how long the last of a new flow's requests would wait, in seconds."""
         ahead = self._queues[lane].ahead_of_new_flow(requests)
-        now, forecast = self._start_forecast(ahead + requests, lane)
-        return forecast.sent_at(ahead + requests) - now
+        forecast = self._start_forecast(ahead + requests, lane)
+        return forecast.sent_at(ahead + requests) - forecast.began
 
     def estimated_wait(self, lane: Lane) -> float:
         """Predict how long one more request would wait, by a forecast that is up to 0.1 s old.
@@ -174,27 +156,18 @@ class Scheduler:
         """
         now = asyncio.get_running_loop().time()
         ahead = self._queues[lane].ahead_of_new_flow(1)
-        known = self._forecasts.get(lane)
-        if known is None or now - known.at > _FORECAST_MAX_AGE:
-            began, forecast = self._start_forecast(ahead + 1, lane)
-            known = self._forecasts[lane] = _CachedForecast(
-                now, now - began, forecast, self._granted[lane]
-            )
-        since = self._granted[lane] - known.granted
-        return max(0.0, known.forecast.sent_at(since + ahead + 1) + known.offset - now)
+        return self._forecasts.wait(now, ahead + 1, lane, self._granted[lane])
 
-    def _start_forecast(self, requests: int, lane: Lane) -> tuple[float, Forecast]:
+    def _start_forecast(self, requests: int, lane: Lane) -> Forecast:
         """Start a simulation from now, with so many requests of a lane."""
         interactive, bulk = self._wants()
         wants = (requests, bulk) if lane is Lane.INTERACTIVE else (interactive, requests)
         state = self._participant.view(self._wants())
-        return state.now, Forecast(state, self._participant.report(wants), lane, self._round_trip)
+        return Forecast(state, self._participant.report(wants), lane, self._round_trip)
 
     def paused_for(self) -> float:
         """Return for how many seconds no request may be sent."""
-        state = self._participant.view(self._wants())
-        quota = state.quota_until - state.now if state.quota_left <= 0 else 0.0
-        return max(0.0, state.paused_until - state.now, quota)
+        return self._participant.view(self._wants()).paused_for()
 
     def was_refused_for_a_window(self, granted_at: float) -> bool:
         """Return whether nothing was accepted for a whole window before a slot was granted.
@@ -214,7 +187,7 @@ class Scheduler:
             available=max(0, self.limit.requests - held),
             in_flight=len(state.in_flight),
             waiting=self._waiting(),
-            paused_for=max(0.0, state.paused_until - state.now),
+            paused_for=state.paused_for(),
             sent=sum(self._granted.values()),
             refused=self.refused,
             processes=state.processes(),
@@ -237,20 +210,30 @@ class Scheduler:
     async def leave(self, user: object) -> None:
         """Forget a user; with the last one, this loop takes part in the budget no more."""
         self.listeners.remove(user)
-        if self.listeners or self._waiting():
+        if self._is_used():
             return
         self._stop_timer()
-        with suppress(StoreBusyError, StoreUnavailableError, ConfigurationError, TimeoutError):
+        with suppress(StoreUnavailableError, ConfigurationError, TimeoutError):
             async with asyncio.timeout(_LEAVING):
                 if self._dispatcher is not None:
                     await asyncio.wait([self._dispatcher])
+                await self._report_last()
+        if not self._is_used():
+            await self._store.aclose()
+
+    async def _report_last(self) -> None:
+        while not self._is_used():  # else somebody came meanwhile
+            try:
                 await self._participant.exchange((0, 0), leaves=True)
-        await self._store.aclose()
+            except StoreBusyError:
+                await _until_tried_again()
+            else:
+                return
 
     @property
     def is_unused(self) -> bool:
         """Whether nobody uses it, and there is nothing that it has to report."""
-        return not (self.listeners or self._waiting() or self._participant.has_report)
+        return not (self._is_used() or self._participant.has_report)
 
     def _take_at_once(self, lane: Lane) -> LocalSlot | None:
         """Take a slot if one is free this moment."""
@@ -284,7 +267,16 @@ class Scheduler:
 
     def _run_dispatcher(self) -> None:
         if self._dispatcher is None or self._dispatcher.done():
-            self._dispatcher = asyncio.get_running_loop().create_task(self._dispatch())
+            # It serves many callers, and would keep alive what the first one's context holds.
+            context = Context()
+            loop = asyncio.get_running_loop()
+            self._dispatcher = loop.create_task(self._dispatch(), context=context)
+            self._dispatcher.add_done_callback(self._dispatcher_ended, context=context)
+
+    def _dispatcher_ended(self, dispatcher: asyncio.Task[None]) -> None:
+        """Start it anew if it was cancelled, as by who cancels all tasks of a loop."""
+        if dispatcher.cancelled() and self._waiting():
+            self._run_dispatcher()
 
     async def _dispatch(self) -> None:
         try:
@@ -300,7 +292,7 @@ class Scheduler:
             try:
                 granted = await self._participant.exchange(self._wants())
             except StoreBusyError:
-                await asyncio.sleep(random.uniform(*_BUSY))  # noqa: S311  # no secret
+                await _until_tried_again()
                 continue
             self._emit_pause()
             for slot in granted:
@@ -320,7 +312,9 @@ class Scheduler:
             self._report()
         elif self._report_timer is None:
             loop = asyncio.get_running_loop()
-            self._report_timer = loop.call_later(self._store.report_within, self._report)
+            self._report_timer = loop.call_later(
+                self._store.report_within, self._report, context=Context()
+            )
 
     def _report(self) -> None:
         self._stop_timer()
@@ -350,6 +344,13 @@ class Scheduler:
     def _wants(self) -> tuple[int, int]:
         return len(self._queues[Lane.INTERACTIVE]), len(self._queues[Lane.BULK])
 
+    def _is_used(self) -> bool:
+        return bool(self.listeners or self._waiting())
+
     def _waiting(self) -> int:
         interactive, bulk = self._queues.values()
         return len(interactive) + len(bulk)
+
+
+async def _until_tried_again() -> None:
+    await asyncio.sleep(random.uniform(*_BUSY))  # noqa: S311  # no secret

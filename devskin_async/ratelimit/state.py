@@ -9,6 +9,12 @@ Every other request that the server counted in the span was counted less than `p
 so its response was seen less than `per` seconds before, or not yet: it still held its slot when
 the last request took one. There are `requests` slots, so the span counts at most as many.
 
+Each participant may have a limit of its own, and the argument holds for each: a slot is kept for
+the longest `per` of those that take part, and never for less than its holder's. One that joins, or
+comes back, with a longer `per` than the others' is covered in full once it has taken part for so
+long: what was answered before kept the time that was right then. One that has left takes no more
+slots, so no span that matters to it ends any more, and its `per` is kept for its own slots alone.
+
 It rests on the response. A request that was given up (timed out, cancelled, its connection broken)
 keeps its slot from that moment; a server that counts it later still is not covered. A slot in
 flight is on a lease, which ends when the attempt would have timed out: if its process was killed,
@@ -26,64 +32,27 @@ from operator import attrgetter
 import msgspec
 from msgspec.structs import replace
 
+from .participant import Bucket, Participant
 from .reports import INTERACTIVE, HeldSlot, HeldSlots, Report
-from .shaping import Shape, Shaping
+from .shaping import Shaping
 
 FORGOTTEN_AFTER = 3600.0
-"""Seconds after which a participant that was not heard of is forgotten."""
+"""Seconds after which a budget that nobody used is forgotten."""
 
+_PROMISED_WINDOWS = 5.0
 _SLEW = 1.0  # a clock that goes back by less is adjusted, not set
 _at = attrgetter("at")
 
 
-class Bucket(msgspec.Struct, array_like=True, gc=False):
-    """A token bucket.
+def promised_for(per: float) -> float:
+    """Return for how many seconds after a reply a participant may rely on its share.
+
+    The budget gives the share to others a lease later, since a reply takes its time.
 
     Args:
-        tokens: How many requests could go at once.
-        filled_at: When that was so.
+        per: The participant's window in seconds.
     """
-
-    tokens: float = math.inf
-    filled_at: float = -math.inf
-
-    def fill(self, shape: Shape, now: float) -> float:
-        """Bring the level up to the present, and return the seconds until there is a token."""
-        gained = max(0.0, now - self.filled_at) * shape.rate
-        self.tokens = min(float(shape.burst), self.tokens + gained)
-        self.filled_at = max(self.filled_at, now)
-        if self.tokens >= 1:
-            return 0.0
-        return self.filled_at - now + (1 - self.tokens) / shape.rate
-
-
-class Participant(msgspec.Struct, array_like=True):
-    """One that shares the budget.
-
-    Args:
-        requests: Its own limit.
-        seen: When it last reported.
-        waiting: How many of its requests wait, in each lane.
-        waits_until: Until when they are believed to wait; they are asked for again before.
-        held: How many slots it holds, in each lane.
-        granted_at: When it last got a slot.
-        interactive_at: When it last wanted an interactive slot.
-        share: Slots that it may hold while the budget is out of reach.
-        promised: Slots that no other may be promised: its share, or an earlier one that was
-            larger, while it is not known to have been told of the smaller one.
-        bucket: Its own token bucket.
-    """
-
-    requests: int
-    seen: float = -math.inf
-    waiting: list[int] = msgspec.field(default_factory=lambda: [0, 0])
-    waits_until: float = -math.inf
-    held: list[int] = msgspec.field(default_factory=lambda: [0, 0])
-    granted_at: float = -math.inf
-    interactive_at: float = -math.inf
-    share: int = 0
-    promised: int = 0
-    bucket: Bucket = msgspec.field(default_factory=Bucket)
+    return min(FORGOTTEN_AFTER, _PROMISED_WINDOWS * per)
 
 
 class BudgetState(msgspec.Struct, array_like=True):
@@ -92,7 +61,7 @@ class BudgetState(msgspec.Struct, array_like=True):
     Args:
         epoch: What tells it from one that was lost; not 0.
         now: When it last changed, in seconds.
-        per: The longest window of all that took part, in seconds.
+        per: The longest window of all that take part, in seconds.
         in_flight: Slots whose requests are not answered yet, the first lease to end first.
         answered: Slots that are free at a known moment, the soonest first.
         participants: All that share it, by name.
@@ -123,7 +92,6 @@ class BudgetState(msgspec.Struct, array_like=True):
 
     def apply(self, report: Report) -> Participant:
         """Note what a participant tells, at the moment of the last `advance`, and return it."""
-        self.per = max(self.per, report.limit.per)
         me = self._participant(report)
         if report.held is not None:
             self._restore(report.participant, report.held, me)
@@ -141,7 +109,7 @@ class BudgetState(msgspec.Struct, array_like=True):
         self.now = now
         while self.in_flight and self.in_flight[0].at <= now:
             slot = self.in_flight.pop(0)
-            slot.at += self.per
+            slot.at += self._per_of(slot)
             insert(self.answered, slot)
         free = 0
         for slot in self.answered:
@@ -159,10 +127,15 @@ class BudgetState(msgspec.Struct, array_like=True):
         pauses = self.paused_until > self.now or self.quota_left < math.inf
         return pauses or self.shaping.is_in_force
 
+    def paused_for(self) -> float:
+        """Return for how many seconds nobody may send a request."""
+        quota = self.quota_until - self.now if self.quota_left <= 0 else 0.0
+        return max(0.0, self.paused_until - self.now, quota)
+
     def processes(self) -> int:
         """Count the processes that take part."""
-        since = self.now - FORGOTTEN_AFTER
-        names = [name for name, each in self.participants.items() if each.seen > since]
+        now = self.now
+        names = [name for name, each in self.participants.items() if each.takes_part_until > now]
         return len({name.rpartition(".")[0] for name in names})
 
     def copy(self) -> BudgetState:
@@ -173,31 +146,45 @@ class BudgetState(msgspec.Struct, array_like=True):
         me = self.participants.get(report.participant)
         if me is None:
             me = self.participants[report.participant] = Participant(report.limit.requests)
-        me.requests = report.limit.requests
+        me.requests, me.per = report.limit.requests, report.limit.per
         me.waiting = [*report.wants]
         me.waits_until = -math.inf
         if report.wants[INTERACTIVE]:
             me.interactive_at = self.now
-        me.share = self._share(report, me)
+        active, promised = self._look_at_others(me)
+        me.share = max(0, min(me.requests // active, me.requests - promised))
         me.promised = max(me.share, report.share)
-        me.seen = self.now
+        me.takes_part_until = self.now + promised_for(me.per) + report.lease
         if report.leaves:  # it is forgotten in time
-            me.share, me.promised, me.seen = 0, 0, -math.inf
+            me.share, me.promised, me.takes_part_until = 0, 0, -math.inf
         return me
 
-    def _share(self, report: Report, me: Participant) -> int:
-        """Return the part of the slots that no other was promised, and forget who is long gone."""
-        active, left, long_ago = 1, report.limit.requests, self.now - FORGOTTEN_AFTER
+    def _look_at_others(self, me: Participant) -> tuple[int, int]:
+        """Find the longest window, and forget who is gone.
+
+        Returns:
+            How many take part, and how many slots the others were promised.
+        """
+        self.per = me.per
+        active, promised = 1, 0
         if len(self.participants) > 1:
             for name, each in tuple(self.participants.items()):
                 if each is me:
                     continue
-                if each.seen <= long_ago and not any(each.held):
+                takes_part = each.takes_part_until > self.now
+                if takes_part:
+                    active += 1
+                    promised += each.promised
+                elif not any(each.held):
                     del self.participants[name]
-                else:
-                    active += each.seen > long_ago
-                    left -= each.promised
-        return max(0, min(report.limit.requests // active, left))
+                    continue
+                if takes_part or each.takes_part_until > -math.inf:  # it may go on
+                    self.per = max(self.per, each.per)
+        return active, promised
+
+    def _per_of(self, slot: HeldSlot) -> float:
+        """Return for how many seconds a slot is kept after its response."""
+        return max(self.per, self.participants[slot.participant].per)
 
     def _restore(self, participant: str, quota: HeldSlots, me: Participant) -> None:
         """Replace what is known of a participant's slots by what it reports that it holds."""
@@ -267,9 +254,9 @@ class BudgetState(msgspec.Struct, array_like=True):
         """Treat a clock that was set back as a restart: no request is in flight any more."""
         back = self.now - now
         for slot in self.in_flight:
-            slot.at = now + self.per
+            slot.at = now + self._per_of(slot)
         for slot in self.answered:
-            slot.at = min(slot.at - back, now + self.per)
+            slot.at = min(slot.at - back, now + self._per_of(slot))
         self.answered = sorted(self.in_flight + self.answered, key=_at)
         self.in_flight = []
         self.paused_until = min(self.paused_until - back, now + self.per)
@@ -283,7 +270,7 @@ class BudgetState(msgspec.Struct, array_like=True):
             changed_at=self.shaping.changed_at - back,
         )
         for each in self.participants.values():
-            each.seen -= back
+            each.takes_part_until -= back
             each.waits_until = -math.inf
             each.granted_at -= back
             each.interactive_at -= back

@@ -99,6 +99,39 @@ def test_those_who_gave_up_are_passed_over() -> None:
     assert queue.pop() is None
 
 
+def test_those_who_gave_up_are_not_kept_once_they_outnumber_the_others() -> None:
+    queue = Queue()
+    flow, waiting = Flow[Waiting](), []
+    for _ in range(1000):
+        waiting += push(queue, flow, *"ab") + push(queue, Flow(), "c")
+        for waiter in waiting[-3:-1]:
+            waiter.gone = True
+            queue.note_cancelled()
+    assert len(flow.waiters) <= len(queue) == 1000
+    for waiter in waiting[2::3]:
+        waiter.gone = True
+        queue.note_cancelled()
+    assert not flow.waiters
+    push(queue, flow, *"ab")
+    assert drain(queue) == "ab"
+
+
+def test_many_may_give_up_before_the_first_is_noted() -> None:
+    queue = Queue()
+    flow = Flow[Waiting]()
+    waiting = push(queue, flow, *("a" * 100))
+    push(queue, flow, "b")
+    for waiter in waiting:
+        waiter.gone = True
+    for _ in waiting:
+        queue.note_cancelled()
+    assert [waiter.name for waiter in flow.waiters] == ["b"]
+    assert drain(queue) == "b"
+    push(queue, flow, *"cde")[0].gone = True
+    queue.note_cancelled()
+    assert len(flow.waiters) == 3  # one of three is no reason to look at all
+
+
 def test_a_flow_waits_in_one_lane_only() -> None:
     flow = Flow[Waiting]()
     push(Queue(), flow, "a")
@@ -142,12 +175,15 @@ def test_everyone_who_stays_is_taken_once_and_each_flows_own_in_order(
         if what == "push":
             waiting += [(number, waiter) for waiter in push(queue, flows[number], "x")]
         elif what == "leave" and number < len(waiting):
-            waiting[number][1].gone = True
+            if not waiting[number][1].gone and waiting[number][1] not in taken:
+                waiting[number][1].gone = True
+                queue.note_cancelled()
         elif what == "pop" and (waiter := queue.pop()) is not None:
             taken.append(waiter)
     while (waiter := queue.pop()) is not None:
         taken.append(waiter)
     assert len(taken) == len(set(taken))
+    assert len(queue) == 0
     stayed = {id(waiter) for _, waiter in waiting if not waiter.gone}
     assert stayed <= {id(waiter) for waiter in taken}
     for number in range(5):

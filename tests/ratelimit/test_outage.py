@@ -192,6 +192,24 @@ async def test_who_had_no_part_waits_until_it_is_back() -> None:
     await end([], one)
 
 
+@pytest.mark.parametrize(("windows", "share"), [(4.99, 10), (5.01, 0)])
+@virtual_time
+async def test_a_share_holds_for_five_windows_after_the_last_reply(
+    windows: float, share: int
+) -> None:
+    server, events = Server(), list[Event]()
+    one = participant(server)
+    one.listeners.add(server, events.append)
+    async with one.slot() as slot:
+        slot.cancel()
+    await asyncio.sleep(windows * PER)
+    server.go_away()
+    await send_and_give_up(one)
+    assert [each.share for each in events if isinstance(each, Degraded)] == [share]
+    one.listeners.remove(server)
+    await end([], one)
+
+
 @virtual_time
 async def test_what_was_sent_meanwhile_counts_when_it_is_back() -> None:
     server, sent = Server(), list[float]()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
+import weakref
+from contextvars import ContextVar
 from functools import partial
 from itertools import pairwise
 
@@ -12,7 +15,7 @@ import pytest
 from attrs import evolve
 
 from devskin_async import Event, Granted, Lane, Paused, Queued, RateLimit, Refused
-from devskin_async.ratelimit import MemoryStore, RateLimitInfo, Scheduler
+from devskin_async.ratelimit import MemoryStore, RateLimitInfo, Scheduler, StoreBusyError
 from devskin_async.ratelimit.reports import Reply, Report
 from devskin_async.ratelimit.state import BudgetState
 from devskin_async.testing import VirtualTimeLoop, virtual_time
@@ -480,3 +483,108 @@ async def test_ten_thousand_waiters_may_all_give_up() -> None:
         assert scheduler.budget().waiting == 1
     await tasks[0]
     assert sent == near([61])
+
+
+class BusyStore(MemoryStore):
+    """A store that another process uses, as often as it is told."""
+
+    busy_for = 0
+
+    def exchange(self, report: Report) -> Reply:
+        if self.busy_for:
+            self.busy_for -= 1
+            raise StoreBusyError
+        return super().exchange(report)
+
+
+@virtual_time
+async def test_the_last_report_is_tried_again_while_the_store_is_in_use() -> None:
+    store = BusyStore(now, report_within=0.5)
+    scheduler = Scheduler(RateLimit(10, 60), store)
+    await gather(scheduler, 1)
+    store.busy_for = 50
+    await scheduler.leave(scheduler)
+    state, _ = store.view()
+    assert (len(state.in_flight), len(state.answered), state.processes()) == (0, 1, 0)
+
+
+@virtual_time
+async def test_a_store_that_stays_in_use_does_not_keep_the_last_user_for_long() -> None:
+    store = BusyStore(now, report_within=0.5)
+    scheduler = Scheduler(RateLimit(10, 60), store)
+    store.busy_for = 10**9
+    start = now()
+    await scheduler.leave(scheduler)
+    assert now() - start == near(2)
+
+
+@virtual_time
+async def test_one_who_comes_while_the_last_report_is_tried_takes_part() -> None:
+    store = BusyStore(now, report_within=0.5)
+    scheduler = Scheduler(RateLimit(10, 60), store)
+    await gather(scheduler, 1)
+    store.busy_for = 50
+    leaving = asyncio.create_task(scheduler.leave(scheduler))
+    await asyncio.sleep(0.001)
+    scheduler.listeners.add(scheduler, None)
+    await leaving
+    assert store.view()[0].processes() == 1
+
+
+@virtual_time
+async def test_waiters_get_their_turns_though_all_other_tasks_are_cancelled() -> None:
+    scheduler = Scheduler(RateLimit(1, 60))
+    await gather(scheduler, 1)
+    start, sent = now(), list[float]()
+    waiting = asyncio.create_task(request(scheduler, sent))
+    await asyncio.sleep(1)
+    others = asyncio.all_tasks() - {waiting, asyncio.current_task()}
+    assert others
+    for task in others:
+        task.cancel()
+    async with asyncio.timeout(100):
+        await waiting
+    assert sent == near([start + 60])
+
+
+def test_a_loop_that_ends_while_callers_wait_leaves_no_task_behind() -> None:
+    async def end_while_some_wait() -> None:
+        scheduler = Scheduler(RateLimit(1, 60))
+        waiting.extend(asyncio.create_task(gather(scheduler, 2)) for _ in range(3))
+        await asyncio.sleep(1)
+
+    waiting: list[asyncio.Task[list[float]]] = []
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        loop = runner.get_loop()
+        runner.run(end_while_some_wait())
+    assert not asyncio.all_tasks(loop)
+    assert all(task.cancelled() for task in waiting)
+
+
+@virtual_time
+async def test_what_the_context_of_a_call_holds_is_free_after_it() -> None:
+    class Held:
+        """What a caller keeps in its context, such as a database session."""
+
+    async def call() -> weakref.ref[Held]:
+        held = Held()
+        variable.set(held)
+        await gather(scheduler, 2)
+        return weakref.ref(held)
+
+    variable = ContextVar[object]("variable")
+    scheduler = Scheduler(RateLimit(1, 60))
+    held = await asyncio.create_task(call())
+    await asyncio.sleep(3)
+    gc.collect()
+    assert held() is None
+
+
+@virtual_time
+async def test_a_budget_whose_quota_is_used_up_is_paused_until_there_are_more() -> None:
+    scheduler = Scheduler(RateLimit(10, 60))
+    async with scheduler.slot() as slot:
+        slot.observe(RateLimitInfo(remaining=0, reset_after=20))
+    assert scheduler.budget().paused_for == scheduler.paused_for() == near(20)
+    await asyncio.sleep(21)
+    assert scheduler.budget().paused_for == 0

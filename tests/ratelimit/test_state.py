@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from devskin_async import RateLimit
 from devskin_async.ratelimit.grants import step
+from devskin_async.ratelimit.participant import Bucket, Participant
 from devskin_async.ratelimit.reports import HeldSlot, HeldSlots, Quota
 from devskin_async.ratelimit.shaping import Shaping
-from devskin_async.ratelimit.state import Bucket, BudgetState, Participant, dumps, loads
+from devskin_async.ratelimit.state import BudgetState, dumps, loads
 
 from .members import Member, new_state
 
@@ -101,6 +102,40 @@ def test_the_longest_window_of_all_that_take_part_is_kept() -> None:
     one.answer(0, *range(1, 11))
     assert one.take(99, interactive=1) == 0
     assert one.take(100, interactive=1) == 1
+
+
+def test_a_longer_window_is_kept_no_more_once_who_has_it_left() -> None:
+    state = new_state()
+    long, one = Member(state, "long.1", RateLimit(10, 3600, reserve=0)), Member(state)
+    long.take(0, interactive=1)
+    one.take(0, interactive=2)
+    one.answer(0, 1)
+    long.ask(0, answered=((1, 0.0),), leaves=True)
+    one.answer(1, 2)
+    assert [(slot.participant, slot.at) for slot in state.answered] == [
+        ("one.1", 61),
+        ("one.1", 3600),  # it was answered while the longer window was kept
+        ("long.1", 3600),
+    ]
+
+
+def test_a_longer_window_is_kept_until_one_that_was_not_heard_of_is_forgotten() -> None:
+    state = new_state()
+    long, one = Member(state, "long.1", RateLimit(10, 3600, reserve=0)), Member(state)
+    long.take(0, interactive=1)
+    one.ask(3629.9)
+    assert state.per == 3600
+    one.ask(3630)
+    assert state.per == 60
+
+
+def test_slots_are_kept_for_their_own_participants_window_at_least() -> None:
+    state = new_state()
+    long, one = Member(state, "long.1", RateLimit(10, 100, reserve=0)), Member(state)
+    long.take(0, interactive=1)
+    long.ask(0, leaves=True)  # its request is in flight until the lease ends
+    one.ask(30)
+    assert [slot.at for slot in state.answered] == [130]
 
 
 def test_a_pause_holds_everybody_and_the_longest_one_wins() -> None:
@@ -252,15 +287,36 @@ def test_slots_in_flight_before_a_restart_of_the_machine_are_free_after_per() ->
     assert new.take(67, interactive=1) == 1
 
 
-def test_a_participant_that_was_not_heard_of_for_an_hour_is_forgotten() -> None:
+def test_a_participant_that_was_not_heard_of_for_five_windows_and_a_lease_is_forgotten() -> None:
     state = new_state()
-    one, other = Member(state), Member(state, "other.1")
+    one, other = Member(state, lease=30), Member(state, "other.1")
     one.take(0, interactive=1)
-    other.ask(3599)
+    other.ask(329.9)
     assert state.processes() == 2
-    other.ask(3600.1)
+    other.ask(330)
     assert state.processes() == 1
     assert list(state.participants) == ["other.1"]
+
+
+def test_with_a_long_window_a_participant_is_forgotten_an_hour_and_a_lease_after_its_report() -> (
+    None
+):
+    state = new_state()
+    one = Member(state, limit=RateLimit(10, 3000), lease=30)
+    other = Member(state, "other.1", RateLimit(10, 3000))
+    one.ask(0)
+    other.ask(3629.9)
+    assert state.processes() == 2
+    other.ask(3630)
+    assert list(state.participants) == ["other.1"]
+
+
+def test_the_share_of_one_that_was_not_heard_of_goes_to_the_others() -> None:
+    state = new_state()
+    killed, other = Member(state, "killed.1", lease=30), Member(state)
+    killed.ask(0)
+    assert other.ask(329.9).share == 0
+    assert other.ask(330).share == 10
 
 
 def test_a_participant_that_left_is_forgotten_when_its_slots_are_free() -> None:
@@ -341,7 +397,8 @@ states = st.builds(
         st.builds(
             Participant,
             st.integers(1, 1000),
-            seen=any_time,
+            per=any_time,
+            takes_part_until=any_time,
             waiting=pairs,
             waits_until=any_time,
             held=pairs,

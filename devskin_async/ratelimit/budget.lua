@@ -267,7 +267,7 @@ local function release(state, report, me)
     local number, free_at = answer[1], state.now - answer[2] + state.per
     local slot = released[number] or expired(state, report.participant, number)
     if slot then
-      slot[AT] = released[number] and free_at or max(free_at, slot[AT])
+      slot[AT] = free_at
       insort(state.answered, slot)
     end
   end

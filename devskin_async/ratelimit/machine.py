@@ -66,13 +66,13 @@ class MachineStore:
     """
 
     where = "machine"
-    immediate = True
+    immediate: bool = True
 
     def __init__(
         self, files: BudgetFiles, name: str, *, report_within: float, clock: Callable[[], float]
     ) -> None:
-        self.report_within = report_within
-        self.steps = 0
+        self.report_within: float = report_within
+        self.steps: int = 0
         self._files = files
         self._name = name
         self._clock = clock

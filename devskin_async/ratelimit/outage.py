@@ -72,8 +72,8 @@ class OutageStore:
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.immediate = store.immediate
-        self.report_within = store.report_within
+        self.immediate: bool = store.immediate
+        self.report_within: float = store.report_within
         self.emit: Callable[[Event, int], None] = lambda event, level: log.log(level, "%s", event)
         self._store = store
         self._clock = clock

@@ -220,10 +220,9 @@ class BudgetState(msgspec.Struct, array_like=True):
             if free is not None:
                 me.held[free.lane] -= 1
         for number, ago in report.answered:
-            free_at = self.now - ago + self.per
             done = released.get(number) or self._expired(report.participant, number)
             if done is not None:
-                done.at = free_at if number in released else max(free_at, done.at)
+                done.at = self.now - ago + self.per
                 insert(self.answered, done)
 
     def _expired(self, participant: str, number: int) -> HeldSlot | None:

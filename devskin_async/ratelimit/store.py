@@ -75,14 +75,14 @@ class MemoryStore:
     """
 
     where = "process"
-    immediate = True
+    immediate: bool = True
 
     def __init__(self, clock: Callable[[], float], *, report_within: float) -> None:
-        self.report_within = report_within
+        self.report_within: float = report_within
         self._clock = clock
         self._lock = threading.Lock()
         self._state = BudgetState(epoch=1)
-        self.steps = 0
+        self.steps: int = 0
 
     def exchange(self, report: Report) -> Reply:
         """Hand in a report; see `Store.exchange`."""

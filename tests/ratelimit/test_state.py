@@ -480,3 +480,10 @@ def test_a_slot_that_was_not_used_is_free_though_its_lease_has_ended() -> None:
     one.ask(6, cancelled=(1,))
     assert one.state.participants[one.name].held == [0, 0]
     assert not one.state.answered
+
+
+def test_a_response_that_is_reported_after_its_lease_counts_from_when_it_came() -> None:
+    one = Member(new_state(), lease=5)
+    one.take(0, interactive=1)
+    one.answer(50, 1, ago=49)
+    assert [slot.at for slot in one.state.answered] == [61]

@@ -138,6 +138,25 @@ async def test_budgets_of_one_loop_share_a_connection(valkey: ValkeyProcess) -> 
         assert valkey.client.info("stats")["total_connections_received"] == before + 1
 
 
+async def test_a_call_does_not_wait_for_the_reply_to_another(valkey: ValkeyProcess) -> None:
+    slow = Limit(10, 600, 10, 0)
+    async with (
+        cutting_proxy(valkey.port) as proxy,
+        opened(proxy.url, "one") as one,
+        opened(proxy.url, "two") as two,
+    ):
+        proxy.withholds = True
+        calls = []
+        for each in (one, two):
+            proxy.withheld.clear()
+            calls.append(asyncio.ensure_future(Participant(each, limit=slow).exchange()))
+            await proxy.withheld.wait()
+        proxy.withholds = False
+        await one.check()
+        await asyncio.gather(*calls)
+        assert proxy.connections == 1
+
+
 def test_each_loop_has_its_own_connection(valkey: ValkeyProcess) -> None:
     async def take() -> int:
         async with opened(valkey.url) as store:
@@ -360,7 +379,7 @@ def test_without_valkey_py_the_error_says_what_to_install(monkeypatch: pytest.Mo
 
 @define
 class Proxy:
-    """Hands everything on, and can cut a connection instead of handing a reply back."""
+    """Hands everything on, and can cut a connection instead of handing a reply back, or wait."""
 
     port: int
     cuts: int = 0
@@ -379,6 +398,7 @@ async def cutting_proxy(server_port: int) -> AsyncIterator[Proxy]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         proxy.connections += 1
+        withheld = b""
         from_server, to_server = await asyncio.open_connection("127.0.0.1", server_port)
         try:
             while request := await reader.read(2**16):
@@ -387,10 +407,12 @@ async def cutting_proxy(server_port: int) -> AsyncIterator[Proxy]:
                 if proxy.cuts and reply.startswith(b"*"):
                     proxy.cuts -= 1
                     return
+                withheld += reply
                 if proxy.withholds:
                     proxy.withheld.set()
                     continue
-                writer.write(reply)
+                writer.write(withheld)
+                withheld = b""
         except ConnectionError:
             pass
         finally:

@@ -26,6 +26,11 @@ _PASSING = (  # what a server says that will be able to again
 )  # fmt: skip
 
 
+_FOREIGN = (  # what the script or the server says of a value that is no budget
+    "WRONGTYPE", "Bad data format", "Missing bytes", "attempt to", "bad argument",
+)  # fmt: skip
+
+
 class ValkeyLink:
     """The connection that all budgets of a loop on a server use, and the next when it has ended."""
 
@@ -92,8 +97,8 @@ def is_worth_another(error: ValkeyError) -> bool:
     return isinstance(error, NotConnectedError | ReadOnlyError)
 
 
-def translated(error: ValkeyError, server: str) -> Exception:
-    """Return what an error of valkey-py means here."""
+def translated(error: ValkeyError, server: str, key: str) -> Exception:
+    """Return what an error of valkey-py means here, for the budget under a key."""
     from valkey.exceptions import (
         AuthenticationError,
         AuthenticationWrongNumberOfArgsError,
@@ -109,9 +114,9 @@ def translated(error: ValkeyError, server: str) -> Exception:
             f"{server} refuses the user or the password, or asks for one: give them in the "
             f"budget's address, valkey://user:password@host:port/db ({text})"
         )
-    if isinstance(error, OutOfMemoryError | ReadOnlyError) or not isinstance(error, ResponseError):
-        return StoreUnavailableError(f"{server}: {text}")
-    if any(word in text for word in _PASSING):
+    is_refusal = isinstance(error, ResponseError)
+    is_passing = isinstance(error, OutOfMemoryError | ReadOnlyError)
+    if is_passing or not is_refusal or any(word in text for word in _PASSING):
         return StoreUnavailableError(f"{server}: {text}")
     if isinstance(error, NoPermissionError) or "ACL failure" in text or "NOPERM" in text:
         return ConfigurationError(
@@ -122,6 +127,11 @@ def translated(error: ValkeyError, server: str) -> Exception:
         return ConfigurationError(
             f"{server} is a node of a cluster, which a budget can't use: give the address of a "
             "server that is none, or of a proxy before the cluster"
+        )
+    if any(words in text for words in _FOREIGN):
+        return ConfigurationError(
+            f"{server} has something else than a budget under the key {key}: delete that key, or "
+            f"give another database ({text})"
         )
     return ConfigurationError(
         f"{server} can't run the script of a budget, which needs Valkey, or Redis 6 or later: "

@@ -330,12 +330,23 @@ async def test_a_user_who_may_not_is_told_what_to_allow(own_valkey: ValkeyProces
             await Participant(store).take(1)
 
 
-async def test_a_key_of_something_else_is_an_error_that_names_it(
+@pytest.mark.parametrize("value", [b"\xc1", b"", b"text", b"\xdc\x00"])
+async def test_a_key_of_something_else_is_an_error_that_says_to_delete_it(
+    valkey: ValkeyProcess, store: ValkeyStore, value: bytes
+) -> None:
+    valkey.client.set("{devskin:budget}:1", value)
+    with pytest.raises(ConfigurationError, match=r"under the key \{devskin:budget\}:1: delete"):
+        await Participant(store).take(1)
+
+
+async def test_a_key_of_another_type_is_an_error_that_says_to_delete_it(
     valkey: ValkeyProcess, store: ValkeyStore
 ) -> None:
-    valkey.client.set("{devskin:budget}:1", b"\xc1")
-    with pytest.raises(ConfigurationError, match="can't run the script of a budget"):
+    valkey.client.lpush("{devskin:budget}:1", "text")
+    with pytest.raises(ConfigurationError, match=r"under the key \{devskin:budget\}:1: delete"):
         await Participant(store).take(1)
+    with pytest.raises(ConfigurationError, match=r"under the key \{devskin:budget\}:1: delete"):
+        await store.check()
 
 
 async def test_a_node_of_a_cluster_is_an_error_that_says_what_to_do() -> None:

@@ -261,8 +261,10 @@ def _checked_base_url(text: str) -> str:
 
 
 def _checked_place(budget: str) -> str:
-    if budget in (PROCESS, MACHINE) or re.match(r"(valkey|redis)s?://.", str(budget)):
+    if budget in (PROCESS, MACHINE):
         return budget
+    if found := re.match(r"((?:valkey|redis)s?)(://.+)", str(budget), re.IGNORECASE | re.DOTALL):
+        return found[1].lower() + found[2]
     raise ConfigurationError(
         f'budget must be "{MACHINE}", "{PROCESS}" or an address such as valkey://host:6379/0'
     )

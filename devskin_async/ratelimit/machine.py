@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +20,7 @@ from .store import StoreBusyError, StoreUnavailableError
 if TYPE_CHECKING:
     from .machine_file import BudgetFiles, Change
 
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)  # nothing can be sent meanwhile either
 _STOPPED = 1.0
 """Seconds that no step takes: after so many its process was stopped, and may be late for all."""
 
@@ -42,8 +43,13 @@ def open_machine_store(
     except ImportError as error:
         raise StoreUnavailableError("this Python has no sqlite3 module") from error
     store = MachineStore(FILES, name, report_within=report_within, clock=clock)
-    with suppress(StoreBusyError):
+    try:
         store.look()
+    except StoreBusyError:
+        pass
+    except StoreUnavailableError as error:
+        if getattr(error.__cause__, "errno", None) not in _NO_DESCRIPTORS:
+            raise
     return store
 
 

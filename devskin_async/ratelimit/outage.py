@@ -25,7 +25,8 @@ of both, too, a participant takes its share.
 
 The store is tried again all the time. When it is back, it is told what is held here; nothing is
 granted here meanwhile, and then all goes through it again. Who comes first pauses everybody, for
-as long as it takes the others to find the store and tell what they hold.
+as long as it takes the others to find the store and tell what they hold. So a participant that has
+not tried for longer than that, as its process was stopped or its last client closed, tries first.
 
 A store that has lost its state grants nothing for a while. That is an outage as any other, except
 that it is known how long it will last; the participants tell it what they hold shortly before.
@@ -52,10 +53,12 @@ from .state import BudgetState, promised_for
 from .store import Store, StoreBusyError, StoreUnavailableError
 
 _BUSY_TIMEOUT = 3.0  # seconds after which a store that is in use counts as unreachable
+_BUSY_APART = 0.5  # seconds between two tries, from which on it may have been free meanwhile
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
 _RETRY_AFTER = 1 / 60  # of a window, where it is a short one
 _ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they may
 _LOOK_AGAIN = 1 / 20  # of a window
+_TRIES_TAKE = 2.5  # seconds: two calls that take as long as they may, and some for a busy loop
 
 _Failure = (StoreBusyError, StoreUnavailableError, ConfigurationError)
 
@@ -83,7 +86,8 @@ class OutageStore:
         self._retrying: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._last_report: Report | None = None
-        self._busy_since: float | None = None
+        self._busy_since = self._busy_at = -math.inf
+        self._grants_until = -math.inf  # unless another try has failed
         self._fallback_steps = 0
         self._share = 0
         self._paused_until = -math.inf
@@ -115,10 +119,11 @@ class OutageStore:
         report = replace(report, share=self._share)
         if not self.immediate:
             return self._exchange_later(report)
+        began = self._clock()
         try:
             reply = self._store.exchange(report)
         except _Failure as error:
-            return self._handle_failure(report, error)
+            return self._handle_failure(report, error, began)
         assert isinstance(reply, Reply)  # noqa: S101  # an immediate store's
         return self._apply(reply, report)
 
@@ -142,14 +147,15 @@ class OutageStore:
         await self._store.aclose()
 
     async def _exchange_later(self, report: Report) -> Reply:
+        began = self._clock()
         try:
             reply = await self._ask(report)
         except _Failure as error:
-            return self._handle_failure(report, error)
+            return self._handle_failure(report, error, began)
         return self._apply(reply, report)
 
     def _apply(self, reply: Reply, report: Report) -> Reply:
-        self._busy_since = None
+        self._busy_at = -math.inf
         self._replied_at = self._clock()
         self._offset = reply.now - self._replied_at
         if report.epoch not in (0, reply.epoch):  # nothing was taken in: it will report again
@@ -160,7 +166,7 @@ class OutageStore:
             self._restore()
         elif unknown_for and self._share:
             reason = f"it has lost its state, and grants nothing for {unknown_for:.0f} s"
-            return self._start_fallback(report, reason, unknown_for)
+            return self._start_fallback(report, reason, self._replied_at, unknown_for)
         else:
             self._is_rejoining = self._is_rejoining and report.epoch != 0
         self._share, self._paused_until = reply.share, reply.paused_until
@@ -173,24 +179,34 @@ class OutageStore:
         seconds: float = getattr(self._store, "unknown_for", 0.0)
         return max(0.0, seconds - _until_all_are_back(report.limit.per))
 
-    def _handle_failure(self, report: Report, error: Exception) -> Reply:
-        """Fall back to the share, unless the store is only busy or was never usable."""
+    def _handle_failure(self, report: Report, error: Exception, began: float) -> Reply:
+        """Fall back to the share, unless the store is only busy or was never usable.
+
+        Args:
+            report: What was to be reported.
+            error: Why it could not be.
+            began: When that was tried; the store may be back if the process was stopped since.
+        """
         if self._fallback is not None:
             return self._step_fallback(self._fallback, report)
         now = self._clock()
         reason = str(error)
         if isinstance(error, StoreBusyError):
-            self._busy_since = now if self._busy_since is None else self._busy_since
+            if now - self._busy_at > _BUSY_APART:
+                self._busy_since = now
+            self._busy_at = now
             if now - self._busy_since < _BUSY_TIMEOUT:
                 raise error
             reason = f"it has been in use by another process for {now - self._busy_since:.0f} s"
         if isinstance(error, ConfigurationError) and self._never_replied:
             raise error
-        return self._start_fallback(report, reason)
+        return self._start_fallback(report, reason, began)
 
-    def _start_fallback(self, report: Report, reason: str, unknown_for: float = 0.0) -> Reply:
+    def _start_fallback(
+        self, report: Report, reason: str, began: float, unknown_for: float = 0.0
+    ) -> Reply:
         now = self._clock()
-        self._busy_since = None
+        self._busy_at = -math.inf
         # After so long the others may have been promised this participant's share.
         share = self._share if now - self._replied_at < promised_for(report.limit.per) else 0
         state, _ = self._store.view()
@@ -200,12 +216,27 @@ class OutageStore:
         self.emit(
             Degraded(where=self._store.where, reason=reason, share=fallback.share), logging.WARNING
         )
-        self._retrying = asyncio.get_running_loop().create_task(self._retry(fallback, unknown_for))
+        self._grant_until_next_try(fallback, began, unknown_for)
+        self._start_retrying(fallback, unknown_for)
         return self._step_fallback(fallback, report)
 
     def _step_fallback(self, fallback: FallbackBudget, report: Report) -> Reply:
         self._fallback_steps += 1
-        return fallback.step(self._present(), report)
+        if self._retrying is None or self._retrying.done():  # its last client was closed
+            self._start_retrying(fallback, 0.0)
+        grants = self._clock() <= self._grants_until
+        return fallback.step(self._present(), report, grants=grants)
+
+    def _start_retrying(self, fallback: FallbackBudget, unknown_for: float) -> None:
+        fallback.is_frozen = False
+        self._retrying = asyncio.get_running_loop().create_task(self._retry(fallback, unknown_for))
+
+    def _grant_until_next_try(
+        self, fallback: FallbackBudget, began: float, unknown_for: float
+    ) -> None:
+        """Let slots be granted here for as long as it takes to try again, from a try on."""
+        wait = unknown_for or _last_retry(fallback.per)
+        self._grants_until = began + wait + _TRIES_TAKE
 
     @property
     def _never_replied(self) -> bool:
@@ -222,6 +253,7 @@ class OutageStore:
             jitter = random.uniform(0.5, 1)  # noqa: S311  # no secret
             await asyncio.sleep(unknown_for or after * jitter)
             after = min(2 * after, longest)
+            began = self._clock()
             try:
                 if self._check is not None:
                     await self._check()
@@ -233,7 +265,6 @@ class OutageStore:
                     report = replace(report, epoch=0)
                     reply = await self._ask(report)
             except _Failure as error:
-                fallback.is_frozen = False
                 unknown_for = 0.0
                 if isinstance(error, ConfigurationError) and self._never_replied:
                     self._fallback = None  # the next report raises it
@@ -243,7 +274,8 @@ class OutageStore:
                 if not unknown_for:
                     self._apply(reply, report)
                     return
-                fallback.is_frozen = False
+            fallback.is_frozen = False
+            self._grant_until_next_try(fallback, began, unknown_for)
 
     async def _ask(self, report: Report) -> Reply:
         reply = self._store.exchange(report)
@@ -265,10 +297,11 @@ class OutageStore:
             await asyncio.sleep(last.limit.per * _LOOK_AGAIN)
             if self._replied_at > heard_at or self._fallback is not None:
                 continue
+            began = self._clock()
             try:
                 await check()
             except (StoreUnavailableError, ConfigurationError) as error:
-                self._handle_failure(_empty_report(self._last_report), error)
+                self._handle_failure(_empty_report(self._last_report), error, began)
 
 
 def _until_all_are_back(per: float) -> float:

@@ -47,10 +47,10 @@ class FallbackBudget:
         self._block(self.share - held, now + 2 * (report.lease + state.per))
         self._block(limit.requests - self.share, math.inf)
 
-    def step(self, now: float, report: Report) -> Reply:
-        """Take in a report, and grant what may go."""
+    def step(self, now: float, report: Report, *, grants: bool = True) -> Reply:
+        """Take in a report, and grant what may go, or nothing."""
         wanted = self._for_share(report)
-        if self.is_frozen:
+        if self.is_frozen or not grants:
             wanted = replace(wanted, wants=(0, 0))
         reply = step(self.state, now, wanted)
         self._report = report

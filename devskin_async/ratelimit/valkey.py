@@ -156,7 +156,7 @@ class ValkeyStore:
                         raise
                 return await command(self._link)
         except ValkeyError as error:
-            raise translated(error, self._url.shown) from None
+            raise translated(error, self._url.shown, self._key) from None
         except TimeoutError:
             raise StoreUnavailableError(
                 f"{self._url.shown} did not answer within {self._timeout:g} s"

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConfigurationError
 from .store import StoreUnavailableError
+from .valkey_connection import ValkeyConnection
 from .valkey_url import ValkeyURL
 
 if TYPE_CHECKING:
-    from valkey.asyncio.connection import AbstractConnection
     from valkey.exceptions import ValkeyError
 
 SCRIPT = files(__package__).joinpath("budget.lua").read_text(encoding="utf-8")
@@ -26,25 +26,21 @@ _PASSING = (  # what a server says that will be able to again
 )  # fmt: skip
 
 
+_FOREIGN = (  # what the script or the server says of a value that is no budget
+    "WRONGTYPE", "Bad data format", "Missing bytes", "attempt to", "bad argument",
+)  # fmt: skip
+
+
 class ValkeyLink:
-    """A connection, which all budgets of a loop on a server use in turns."""
+    """The connection that all budgets of a loop on a server use, and the next when it has ended."""
 
     _all: ClassVar[dict[tuple[int, asyncio.AbstractEventLoop, str], ValkeyLink]] = {}
 
     def __init__(self, key: tuple[int, asyncio.AbstractEventLoop, str], url: ValkeyURL) -> None:
-        from valkey.asyncio.connection import Connection, SSLConnection
-
         self._key = key
+        self._url = url
         self.users = 0
-        self._lock = asyncio.Lock()
-        options: dict[str, Any] = {
-            **url.options,
-            "socket_timeout": None,  # each call has its own
-            "socket_keepalive": True,
-            "lib_name": None,
-            "lib_version": None,
-        }
-        self._connection: AbstractConnection = (SSLConnection if url.tls else Connection)(**options)
+        self._connection: ValkeyConnection | None = None
 
     @classmethod
     def of(cls, url: ValkeyURL) -> ValkeyLink:
@@ -52,7 +48,8 @@ class ValkeyLink:
         # A process that was forked off does not touch its parent's.
         key = (os.getpid(), asyncio.get_running_loop(), url.given)
         if key not in cls._all:
-            for each in [each for each in cls._all if each[1].is_closed()]:
+            # Other threads' loops come and go meanwhile.
+            for each in [each for each in list(cls._all) if each[1].is_closed()]:
                 cls._all.pop(each, None)
             cls._all[key] = cls(key, url)
         return cls._all[key]
@@ -65,37 +62,29 @@ class ValkeyLink:
         """Run the script."""
         from valkey.exceptions import NoScriptError
 
-        async with self._lock:
-            try:
-                reply, state, unknown_for = await self._ask("EVALSHA", DIGEST, 1, key, *args)
-            except NoScriptError:
-                reply, state, unknown_for = await self._ask("EVAL", SCRIPT, 1, key, *args)
-            return reply, state, unknown_for
+        try:
+            reply, state, unknown_for = await self._ask("EVALSHA", DIGEST, 1, key, *args)
+        except NoScriptError:
+            reply, state, unknown_for = await self._ask("EVAL", SCRIPT, 1, key, *args)
+        return reply, state, unknown_for
 
     async def read(self, key: str, count: int) -> bytes:
         """Read the first bytes of a key."""
-        async with self._lock:
-            data: bytes = await self._ask("GETRANGE", key, 0, count - 1)
-            return data
+        data: bytes = await self._ask("GETRANGE", key, 0, count - 1)
+        return data
 
     async def release(self) -> None:
         """Close it when nobody uses it any more."""
         self.users -= 1
-        if not self.users and self._all.pop(self._key, None) is self:
-            await self._connection.disconnect(nowait=not self.is_usable())
+        if self.users or self._all.pop(self._key, None) is not self:
+            return
+        if self._connection is not None:
+            await self._connection.close(nowait=not self.is_usable())
 
     async def _ask(self, *command: str | bytes | int) -> Any:  # noqa: ANN401  # whatever it is answered
-        from valkey.exceptions import ReadOnlyError, ResponseError
-
-        try:
-            await self._connection.send_command(*command)
-            response = await self._connection.read_response()
-        except BaseException as error:
-            # What comes next on the connection may be this reply; or it leads to a replica.
-            if not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError):
-                await self._connection.disconnect(nowait=True)
-            raise
-        return response
+        if self._connection is None or self._connection.is_over:
+            self._connection = ValkeyConnection(self._url)
+        return await self._connection.ask(*command)
 
 
 def is_worth_another(error: ValkeyError) -> bool:
@@ -108,8 +97,8 @@ def is_worth_another(error: ValkeyError) -> bool:
     return isinstance(error, NotConnectedError | ReadOnlyError)
 
 
-def translated(error: ValkeyError, server: str) -> Exception:
-    """Return what an error of valkey-py means here."""
+def translated(error: ValkeyError, server: str, key: str) -> Exception:
+    """Return what an error of valkey-py means here, for the budget under a key."""
     from valkey.exceptions import (
         AuthenticationError,
         AuthenticationWrongNumberOfArgsError,
@@ -125,9 +114,9 @@ def translated(error: ValkeyError, server: str) -> Exception:
             f"{server} refuses the user or the password, or asks for one: give them in the "
             f"budget's address, valkey://user:password@host:port/db ({text})"
         )
-    if isinstance(error, OutOfMemoryError | ReadOnlyError) or not isinstance(error, ResponseError):
-        return StoreUnavailableError(f"{server}: {text}")
-    if any(word in text for word in _PASSING):
+    is_refusal = isinstance(error, ResponseError)
+    is_passing = isinstance(error, OutOfMemoryError | ReadOnlyError)
+    if is_passing or not is_refusal or any(word in text for word in _PASSING):
         return StoreUnavailableError(f"{server}: {text}")
     if isinstance(error, NoPermissionError) or "ACL failure" in text or "NOPERM" in text:
         return ConfigurationError(
@@ -138,6 +127,11 @@ def translated(error: ValkeyError, server: str) -> Exception:
         return ConfigurationError(
             f"{server} is a node of a cluster, which a budget can't use: give the address of a "
             "server that is none, or of a proxy before the cluster"
+        )
+    if any(words in text for words in _FOREIGN):
+        return ConfigurationError(
+            f"{server} has something else than a budget under the key {key}: delete that key, or "
+            f"give another database ({text})"
         )
     return ConfigurationError(
         f"{server} can't run the script of a budget, which needs Valkey, or Redis 6 or later: "

@@ -177,3 +177,23 @@ def test_without_sqlite_there_is_no_such_store(missing: str) -> None:
         [sys.executable, "-c", script], check=False, capture_output=True, text=True
     )
     assert f"{StoreUnavailableError.__name__}: this Python has no sqlite3 module" in done.stderr
+
+
+def test_a_process_that_is_out_of_descriptors_at_first_has_the_budget_when_it_has_some() -> None:
+    script = (
+        "import os, resource\n"
+        "from devskin_async.ratelimit.machine import open_machine_store\n"
+        "open_machine_store('other', report_within=0.0)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "held = []\n"
+        "try:\n"
+        "    while True: held.append(os.open(os.devnull, os.O_RDONLY))\n"
+        "except OSError: pass\n"
+        "store = open_machine_store('budget', report_within=0.0)\n"
+        "for each in held: os.close(each)\n"
+        "store.look()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

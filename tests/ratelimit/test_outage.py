@@ -304,6 +304,70 @@ async def test_a_store_that_is_in_use_for_seconds_is_gone_without() -> None:
 
 
 @virtual_time
+async def test_two_moments_in_which_a_store_is_in_use_are_no_outage() -> None:
+    server = Server()
+    one = participant(server)
+    await send(one, [])
+    await asyncio.sleep(1)
+    server.failure = StoreBusyError()
+    await send_and_give_up(one)
+    await asyncio.sleep(4)
+    await send_and_give_up(one)
+    assert one.budget().where == "valkey"
+    await end([], one)
+
+
+@virtual_time
+async def test_who_was_closed_in_an_outage_finds_the_store_that_is_back() -> None:
+    server, sent = Server(), list[float]()
+    one = participant(server)
+    await send(one, [])
+    await asyncio.sleep(PER)
+    server.go_away()
+    await send(one, [])
+    await one.leave(one)
+    await asyncio.sleep(PER + LEASE)
+    server.come_back()
+    await send(one, sent)
+    assert one.budget().where == "valkey"
+    assert [slot.number for slot in server.state.in_flight + server.state.answered] == [3]
+    await end([], one)
+
+
+@virtual_time
+async def test_who_is_used_again_in_the_same_outage_goes_on_with_its_share() -> None:
+    server, sent = Server(), list[float]()
+    one = participant(server)
+    await send(one, [])
+    server.go_away()
+    await send_and_give_up(one)
+    await one.leave(one)
+    await asyncio.sleep(2 * (PER + LEASE))
+    start = now()
+    await asyncio.gather(*send_many(one, 10, sent))
+    assert one.budget().where == "degraded"
+    assert start < sent[0] <= sent[9] < start + 2
+    await end([], one)
+
+
+@virtual_time
+async def test_who_was_stopped_in_an_outage_looks_for_the_store_before_it_grants_anything() -> None:
+    server, stopped_for = Server(), 0.0
+    clock = asyncio.get_running_loop().time
+    store = OutageStore(RemoteStore(server, immediate=True), clock=lambda: clock() + stopped_for)
+    one = Scheduler(TEN, store, "a.1")
+    await send(one, [])
+    server.go_away()
+    await send_and_give_up(one)
+    await asyncio.sleep(2 * (PER + LEASE))
+    server.come_back()
+    stopped_for = 5.0
+    await send(one, [])
+    assert one.budget().where == "valkey"
+    await end([], one)
+
+
+@virtual_time
 async def test_a_store_that_never_was_of_use_is_an_error() -> None:
     server = Server(failure=ConfigurationError("wrong password"))
     one = participant(server, immediate=False)

@@ -98,7 +98,9 @@ def test_a_budget_that_is_no_place_is_a_configuration_error_that_says_what_is(bu
         DevSkinClient("key", budget=budget)
 
 
-@pytest.mark.parametrize("url", ["valkey://host", "valkeys://host:1/2", "redis://h", "rediss://h"])
+@pytest.mark.parametrize(
+    "url", ["valkey://host", "valkeys://host:1/2", "redis://h", "rediss://h", "VALKEY://Host"]
+)
 def test_a_budget_may_be_the_address_of_a_valkey_server(url: str) -> None:
     DevSkinClient("key", budget=url)
 

@@ -140,6 +140,25 @@ async def test_budgets_of_one_loop_share_a_connection(valkey: ValkeyProcess) -> 
         assert valkey.client.info("stats")["total_connections_received"] == before + 1
 
 
+async def test_a_call_does_not_wait_for_the_reply_to_another(valkey: ValkeyProcess) -> None:
+    slow = Limit(10, 600, 10, 0)
+    async with (
+        cutting_proxy(valkey.port) as proxy,
+        opened(proxy.url, "one") as one,
+        opened(proxy.url, "two") as two,
+    ):
+        proxy.withholds = True
+        calls = []
+        for each in (one, two):
+            proxy.withheld.clear()
+            calls.append(asyncio.ensure_future(Participant(each, limit=slow).exchange()))
+            await proxy.withheld.wait()
+        proxy.withholds = False
+        await one.check()
+        await asyncio.gather(*calls)
+        assert proxy.connections == 1
+
+
 def test_each_loop_has_its_own_connection(valkey: ValkeyProcess) -> None:
     async def take() -> int:
         async with opened(valkey.url) as store:
@@ -313,12 +332,23 @@ async def test_a_user_who_may_not_is_told_what_to_allow(own_valkey: ValkeyProces
             await Participant(store).take(1)
 
 
-async def test_a_key_of_something_else_is_an_error_that_names_it(
+@pytest.mark.parametrize("value", [b"\xc1", b"", b"text", b"\xdc\x00"])
+async def test_a_key_of_something_else_is_an_error_that_says_to_delete_it(
+    valkey: ValkeyProcess, store: ValkeyStore, value: bytes
+) -> None:
+    valkey.client.set("{devskin:budget}:1", value)
+    with pytest.raises(ConfigurationError, match=r"under the key \{devskin:budget\}:1: delete"):
+        await Participant(store).take(1)
+
+
+async def test_a_key_of_another_type_is_an_error_that_says_to_delete_it(
     valkey: ValkeyProcess, store: ValkeyStore
 ) -> None:
-    valkey.client.set("{devskin:budget}:1", b"\xc1")
-    with pytest.raises(ConfigurationError, match="can't run the script of a budget"):
+    valkey.client.lpush("{devskin:budget}:1", "text")
+    with pytest.raises(ConfigurationError, match=r"under the key \{devskin:budget\}:1: delete"):
         await Participant(store).take(1)
+    with pytest.raises(ConfigurationError, match=r"under the key \{devskin:budget\}:1: delete"):
+        await store.check()
 
 
 async def test_a_node_of_a_cluster_is_an_error_that_says_what_to_do() -> None:
@@ -375,7 +405,7 @@ def test_without_valkey_py_the_error_says_what_to_install(monkeypatch: pytest.Mo
 
 @define
 class Proxy:
-    """Hands everything on, and can cut a connection instead of handing a reply back."""
+    """Hands everything on, and can cut a connection instead of handing a reply back, or wait."""
 
     port: int
     cuts: int = 0
@@ -394,6 +424,7 @@ async def cutting_proxy(server_port: int) -> AsyncIterator[Proxy]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         proxy.connections += 1
+        withheld = b""
         from_server, to_server = await asyncio.open_connection("127.0.0.1", server_port)
         try:
             while request := await reader.read(2**16):
@@ -402,10 +433,12 @@ async def cutting_proxy(server_port: int) -> AsyncIterator[Proxy]:
                 if proxy.cuts and reply.startswith(b"*"):
                     proxy.cuts -= 1
                     return
+                withheld += reply
                 if proxy.withholds:
                     proxy.withheld.set()
                     continue
-                writer.write(reply)
+                writer.write(withheld)
+                withheld = b""
         except ConnectionError:
             pass
         finally:

@@ -57,9 +57,8 @@ class DevSkinClient:
         timeout: Seconds for one attempt on the wire.
         retry: How a request that failed transiently is sent again.
         session: An aiohttp session of the caller's, used and left open; None makes one. Its
-            middlewares are not run: one that sends again would do so outside the budget. With a
-            proxy of its own, its default headers go to that proxy in clear. It
-            keeps its own proxy.
+            middlewares are not run: one that sends again would do so outside the budget. It
+            keeps its own proxy, which sees its default headers in clear.
         transport: Sends the requests in place of aiohttp, such as `testing.MockTransport`; it is
             closed with the client. None makes one.
         proxy: The address of an HTTP proxy, such as `http://proxy.example:3128`, with user and

@@ -32,14 +32,14 @@ class FallbackBudget:
         self.state = state
         self._report = report
         self._next = report.next_number
-        self.is_frozen = False
-        self.per = limit.per
+        self.is_frozen: bool = False
+        self.per: float = limit.per
         state.advance(now)
         state.in_flight = [slot for slot in state.in_flight if slot.participant == name]
         state.answered = [slot for slot in state.answered if slot.participant == name]
         for other in (each for key, each in state.participants.items() if key != name):
             other.waiting, other.held, other.waits_until = [0, 0], [0, 0], -math.inf
-        self.share = self._share_of_pace(share, limit.requests, limit.per)
+        self.share: int = self._share_of_pace(share, limit.requests, limit.per)
         if state.quota_left < math.inf:
             state.quota_left = state.quota_left * self.share // limit.requests
         state.apply(replace(self._for_share(report), wants=(0, 0), leaves=False))

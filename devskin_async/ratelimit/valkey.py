@@ -91,8 +91,8 @@ class ValkeyStore:
         self._was_lost = False
         self._now = 0.0
         self._replied_at = clock()
-        self.steps = 0
-        self.unknown_for = 0.0
+        self.steps: int = 0
+        self.unknown_for: float = 0.0
 
     async def exchange(self, report: Report) -> Reply:
         """Hand in a report; see `Store.exchange`.

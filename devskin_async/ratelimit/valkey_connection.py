@@ -76,7 +76,7 @@ class ValkeyConnection:
     async def _open(self) -> None:
         try:
             async with asyncio.timeout(_OPEN_TIMEOUT):
-                await self._connection.connect()
+                await self._connection.connect()  # type: ignore[no-untyped-call]  # valkey-py has no type
         except BaseException:
             self.is_over = True
             await self._connection.disconnect(nowait=True)

@@ -39,7 +39,7 @@ class ValkeyLink:
     def __init__(self, key: tuple[int, asyncio.AbstractEventLoop, str], url: ValkeyURL) -> None:
         self._key = key
         self._url = url
-        self.users = 0
+        self.users: int = 0
         self._connection: ValkeyConnection | None = None
 
     @classmethod

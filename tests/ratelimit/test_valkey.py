@@ -393,7 +393,7 @@ def test_an_address_that_can_not_be_used_is_told_without_its_password(
 
 
 def test_an_error_that_says_nothing_is_told_by_its_name() -> None:
-    error = translated(NotConnectedError(), "valkey://host:6379/0")
+    error = translated(NotConnectedError(), "valkey://host:6379/0", "budget")
     assert str(error) == "valkey://host:6379/0: ConnectionError"
 
 

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,8 +18,14 @@ from devskin_async.errors import ConfigurationError
 from devskin_async.ratelimit.reports import HeldSlot, HeldSlots, Limit, Reply, Report
 from devskin_async.ratelimit.store import StoreUnavailableError
 from devskin_async.ratelimit.valkey import ValkeyStore
+<<<<<<< HEAD
 from devskin_async.ratelimit.valkey_link import translated
+=======
+from devskin_async.ratelimit.valkey_link import ValkeyLink
+from devskin_async.ratelimit.valkey_url import ValkeyURL
+>>>>>>> fix3
 
+from ..support import PATIENCE
 from .valkey_server import ValkeyProcess, free_port
 
 PER, LEASE = 0.4, 0.3
@@ -149,10 +156,11 @@ async def test_a_call_does_not_wait_for_the_reply_to_another(valkey: ValkeyProce
     ):
         proxy.withholds = True
         calls = []
-        for each in (one, two):
-            proxy.withheld.clear()
-            calls.append(asyncio.ensure_future(Participant(each, limit=slow).exchange()))
-            await proxy.withheld.wait()
+        async with asyncio.timeout(PATIENCE):
+            for each in (one, two):
+                proxy.withheld.clear()
+                calls.append(asyncio.ensure_future(Participant(each, limit=slow).exchange()))
+                await proxy.withheld.wait()
         proxy.withholds = False
         await one.check()
         await asyncio.gather(*calls)
@@ -165,6 +173,32 @@ def test_each_loop_has_its_own_connection(valkey: ValkeyProcess) -> None:
             return await Participant(store, f"{time.monotonic_ns()}.1").take(1)
 
     assert [asyncio.run(take()) for _ in range(3)] == [1, 1, 1]
+
+
+async def test_another_thread_may_open_a_connection_while_closed_loops_are_forgotten(
+    valkey: ValkeyProcess, store: ValkeyStore
+) -> None:
+    url = ValkeyURL.parse(valkey.url)
+
+    class AskedLoop(asyncio.SelectorEventLoop):
+        is_asked = False
+
+        def is_closed(self) -> bool:
+            if not self.is_asked:
+                self.is_asked = True
+                with ThreadPoolExecutor() as pool:
+                    pool.submit(asyncio.run, open_one()).result()
+            return super().is_closed()
+
+    async def open_one() -> None:
+        ValkeyLink.of(url)
+
+    loop = AskedLoop()
+    loop.close()
+    loop.is_asked = False
+    ValkeyLink._all[0, loop, url.given] = ValkeyLink((0, loop, url.given), url)
+    await store.check()
+    assert (0, loop, url.given) not in ValkeyLink._all
 
 
 async def test_a_flushed_script_is_loaded_again(valkey: ValkeyProcess, store: ValkeyStore) -> None:

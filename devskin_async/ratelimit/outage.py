@@ -300,6 +300,8 @@ class OutageStore:
             began = self._clock()
             try:
                 await check()
+            except StoreBusyError:  # it is there
+                continue
             except (StoreUnavailableError, ConfigurationError) as error:
                 self._handle_failure(_empty_report(self._last_report), error, began)
 

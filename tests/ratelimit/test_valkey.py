@@ -18,12 +18,8 @@ from devskin_async.errors import ConfigurationError
 from devskin_async.ratelimit.reports import HeldSlot, HeldSlots, Limit, Reply, Report
 from devskin_async.ratelimit.store import StoreUnavailableError
 from devskin_async.ratelimit.valkey import ValkeyStore
-<<<<<<< HEAD
-from devskin_async.ratelimit.valkey_link import translated
-=======
-from devskin_async.ratelimit.valkey_link import ValkeyLink
+from devskin_async.ratelimit.valkey_link import ValkeyLink, translated
 from devskin_async.ratelimit.valkey_url import ValkeyURL
->>>>>>> fix3
 
 from ..support import PATIENCE
 from .valkey_server import ValkeyProcess, free_port

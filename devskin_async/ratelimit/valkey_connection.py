@@ -35,7 +35,7 @@ class ValkeyConnection:
             "lib_name": None,
             "lib_version": None,
         }
-        self.is_over = False
+        self.is_over: bool = False
         self._connection: AbstractConnection = (SSLConnection if url.tls else Connection)(**options)
         self._loop = asyncio.get_running_loop()
         self._opening = self._loop.create_task(self._open())

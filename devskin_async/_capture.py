@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeAlias
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 
 @frozen(kw_only=True)
@@ -38,12 +38,12 @@ class CapturedResponse:
     age: float
 
 
-@define(eq=False)
 class Block:
     """A `capture` block: what came for its calls, and whether it has ended."""
 
-    responses: list[CapturedResponse] = field(factory=list)
-    ended: bool = False
+    def __init__(self) -> None:
+        self.responses: list[CapturedResponse] = []
+        self.ended: bool = False
 
 
 Captures: TypeAlias = tuple[Block, ...]

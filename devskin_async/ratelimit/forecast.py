@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable
+from typing import NamedTuple
 
-from attrs import frozen
 from msgspec.structs import replace
 
 from .grants import step
@@ -145,8 +145,7 @@ class _Participant:
         return answered
 
 
-@frozen
-class _Recent:
+class _Recent(NamedTuple):
     at: float  # when it was made
     forecast: Forecast
     granted: int  # how many requests of the lane had been by then

@@ -20,7 +20,6 @@ from .events import Adapted, Granted, Listeners, Paused, Queued, Refused
 from .fairness import FairQueue, Flow
 from .forecast import Forecast, RecentForecasts
 from .local_participant import LocalParticipant, LocalSlot
-from .outage import OutageStore
 from .policy import Budget, Lane, RateLimit
 from .quota import RateLimitInfo
 from .reports import LANES
@@ -56,8 +55,10 @@ class Scheduler:
         self._store: Store = store or MemoryStore(
             lambda: asyncio.get_running_loop().time(), report_within=report_within(limit.per)
         )
-        if isinstance(self._store, OutageStore):
-            self._store.emit = self.listeners.emit
+        if store is not None and hasattr(
+            store, "emit"
+        ):  # an `OutageStore`, which the package's import leaves out
+            store.emit = self.listeners.emit
         self._participant = LocalParticipant(self._store, name, limit)
         self._limiter = AsyncLimiter(limit.burst, limit.burst * limit.per / limit.requests)
         self._queues: dict[Lane, FairQueue[Waiter]] = {lane: FairQueue() for lane in Lane}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import socket
 import threading
 import time
@@ -12,11 +11,7 @@ from itertools import count
 from typing import TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from attrs import define, field
-
 from .events import log
-from .machine import open_machine_store
-from .outage import OutageStore
 from .policy import RateLimit
 from .scheduler import Scheduler
 from .store import MemoryStore, Store, StoreUnavailableError, report_within
@@ -27,16 +22,16 @@ _SWEPT_FROM = 64
 _Key: TypeAlias = tuple[str, str, RateLimit]
 
 
-@define
 class _Stores:
     """Budgets in memory; `kept` are those that hold something or are used, as far as is known.
 
     One that is in use is found even if it is not kept, so that a key never has two.
     """
 
-    known: WeakValueDictionary[str, MemoryStore] = field(factory=WeakValueDictionary)
-    kept: dict[str, MemoryStore] = field(factory=dict)
-    sweep_at: int = _SWEPT_FROM
+    def __init__(self) -> None:
+        self.known: WeakValueDictionary[str, MemoryStore] = WeakValueDictionary()
+        self.kept: dict[str, MemoryStore] = {}
+        self.sweep_at = _SWEPT_FROM
 
     def get(self, name: str, per: float, *, own_clock: bool) -> MemoryStore:
         """Return a budget, and let go of those that nobody uses and whose slots are free again."""
@@ -51,13 +46,13 @@ class _Stores:
         return store
 
 
-@define
 class _Loop:
     """What one event loop has."""
 
-    schedulers: dict[_Key, Scheduler] = field(factory=dict)
-    sweep_at: int = _SWEPT_FROM
-    stores: _Stores = field(factory=_Stores)  # where its clock is not the machine's
+    def __init__(self) -> None:
+        self.schedulers: dict[_Key, Scheduler] = {}
+        self.sweep_at = _SWEPT_FROM
+        self.stores = _Stores()  # where its clock is not the machine's
 
     def sweep(self) -> None:
         """Forget the schedulers that nobody uses any more."""
@@ -74,7 +69,7 @@ class _Process:
         self.lock = threading.Lock()
         self.stores = _Stores()
         self.loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self.participants = count(1)
         self.warned: set[str] = set()
 
@@ -123,7 +118,13 @@ def _store(where: str, name: str, per: float, known: _Loop) -> Store:
     # A loop with a clock of its own, as in tests, can share with nobody.
     if abs(asyncio.get_running_loop().time() - time.monotonic()) > 1:
         return known.stores.get(name, per, own_clock=True)
+    if where == PROCESS:
+        return _process.stores.get(name, per, own_clock=False)
+    from .outage import OutageStore  # not with the package, whose import it would make slower
+
     if where == MACHINE:
+        from .machine import open_machine_store
+
         try:
             return OutageStore(open_machine_store(name, report_within=report_within(per)))
         except StoreUnavailableError as error:
@@ -131,11 +132,10 @@ def _store(where: str, name: str, per: float, known: _Loop) -> Store:
                 f"{error}; the API key's requests are shared within this process alone: set "
                 'DEVSKIN_BUDGET to "process" to accept that, or to the address of a Valkey server'
             )
-    elif where != PROCESS:
-        from .valkey import ValkeyStore
+            return _process.stores.get(name, per, own_clock=False)
+    from .valkey import ValkeyStore
 
-        return OutageStore(ValkeyStore(where, name, report_within=report_within(per)))
-    return _process.stores.get(name, per, own_clock=False)
+    return OutageStore(ValkeyStore(where, name, report_within=report_within(per)))
 
 
 def _warn_once(text: str) -> None:

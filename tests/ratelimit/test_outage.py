@@ -388,6 +388,9 @@ async def test_one_that_was_of_use_is_an_outage_whatever_it_says() -> None:
     await end([], one)
 
 
+ALL_ARE_BACK = 5.0  # seconds
+
+
 @given(
     seed=st.integers(0, 10**6),
     participants=st.integers(1, 4),
@@ -420,8 +423,12 @@ async def play(
             strict.count(now())
             await asyncio.sleep(rng.choice((0.01, 0.5, 14)) * rng.random())
 
+    back_at = [-math.inf]
+
     async def program(number: int) -> None:
         await asyncio.sleep(rng.choice((0, 30, 300)) * rng.random())
+        # Nobody new is first to come to a store that is back: `outage` assumes so.
+        await asyncio.sleep(max(0.0, back_at[0] + ALL_ARE_BACK - now()))
         scheduler = participant(server, f"{number}.1", immediate=rng.random() < 0.5)
         idles = rng.choice((0, 0, 40))
         try:
@@ -439,6 +446,7 @@ async def play(
         server.loses_replies = False
         await asyncio.sleep(out_of_reach * 0.99)
         server.come_back(empty=empty)
+        back_at[0] = now()
         if empty:  # all hear of it before it goes again
             await asyncio.sleep(PER + LEASE)
     await asyncio.sleep(400)

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from attrs import define, field
-
 from .._capture import CapturedResponse, Captures, captures
 from ..api import Request
 from ..errors import BudgetExceededError, DevSkinError, RateLimitedError, TransportError
@@ -21,7 +19,6 @@ Key: TypeAlias = tuple[str, str, Lane, float, Retry]
 _TICK = 1e-3
 
 
-@define(eq=False)
 class SharedCall(Generic[T]):
     """A call in flight, in the register of all of them until it is over.
 
@@ -43,20 +40,27 @@ class SharedCall(Generic[T]):
         waiters: The callers who wait for it, the first one first.
     """
 
-    request: Request[T]
-    key: Key
-    register: dict[Key, SharedCall[Any]]
-    limit_wait: Callable[[], float]
-    awaits_slot: bool = True
-    attempts: int = 0
-    granted_at: float = 0.0
-    queued: float = 0.0
-    failures: int = 0
-    failure: DevSkinError | None = None
-    response: CapturedResponse | None = None
-    captures: Captures = ()
-    task: asyncio.Task[None] = field(init=False)
-    waiters: dict[Waiter[T], None] = field(factory=dict)
+    def __init__(
+        self,
+        request: Request[T],
+        key: Key,
+        register: dict[Key, SharedCall[Any]],
+        limit_wait: Callable[[], float],
+    ) -> None:
+        self.request: Request[T] = request
+        self.key: Key = key
+        self.register: dict[Key, SharedCall[Any]] = register
+        self.limit_wait: Callable[[], float] = limit_wait
+        self.awaits_slot: bool = True
+        self.attempts: int = 0
+        self.granted_at: float = 0.0
+        self.queued: float = 0.0
+        self.failures: int = 0
+        self.failure: DevSkinError | None = None
+        self.response: CapturedResponse | None = None
+        self.captures: Captures = ()
+        self.task: asyncio.Task[None]
+        self.waiters: dict[Waiter[T], None] = {}
 
     def start(self, attempts: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
         """Begin with the attempts, which end with `set_result` or an error for all callers."""

@@ -232,7 +232,9 @@ def _place(look: Look, connection: Connection) -> str:
 def _next_free(look: Look) -> str:
     if look.next_free_in is not None:
         return f"in {lasting(look.next_free_in)}"
-    return "a minute after the next response" if look.in_flight else "all are free"
+    if look.in_flight:
+        return f"{lasting(look.per)} after the next response"
+    return "all are free once the pause is over" if look.paused_for else "all are free"
 
 
 def _sharers(look: Look) -> str:

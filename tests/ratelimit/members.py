@@ -19,7 +19,7 @@ def new_state() -> BudgetState:
 
 @define
 class Member:
-    """One that takes part, and numbers its slots as `Participation` does."""
+    """One that takes part, and numbers its slots as `LocalParticipant` does."""
 
     state: BudgetState
     name: str = "one.1"

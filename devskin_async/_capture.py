@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeAlias
 
-from attrs import field, frozen
+from msgspec import Struct
 
 
-@frozen(kw_only=True)
-class CapturedResponse:
+class CapturedResponse(Struct, frozen=True, kw_only=True):
     """What came on the wire in response to a call, without its body.
 
     Args:
@@ -30,7 +29,7 @@ class CapturedResponse:
     method: str
     path: str
     status: int
-    headers: Mapping[str, str] = field(hash=False)
+    headers: Mapping[str, str]
     attempts: int
     queued: float
     elapsed: float

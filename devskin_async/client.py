@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import aiohttp
-from attrs import evolve
+from msgspec.structs import replace
 from yarl import URL
 
 from .api import endpoints
@@ -132,7 +132,7 @@ class DevSkinClient:
             check_open=http.check_open,
             proxy=found,
         )
-        self._set_reader(Reader(sender, timeout=timeout, retry=retry, concurrency=concurrency))
+        self._set_reader(Reader(sender, timeout, retry, concurrency))
 
     def _set_reader(self, reader: Reader) -> None:
         self.reader = reader
@@ -200,7 +200,7 @@ class DevSkinClient:
         named: dict[str, Any] = {n: value for n, value in options.items() if value is not Keep.KEEP}
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
-        view._set_reader(evolve(self.reader, **named))
+        view._set_reader(replace(self.reader, **named))
         return view
 
     async def aclose(self) -> None:

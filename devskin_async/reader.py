@@ -8,13 +8,12 @@ from decimal import Decimal
 from numbers import Real
 from typing import TypeVar
 
-from attrs import evolve, field, frozen
-from attrs.converters import optional
+from msgspec import Struct
 
 from .api import MAX_LIMIT, Request, positive
 from .listings import Listing, Rows
 from .paging import Ordered, Pages
-from .ratelimit import Flow, Lane
+from .ratelimit import Flow, Lane, RequestFlow
 from .records import Page
 from .transport import Deadline, RequestOptions, Retry, Sender
 
@@ -45,32 +44,7 @@ def _seconds(name: str, value: float) -> float:
     raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
 
 
-def _timeout(value: float) -> float:
-    return _positive_seconds("timeout", value)
-
-
-def _retry(value: Retry) -> Retry:
-    return instance("retry", value, Retry)
-
-
-def _concurrency(value: int) -> int:
-    return positive("concurrency", value)
-
-
-def _deadline(value: float) -> float:
-    return _positive_seconds("deadline", value)
-
-
-def _max_wait(value: float) -> float:
-    return _seconds("max_wait", value)
-
-
-def _lane(value: Lane) -> Lane:
-    return instance("lane", value, Lane)
-
-
-@frozen
-class Reader:
+class Reader(Struct):
     """Sends requests with the options of a client, or of a view of it.
 
     Args:
@@ -87,29 +61,27 @@ class Reader:
     """
 
     sender: Sender
-    timeout: float = field(converter=_timeout)
-    retry: Retry = field(converter=_retry)
-    concurrency: int = field(converter=_concurrency)
-    deadline: float | None = field(default=None, converter=optional(_deadline))
-    max_wait: float | None = field(default=None, converter=optional(_max_wait))
-    lane: Lane | None = field(default=None, converter=optional(_lane))
-    _single: RequestOptions = field(init=False, eq=False, repr=False)
+    timeout: float
+    retry: Retry
+    concurrency: int
+    deadline: float | None = None
+    max_wait: float | None = None
+    lane: Lane | None = None
 
-    @_single.default
-    def _(self) -> RequestOptions:
-        return RequestOptions(
-            self.lane or Lane.INTERACTIVE,
-            max_wait=self.max_wait,
-            timeout=self.timeout,
-            retry=self.retry,
-        )
+    def __post_init__(self) -> None:
+        self.timeout = _positive_seconds("timeout", self.timeout)
+        instance("retry", self.retry, Retry)
+        self.concurrency = positive("concurrency", self.concurrency)
+        if self.deadline is not None:
+            self.deadline = _positive_seconds("deadline", self.deadline)
+        if self.max_wait is not None:
+            self.max_wait = _seconds("max_wait", self.max_wait)
+        if self.lane is not None:
+            instance("lane", self.lane, Lane)
 
     def one(self, request: Request[T]) -> Awaitable[T]:
         """Send one request and read its response."""
-        options = self._single
-        if self.deadline is not None:
-            options = evolve(options, deadline=Deadline.after(self.deadline))
-        return self.sender.send(request, options)
+        return self.sender.send(request, self._options(Lane.INTERACTIVE))
 
     def listing(
         self,
@@ -161,9 +133,14 @@ class Reader:
 
     def flow_options(self) -> RequestOptions:
         """Start a flow of many requests, such as one reading of a listing."""
-        return evolve(
-            self._single,
-            lane=self.lane or Lane.BULK,
-            flow=Flow(),
+        return self._options(Lane.BULK, Flow())
+
+    def _options(self, lane: Lane, flow: RequestFlow | None = None) -> RequestOptions:
+        return RequestOptions(
+            lane=self.lane or lane,
+            flow=flow,
             deadline=Deadline.after(self.deadline),
+            max_wait=self.max_wait,
+            timeout=self.timeout,
+            retry=self.retry,
         )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from attrs import define, field
-
 from ..errors import InconsistentListError
 from ..records import Page
 from .arguments import MAX_INTEGER
@@ -13,7 +11,6 @@ from .arguments import MAX_INTEGER
 T = TypeVar("T")
 
 
-@define
 class PageNumbers:
     """The page arithmetic of one reading of a list.
 
@@ -35,28 +32,28 @@ class PageNumbers:
     Args:
         wanted: How many rows are wanted; None wants all.
         first: The page to begin with.
+
+    Attributes:
         last: The last page that is known to be needed.
         over: Whether the list, or what is wanted of it, is read.
         rows: How many rows came.
     """
 
-    wanted: int | None = None
-    first: int = 1
-    last: int = field(init=False)
-    over: bool = field(default=False, init=False)
-    rows: int = field(default=0, init=False)
-    _taken: int = field(init=False)  # the last page that had rows
-    _size: int = field(default=0, init=False)
-    _largest_size: int = field(default=0, init=False)  # what it may be at the most, as told
-    _latest_rows: int = field(default=0, init=False)
-    # The first row and the total of the first and the latest page, by their numbers.
-    _starts: dict[int, tuple[object, int]] = field(factory=dict, init=False)
-    _totals: tuple[int, ...] = field(default=(), init=False)  # the smallest and the largest told
-    _repeated: int | None = field(default=None, init=False)  # the page that came again
-    _uneven: str | None = field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.last, self._taken = self.first, self.first - 1
+    def __init__(self, wanted: int | None = None, first: int = 1) -> None:
+        self.wanted: int | None = wanted
+        self.first: int = first
+        self.last: int = first
+        self.over: bool = False
+        self.rows: int = 0
+        self._taken = first - 1  # the last page that had rows
+        self._size = 0
+        self._largest_size = 0  # what it may be at the most, as told
+        self._latest_rows = 0
+        # The first row and the total of the first and the latest page, by their numbers.
+        self._starts: dict[int, tuple[object, int]] = {}
+        self._totals: tuple[int, ...] = ()  # the smallest and the largest told
+        self._repeated: int | None = None  # the page that came again
+        self._uneven: str | None = None
 
     def take(self, page: Page[T]) -> tuple[T, ...]:
         """Take the next page.

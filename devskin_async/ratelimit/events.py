@@ -8,15 +8,14 @@ from collections.abc import Callable
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
-from attrs import frozen
+from msgspec import Struct
 
 from .policy import Lane
 
 log: logging.Logger = logging.getLogger("devskin_async.ratelimit")
 
 
-@frozen(kw_only=True)
-class Queued:
+class Queued(Struct, frozen=True, kw_only=True):
     """A request waits for its turn.
 
     Args:
@@ -28,8 +27,7 @@ class Queued:
     waiting: int
 
 
-@frozen(kw_only=True)
-class Granted:
+class Granted(Struct, frozen=True, kw_only=True):
     """A request may be sent.
 
     Args:
@@ -41,8 +39,7 @@ class Granted:
     queued: float
 
 
-@frozen(kw_only=True)
-class Sent:
+class Sent(Struct, frozen=True, kw_only=True):
     """A request is sent, for the first time or again.
 
     Args:
@@ -58,8 +55,7 @@ class Sent:
     queued: float
 
 
-@frozen(kw_only=True)
-class Answered:
+class Answered(Struct, frozen=True, kw_only=True):
     """A response came, whatever its status.
 
     Args:
@@ -75,8 +71,7 @@ class Answered:
     attempt: int
 
 
-@frozen(kw_only=True)
-class Refused:
+class Refused(Struct, frozen=True, kw_only=True):
     """A request was answered with 429.
 
     Args:
@@ -88,8 +83,7 @@ class Refused:
     retry_after: float | None
 
 
-@frozen(kw_only=True)
-class Paused:
+class Paused(Struct, frozen=True, kw_only=True):
     """Nothing is sent for a while.
 
     Args:
@@ -99,8 +93,7 @@ class Paused:
     seconds: float
 
 
-@frozen(kw_only=True)
-class Adapted:
+class Adapted(Struct, frozen=True, kw_only=True):
     """The token bucket was made smaller or slower, or recovers.
 
     Args:
@@ -112,8 +105,7 @@ class Adapted:
     rate: float
 
 
-@frozen(kw_only=True)
-class Retried:
+class Retried(Struct, frozen=True, kw_only=True):
     """A request that failed transiently will be sent again.
 
     Args:
@@ -135,8 +127,7 @@ class Retried:
         )
 
 
-@frozen(kw_only=True)
-class Degraded:
+class Degraded(Struct, frozen=True, kw_only=True):
     """A shared budget is unreachable; the client continues with its share of it.
 
     Args:
@@ -155,8 +146,7 @@ class Degraded:
         return f"the budget ({self.where}) is unreachable; this client {how}: {self.reason}"
 
 
-@frozen(kw_only=True)
-class Restored:
+class Restored(Struct, frozen=True, kw_only=True):
     """A shared budget is reachable again.
 
     Args:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
+from msgspec import Struct
 
 
 class Lane(Enum):
@@ -80,8 +81,7 @@ class RateLimit:
         check_seconds("per", self.per, positive=True)
 
 
-@frozen(kw_only=True)
-class Use:
+class Use(Struct, frozen=True, kw_only=True):
     """What one process has of a budget, in one lane.
 
     Args:

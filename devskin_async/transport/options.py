@@ -6,7 +6,8 @@ import asyncio
 import random
 from typing import NamedTuple
 
-from attrs import field, frozen
+from attrs import frozen
+from msgspec import Struct
 
 from ..ratelimit import Lane, RequestFlow, check_seconds, check_whole
 
@@ -70,8 +71,7 @@ class Deadline(NamedTuple):
         return cls(seconds, asyncio.get_running_loop().time() + seconds)
 
 
-@frozen
-class RequestOptions:
+class RequestOptions(Struct, frozen=True):
     """How a request is sent.
 
     Args:
@@ -81,7 +81,6 @@ class RequestOptions:
         max_wait: Seconds that it may wait for the rate limit, each time; None is any time.
         timeout: Seconds from sending it to the end of its response.
         retry: How a failed attempt is repeated.
-        bounded: Whether it may wait for some time only.
     """
 
     lane: Lane = Lane.INTERACTIVE
@@ -90,10 +89,10 @@ class RequestOptions:
     max_wait: float | None = None
     timeout: float = 30.0
     retry: Retry = Retry()
-    bounded: bool = field(init=False)
 
-    @bounded.default
-    def _(self) -> bool:
+    @property
+    def bounded(self) -> bool:
+        """Whether it may wait for some time only."""
         return self.deadline is not None or self.max_wait is not None
 
     def bound_below(self, wait: float, now: float) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from html.entities import codepoint2name
 from typing import TypeVar
 
 from multidict import CIMultiDict
@@ -17,6 +16,7 @@ T = TypeVar("T")
 
 _REDACTED = "[the API key]"
 _SHORT = 8
+_HTML_NAMES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 
 
 class Redactor:
@@ -80,7 +80,7 @@ def _ways_to_write(character: str) -> str:
     ]
     if not character.isalnum():
         ways.append(rf"{slashes}{re.escape(character)}")
-    if name := codepoint2name.get(code, "apos" if character == "'" else ""):
+    if name := _HTML_NAMES.get(character):
         ways.append(f"&(?:amp;)*{name};")
     return f"(?:{'|'.join(ways)})"
 

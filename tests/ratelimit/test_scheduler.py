@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from devskin_async import Event, Granted, Lane, Paused, Queued, RateLimit, Refused
 from devskin_async.ratelimit import MemoryStore, RateLimitInfo, Scheduler, StoreBusyError
@@ -290,7 +290,7 @@ async def test_quota_headers_never_raise_the_budget_above_our_own() -> None:
 
 
 def rounded(event: Event) -> Event:
-    return evolve(event, queued=round(event.queued, 6)) if isinstance(event, Granted) else event
+    return replace(event, queued=round(event.queued, 6)) if isinstance(event, Granted) else event
 
 
 @virtual_time

@@ -8,7 +8,7 @@ import re
 from typing import NoReturn
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from devskin_async import (
     Answered,
@@ -158,7 +158,7 @@ async def test_a_listener_is_told_when_a_request_is_sent_and_when_it_is_answered
     _, came = on_the_wire(told)
     assert isinstance(came, Answered)
     assert came.seconds == pytest.approx(0.25, abs=1e-6)
-    assert on_the_wire(told) == [sent, evolve(answered, seconds=came.seconds)]
+    assert on_the_wire(told) == [sent, replace(answered, seconds=came.seconds)]
 
 
 async def test_every_attempt_is_told_whatever_its_status(box: Sandbox) -> None:

@@ -119,9 +119,10 @@ class DevSkinClient:
             raise ValueError("pass a session or a transport, not both: a transport has its own")
         found = _checked_proxy(url, proxy, session or transport)
         agent = _checked_user_agent(user_agent)
-        http = HTTPTransport(url, key, session=session, proxy=found, user_agent=agent)
+        if transport is None:
+            transport = HTTPTransport(url, key, session=session, proxy=found, user_agent=agent)
         sender = Sender(
-            http if transport is None else transport,
+            transport,
             base_url=url,
             api_key=key,
             where=_checked_place(
@@ -129,7 +130,6 @@ class DevSkinClient:
             ),
             limit=instance("rate_limit", rate_limit, RateLimit),
             on_event=on_event,
-            check_open=http.check_open,
             proxy=found,
         )
         self._set_reader(Reader(sender, timeout, retry, concurrency))

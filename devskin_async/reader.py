@@ -139,7 +139,7 @@ class Reader(Struct):
         return RequestOptions(
             lane=self.lane or lane,
             flow=flow,
-            deadline=Deadline.after(self.deadline),
+            deadline=None if self.deadline is None else Deadline.after(self.deadline),
             max_wait=self.max_wait,
             timeout=self.timeout,
             retry=self.retry,

@@ -38,17 +38,18 @@ class Flow(Generic[W]):
 
 
 class FairQueue(Generic[W]):
-    """The waiters of one lane; those who gave up are removed once they outnumber the others."""
+    """The waiters of one lane; those who gave up are removed once they outnumber the others.
+
+    Attributes:
+        waiting: How many wait.
+    """
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Flow[W]]] = []
         self._order = count()
         self._virtual_time = 0
-        self._waiting = 0
+        self.waiting: int = 0
         self._cancelled = 0  # of the queued
-
-    def __len__(self) -> int:
-        return self._waiting
 
     def push(self, flow: Flow[W], waiter: W) -> None:
         """Add a waiter at the end of its flow.
@@ -64,13 +65,13 @@ class FairQueue(Generic[W]):
             flow.start_tag = max(flow.start_tag, self._virtual_time)
             heappush(self._heap, (flow.start_tag, next(self._order), flow))
         flow.waiters.append(waiter)
-        self._waiting += 1
+        self.waiting += 1
 
     def note_cancelled(self) -> None:
         """Note that a queued waiter was cancelled; `pop` skips it."""
-        self._waiting -= 1
+        self.waiting -= 1
         self._cancelled += 1
-        if self._cancelled > self._waiting:
+        if self._cancelled > self.waiting:
             self._remove_cancelled()
 
     def pop(self) -> W | None:
@@ -82,7 +83,7 @@ class FairQueue(Generic[W]):
                 if waiter.done():
                     self._cancelled -= 1
                     continue
-                self._waiting -= 1
+                self.waiting -= 1
                 self._virtual_time = start_tag
                 flow.start_tag = start_tag + 1
                 if flow.waiters:

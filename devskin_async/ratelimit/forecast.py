@@ -15,6 +15,7 @@ from .reports import BULK, INTERACTIVE, Report
 from .state import BudgetState
 
 _MAX_AGE = 0.1  # seconds for which a forecast is recent
+_TICK = 1e-3  # by which two readings of one pause differ at the most
 _WINDOWS = 3  # are played before the rest is taken for more of the same
 _FURTHER = 2**40  # further slots of another participant, whose numbers are not known here
 
@@ -149,6 +150,7 @@ class _Recent(NamedTuple):
     at: float  # when it was made
     forecast: Forecast
     granted: int  # how many requests of the lane had been by then
+    paused_until: float
 
 
 class RecentForecasts:
@@ -162,11 +164,7 @@ class RecentForecasts:
         self._start = start
         self._recent: dict[Lane, _Recent] = {}
 
-    def clear(self) -> None:
-        """Forget them, since something has changed."""
-        self._recent.clear()
-
-    def wait(self, now: float, number: int, lane: Lane, granted: int) -> float:
+    def wait(self, now: float, number: int, lane: Lane, granted: int, paused_until: float) -> float:
         """Return the seconds until the request of a number is sent.
 
         Args:
@@ -174,10 +172,16 @@ class RecentForecasts:
             number: The number, counted from 1 among those that wait.
             lane: Its lane.
             granted: How many requests of the lane have been granted a slot so far.
+            paused_until: Nothing goes before this; a forecast with an earlier pause is no use.
         """
         recent = self._recent.get(lane)
-        if recent is None or now - recent.at > _MAX_AGE:
-            recent = self._recent[lane] = _Recent(now, self._start(number, lane), granted)
+        if (
+            recent is None
+            or now - recent.at > _MAX_AGE
+            or paused_until > recent.paused_until + _TICK
+        ):
+            recent = _Recent(now, self._start(number, lane), granted, paused_until)
+            self._recent[lane] = recent
         sent_at = recent.forecast.sent_at(granted - recent.granted + number)
         return max(0.0, sent_at - recent.forecast.began + recent.at - now)
 

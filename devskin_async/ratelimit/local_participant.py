@@ -118,6 +118,8 @@ class LocalParticipant:
     async def exchange(self, wants: tuple[int, int], *, leaves: bool = False) -> list[LocalSlot]:
         """Report what there is, ask for slots, and return those that were granted.
 
+        With an immediate store it does not suspend.
+
         Args:
             wants: How many requests wait, in each lane.
             leaves: Whether this loop takes part no more.
@@ -138,27 +140,12 @@ class LocalParticipant:
             granted = self._apply(reply, unreported, wants)
         return granted
 
-    def exchange_now(self, wants: tuple[int, int]) -> list[LocalSlot]:
-        """Do the same where the store is immediate; see `exchange`."""
-        granted = None
-        while granted is None:
-            unreported, self._unreported = self._unreported, _Unreported()
-            try:
-                reply = self.store.exchange(self._report(unreported, wants, leaves=False))
-                assert isinstance(reply, Reply)  # noqa: S101  # an immediate store's
-            except BaseException:
-                self._put_back(unreported)
-                raise
-            granted = self._apply(reply, unreported, wants)
-        return granted
-
     def _put_back(self, unreported: _Unreported) -> None:
         """Keep what could not be reported."""
         self._unreported = self._unreported.after(unreported)
 
-    def answered(self, slot: LocalSlot) -> None:
-        """Note that a slot's request was answered, or given up."""
-        now = asyncio.get_running_loop().time()
+    def answered(self, slot: LocalSlot, now: float) -> None:
+        """Note that a slot's request was answered, or given up, by now on the loop's clock."""
         slot.at, slot.in_flight = now + self._limit.per, False
         self._unreported.answered.append((slot.number, now))
 

@@ -50,8 +50,7 @@ def check_seconds(name: str, value: object, *, positive: bool) -> None:
     raise ValueError(f"{name} must be a {kind}number of seconds, not {value!r}")
 
 
-@frozen
-class RateLimit:
+class RateLimit(Struct, frozen=True):
     """How many requests a key may make.
 
     Args:
@@ -72,8 +71,7 @@ class RateLimit:
     burst: int = 100
     reserve: int | None = 10
 
-    def __attrs_post_init__(self) -> None:
-        # Not attrs' validators: they make importing the package dearer.
+    def __post_init__(self) -> None:
         check_whole("requests", self.requests, least=1)
         check_whole("burst", self.burst, least=1)
         if self.reserve is not None:

@@ -96,7 +96,10 @@ class BudgetState(msgspec.Struct, array_like=True):
         if report.held is not None:
             self._restore(report.participant, report.held, me)
         self._release(report, me)
-        self._observe(report)
+        if report.accepted:
+            self.accepted_at = self.now
+        if report.pause or report.quota is not None or report.shaping is not None:
+            self._observe(report)
         return me
 
     def advance(self, now: float) -> None:
@@ -151,7 +154,10 @@ class BudgetState(msgspec.Struct, array_like=True):
         me.waits_until = -math.inf
         if report.wants[INTERACTIVE]:
             me.interactive_at = self.now
-        active, promised = self._look_at_others(me)
+        self.per = me.per
+        active, promised = 1, 0
+        if len(self.participants) > 1:
+            active, promised = self._look_at_others(me)
         me.share = max(0, min(me.requests // active, me.requests - promised))
         me.promised = max(me.share, report.share)
         me.takes_part_until = self.now + promised_for(me.per) + report.lease
@@ -165,21 +171,19 @@ class BudgetState(msgspec.Struct, array_like=True):
         Returns:
             How many take part, and how many slots the others were promised.
         """
-        self.per = me.per
         active, promised = 1, 0
-        if len(self.participants) > 1:
-            for name, each in tuple(self.participants.items()):
-                if each is me:
-                    continue
-                takes_part = each.takes_part_until > self.now
-                if takes_part:
-                    active += 1
-                    promised += each.promised
-                elif not any(each.held):
-                    del self.participants[name]
-                    continue
-                if takes_part or each.takes_part_until > -math.inf:  # it may go on
-                    self.per = max(self.per, each.per)
+        for name, each in tuple(self.participants.items()):
+            if each is me:
+                continue
+            takes_part = each.takes_part_until > self.now
+            if takes_part:
+                active += 1
+                promised += each.promised
+            elif not any(each.held):
+                del self.participants[name]
+                continue
+            if takes_part or each.takes_part_until > -math.inf:  # it may go on
+                self.per = max(self.per, each.per)
         return active, promised
 
     def _per_of(self, slot: HeldSlot) -> float:
@@ -201,7 +205,7 @@ class BudgetState(msgspec.Struct, array_like=True):
                 me.held[slot.lane] += 1
 
     def _release(self, report: Report, me: Participant) -> None:
-        over = {number for number, _ in report.answered}.union(report.cancelled)
+        over = {*dict(report.answered), *report.cancelled}
         released: dict[int, HeldSlot] = {}
         in_flight = []
         for slot in self.in_flight:
@@ -233,8 +237,6 @@ class BudgetState(msgspec.Struct, array_like=True):
         return None
 
     def _observe(self, report: Report) -> None:
-        if report.accepted:
-            self.accepted_at = self.now
         if report.pause:
             self.paused_until = max(self.paused_until, self.now + report.pause)
         quota = report.quota

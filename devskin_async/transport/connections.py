@@ -55,8 +55,7 @@ class QuietConnector(aiohttp.TCPConnector):
         protocol = connection.protocol
         if protocol is None:
             return True
-        trusted = self._trusted.get(protocol)
-        if trusted is None:
+        if (trusted := self._trusted.get(protocol)) is None:  # it is new
             self._trusted[protocol] = True
             return True
         return trusted and _is_quiet(protocol)
@@ -71,16 +70,13 @@ def _is_quiet(protocol: ResponseHandler) -> bool:
     """Say whether nothing has come since the last response: neither read yet nor in the socket."""
     if protocol.should_close or protocol.transport is None:
         return False
-    return not _is_readable(protocol.transport.get_extra_info("socket"))
-
-
-def _is_readable(sock: TransportSocket) -> bool:
+    sock: TransportSocket = protocol.transport.get_extra_info("socket")
     if sys.platform == "win32":
-        return bool(select.select([sock], [], [], 0)[0])
+        return not select.select([sock], [], [], 0)[0]
     # Not select, which elsewhere takes low numbers of files only.
     poll = select.poll()
     poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+    return not poll.poll(0)
 
 
 def close_when_forgotten(owner: object, session: aiohttp.ClientSession) -> None:

@@ -85,29 +85,24 @@ class HTTPTransport:
         self._owns_session = session is None
         self._connector: QuietConnector | None = None  # of a session made here
 
-    def check_open(self) -> None:
-        """Make sure that a request can be sent.
-
-        Raises:
-            ConfigurationError: The caller's session is closed.
-        """
-        if self._session is not None and self._session.closed:
-            raise ConfigurationError(
-                "the session passed to this client is closed; pass an open one"
-            )
-
     async def send(self, request: Request[object]) -> Response:
         """Send a request once and take its response.
 
         Raises:
             TransportError: No whole response came.
             DecodeError: The body is longer than any that the reference describes.
-            ConfigurationError: The caller's session belongs to another event loop.
+            ConfigurationError: The caller's session is closed, or belongs to another event loop.
         """
+        session = self._session or self._open_session()
+        if session.closed:
+            connected.set(False)
+            raise ConfigurationError(
+                "the session passed to this client is closed; pass an open one"
+            )
         connected.set(not self._owns_session)  # a session of the caller's does not tell
         failure: Callable[[], DevSkinError]
         try:
-            if (response := await self._round_trip(request)) is not None:
+            if (response := await self._round_trip(session, request)) is not None:
                 return response
             most = f"a body of at most {MAX_BODY // 1024**2} MiB"
             failure = partial(DecodeError, "$", most, "a longer one", str(request))
@@ -123,7 +118,9 @@ class HTTPTransport:
         # Outside of `except`: aiohttp's errors can hold the request's headers, and so the key.
         raise failure()
 
-    async def _round_trip(self, request: Request[object]) -> Response | None:
+    async def _round_trip(
+        self, session: aiohttp.ClientSession, request: Request[object]
+    ) -> Response | None:
         """Send a request and take its response; None stands for one that is too long."""
         url = URL.build(
             scheme=self._base.scheme,
@@ -132,7 +129,6 @@ class HTTPTransport:
             query_string=request.query_string,
             encoded=True,
         )
-        session = self._session or self._open_session()
         async with session.get(
             url,
             headers=self._headers,

@@ -6,7 +6,6 @@ import asyncio
 import random
 from typing import NamedTuple
 
-from attrs import frozen
 from msgspec import Struct
 
 from ..ratelimit import Lane, RequestFlow, check_seconds, check_whole
@@ -14,8 +13,7 @@ from ..ratelimit import Lane, RequestFlow, check_seconds, check_whole
 _DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 
 
-@frozen(cache_hash=True)  # it is part of the key of every call
-class Retry:
+class Retry(Struct, frozen=True, cache_hash=True):  # it is part of the key of every call
     """How a request that failed transiently is sent again.
 
     That is: connection errors, timeouts, broken bodies, responses to another request, and the
@@ -40,7 +38,7 @@ class Retry:
     wait_max: float = 30.0
     wait_jitter: float = 1.0
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         check_whole("attempts", self.attempts, least=1)
         for name in ("wait_initial", "wait_max", "wait_jitter"):
             check_seconds(name, getattr(self, name), positive=False)
@@ -64,10 +62,8 @@ class Deadline(NamedTuple):
     at: float
 
     @classmethod
-    def after(cls, seconds: float | None) -> Deadline | None:
-        """Start a deadline now; None where there is none."""
-        if seconds is None:
-            return None
+    def after(cls, seconds: float) -> Deadline:
+        """Start a deadline now."""
         return cls(seconds, asyncio.get_running_loop().time() + seconds)
 
 

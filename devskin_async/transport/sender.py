@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -45,7 +44,6 @@ class Sender:
         where: Where the key's budget is kept; see `shared_scheduler`.
         limit: The limit that every attempt keeps.
         on_event: Called with what happens to requests; None listens to nothing.
-        check_open: Called before each call; raises `ConfigurationError` if nothing can be sent.
         proxy: Names the proxy in the error of a connection that is not made in time.
 
     Attributes:
@@ -61,7 +59,6 @@ class Sender:
         where: str,
         limit: RateLimit,
         on_event: OnEvent | None = None,
-        check_open: Callable[[], object] = lambda: None,
         proxy: Proxy | None = None,
     ) -> None:
         self.transport = transport
@@ -72,7 +69,6 @@ class Sender:
         self._redact = Redactor(api_key)
         self._limit = limit
         self._on_event = on_event
-        self._check_open = check_open
         self._proxy = proxy
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -149,7 +145,6 @@ class Sender:
             raise ConfigurationError(
                 "this client belongs to another event loop: make one client in each loop"
             )
-        self._check_open()
         return loop
 
     def _check_bounds(

@@ -131,7 +131,7 @@ class SharedCall(Generic[T]):
         """Remove a waiter that gave up; the last one cancels the call."""
         self.waiters.pop(waiter, None)
         if not self.waiters:
-            self._unregister()
+            self._released()
             self.task.cancel()
 
     def set_result(self, record: T) -> None:
@@ -156,14 +156,11 @@ class SharedCall(Generic[T]):
             self.set_exception(error)
 
     def _released(self) -> Iterable[Waiter[T]]:
-        self._unregister()
+        if self.register.get(self.key) is self:
+            del self.register[self.key]
         # A waiter and its call know each other, and shall not wait for the garbage collector.
         waiters, self.waiters = self.waiters, {}
         return waiters
-
-    def _unregister(self) -> None:
-        if self.register.get(self.key) is self:
-            del self.register[self.key]
 
 
 class Waiter(asyncio.Future[T]):
@@ -183,8 +180,9 @@ class Waiter(asyncio.Future[T]):
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._wait_timer: asyncio.TimerHandle | None = None
         call.waiters[self] = None
-        call.captures += tuple(block for block in captures.get() if block not in call.captures)
-        if not options.bounded:
+        if blocks := captures.get():
+            call.captures += tuple(block for block in blocks if block not in call.captures)
+        if options.max_wait is None and options.deadline is None:
             return
         self.add_done_callback(Waiter._stop_timers)
         if (deadline := options.deadline) is not None:

@@ -107,7 +107,7 @@ def test_those_who_gave_up_are_not_kept_once_they_outnumber_the_others() -> None
         for waiter in waiting[-3:-1]:
             waiter.gone = True
             queue.note_cancelled()
-    assert len(flow.waiters) <= len(queue) == 1000
+    assert len(flow.waiters) <= queue.waiting == 1000
     for waiter in waiting[2::3]:
         waiter.gone = True
         queue.note_cancelled()
@@ -183,7 +183,7 @@ def test_everyone_who_stays_is_taken_once_and_each_flows_own_in_order(
     while (waiter := queue.pop()) is not None:
         taken.append(waiter)
     assert len(taken) == len(set(taken))
-    assert len(queue) == 0
+    assert queue.waiting == 0
     stayed = {id(waiter) for _, waiter in waiting if not waiter.gone}
     assert stayed <= {id(waiter) for waiter in taken}
     for number in range(5):

@@ -317,7 +317,7 @@ def test_a_view_keeps_what_it_does_not_name() -> None:
 async def test_a_view_has_a_timeout_of_its_own(box: Sandbox, store: DevSkinClient) -> None:
     box.fail_next("slow")
     quick = store.with_options(timeout=0.1, retry=Retry(attempts=1))
-    with pytest.raises(TransportError, match=r"no answer within 0\.1 s"):
+    with pytest.raises(TransportError, match=r"no response within 0\.1 s"):
         await quick.analytics.overview()
     assert box.counts.requests == 1
 
@@ -439,7 +439,7 @@ async def test_the_deadline_of_a_listing_is_for_all_of_it() -> None:
             box.api_key, base_url=box.base_url, concurrency=1, rate_limit=UNLIMITED
         ) as store,
     ):
-        with pytest.raises(TransportError, match=r"no answer within the deadline of 0\.4 s"):
+        with pytest.raises(TransportError, match=r"no response within the deadline of 0\.4 s"):
             await store.with_options(deadline=0.4).orders.list()
         assert 1 <= box.counts.requests <= 4
 

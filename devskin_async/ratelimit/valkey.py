@@ -159,7 +159,7 @@ class ValkeyStore:
             raise translated(error, self._url.shown, self._key) from None
         except TimeoutError:
             raise StoreUnavailableError(
-                f"{self._url.shown} did not answer within {self._timeout:g} s"
+                f"{self._url.shown} did not respond within {self._timeout:g} s"
             ) from None
 
     def _next_call(self) -> str:

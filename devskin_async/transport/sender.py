@@ -214,7 +214,7 @@ class Sender:
                     parse_rate_limit_headers(response.status, response.headers, response.at)
                 )
         if response is None:
-            sent, missing = connected.get(), "no answer"
+            sent, missing = connected.get(), "no response"
             if self._proxy is not None and not sent:
                 missing = f"no connection through {name_proxy(self._proxy.url)}"
             raise TransportError(f"{request}: {missing} within {options.timeout:g} s", sent=sent)

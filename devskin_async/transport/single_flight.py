@@ -263,7 +263,7 @@ def _deadline_error(call: SharedCall[T], deadline: Deadline) -> DevSkinError:
         text = f"the {seconds} passed while it waited for the rate limit"
         return _budget_error(request, text, wait, call)
     so_far = f" (attempt {call.attempts}; last attempt: {call.failure})" if call.failure else ""
-    return TransportError(f"{request}: no answer within the {seconds}{so_far}")
+    return TransportError(f"{request}: no response within the {seconds}{so_far}")
 
 
 def _budget_error(

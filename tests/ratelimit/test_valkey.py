@@ -288,9 +288,9 @@ async def test_a_frozen_server_is_waited_for_no_longer_than_a_second(
         one = Participant(store, limit=Limit(10, 600, 10, 0))
         await one.exchange(1)
         own_valkey.freeze()
-        with pytest.raises(StoreUnavailableError, match="did not answer within 1 s"):
+        with pytest.raises(StoreUnavailableError, match="did not respond within 1 s"):
             await one.take(1)
-        with pytest.raises(StoreUnavailableError, match="did not answer within 1 s"):
+        with pytest.raises(StoreUnavailableError, match="did not respond within 1 s"):
             await store.check()
         own_valkey.thaw()
         await store.check()

@@ -112,7 +112,7 @@ async def test_the_timeout_bounds_the_function() -> None:
         raise AssertionError
 
     async with client(transport=MockTransport(handler), timeout=30) as store:
-        with pytest.raises(TransportError, match="no answer within 30 s"):
+        with pytest.raises(TransportError, match="no response within 30 s"):
             await store.analytics.overview()
         assert store.budget.sent == 6
 

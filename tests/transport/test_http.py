@@ -166,7 +166,7 @@ async def test_a_connection_that_is_not_made_in_time_takes_no_slot() -> None:
             retry=AT_ONCE,
         ) as store,
     ):
-        with pytest.raises(TransportError, match=r"no answer within 0\.2 s") as caught:
+        with pytest.raises(TransportError, match=r"no response within 0\.2 s") as caught:
             await store.analytics.overview()
         assert not caught.value.sent
         assert store.budget.available == 10

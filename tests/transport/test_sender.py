@@ -208,7 +208,7 @@ async def test_the_deadline_covers_attempts_and_the_waits_between_them() -> None
             with pytest.raises(TransportError) as caught:
                 await store.with_options(deadline=5).analytics.overview()
             assert str(caught.value) == (
-                "GET /analytics/overview: no answer within the deadline of 5 s "
+                "GET /analytics/overview: no response within the deadline of 5 s "
                 "(attempt 4; last attempt: GET /analytics/overview: 500 Internal Server Error; "
                 "an empty body)"
             )

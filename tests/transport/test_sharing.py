@@ -77,7 +77,7 @@ async def test_a_short_timeout_does_not_end_the_request_of_a_caller_with_a_long_
         patient = asyncio.ensure_future(store.analytics.overview())
         await asyncio.sleep(1)
         hasty = store.with_options(timeout=2)
-        with pytest.raises(TransportError, match="no answer within 2 s"):
+        with pytest.raises(TransportError, match="no response within 2 s"):
             await hasty.analytics.overview()
         assert now() == pytest.approx(3, abs=0.01)
         assert (await patient).total_orders == 1563

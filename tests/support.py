@@ -25,3 +25,8 @@ async def until(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < end, "waited in vain"
         await asyncio.sleep(0.001)
+
+
+def now() -> float:
+    """Return the running loop's time, in seconds."""
+    return asyncio.get_running_loop().time()

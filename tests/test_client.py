@@ -45,9 +45,7 @@ from devskin_async.testing import MockTransport, respond, virtual_time
 
 from . import samples
 from .conftest import AT_ONCE, UNLIMITED
-from .serving import serving
-
-KEY = "dsk_secret_key"
+from .serving import KEY, serving
 
 
 async def test_the_overview_is_read(store: DevSkinClient) -> None:

@@ -13,20 +13,22 @@ from devskin_async import Lane, RateLimit
 from devskin_async.ratelimit import Flow, MemoryStore, RateLimitInfo, RequestFlow, Scheduler
 from devskin_async.testing import virtual_time
 
+from ..support import now
+
 
 async def request(
     scheduler: Scheduler, lane: Lane, seconds: float, job: RequestFlow | None = None
 ) -> float:
     """Send one request that is answered after so many seconds, and say when it went."""
     async with scheduler.slot(lane, job):
-        went = asyncio.get_running_loop().time()
+        went = now()
         await asyncio.sleep(seconds)
         return went
 
 
 async def all_sent(scheduler: Scheduler, requests: int, lane: Lane, seconds: float) -> float:
     """Send so many requests of one job at once, and give the seconds until the last went."""
-    start = asyncio.get_running_loop().time()
+    start = now()
     job: RequestFlow = Flow()
     went = await asyncio.gather(*(request(scheduler, lane, seconds, job) for _ in range(requests)))
     return max(went) - start
@@ -124,7 +126,7 @@ async def test_a_listing_of_500_pages_is_predicted_with_real_delays(seed: int) -
     scheduler = Scheduler(RateLimit())
     await request(scheduler, Lane.BULK, 0.12)
     predicted = scheduler.forecast(500, Lane.BULK)
-    start = asyncio.get_running_loop().time()
+    start = now()
     job: RequestFlow = Flow()
     at_once = asyncio.Semaphore(10)
 

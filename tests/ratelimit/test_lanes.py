@@ -12,12 +12,10 @@ from devskin_async import Lane, RateLimit
 from devskin_async.ratelimit import Flow, RequestFlow, Scheduler
 from devskin_async.testing import virtual_time
 
+from ..support import now
+
 near = partial(pytest.approx, abs=1e-6)
 LIMIT = RateLimit(requests=10, per=60, burst=10, reserve=3)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def request(

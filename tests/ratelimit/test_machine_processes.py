@@ -14,11 +14,10 @@ from typing import IO
 
 import pytest
 
-from devskin_async.ratelimit.machine import MachineStore, open_machine_store
 from devskin_async.ratelimit.store import StoreBusyError, StoreUnavailableError
 
 from ..support import PATIENCE
-from .machine_child import BUDGET, SHORT
+from .machine_child import SHORT, opened
 from .reporting import LEASE, PER, Clock, Participant, slots_held
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and forks")
@@ -27,10 +26,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals a
 @pytest.fixture(autouse=True)
 def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-
-
-def opened(clock: Clock | None = None) -> MachineStore:
-    return open_machine_store(BUDGET, report_within=0.0, clock=clock or time.monotonic)
 
 
 @contextmanager

@@ -23,15 +23,12 @@ from devskin_async.ratelimit.reports import Reply, Report
 from devskin_async.ratelimit.state import BudgetState
 from devskin_async.testing import VirtualTimeLoop, virtual_time
 
+from ..support import now
 from .members import StrictServer
 
 PER, LEASE = 60.0, 30.0
 TEN = RateLimit(10, PER, burst=10, reserve=0)
 near = partial(pytest.approx, abs=1e-6)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @define(eq=False)

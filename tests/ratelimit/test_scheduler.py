@@ -20,12 +20,10 @@ from devskin_async.ratelimit.reports import Reply, Report
 from devskin_async.ratelimit.state import BudgetState
 from devskin_async.testing import VirtualTimeLoop, virtual_time
 
+from ..support import now
+
 # A turn of the virtual clock is a nanosecond.
 near = partial(pytest.approx, abs=1e-6)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def request(scheduler: Scheduler, sent: list[float], seconds: float = 0.0) -> None:

@@ -15,14 +15,11 @@ from devskin_async import Lane, RateLimit
 from devskin_async.ratelimit import Flow, MemoryStore, RequestFlow, Scheduler
 from devskin_async.testing import virtual_time
 
+from ..support import now
 from .members import StrictServer
 
 CALLERS = 25
 near = partial(pytest.approx, abs=1e-3)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class Sent(NamedTuple):

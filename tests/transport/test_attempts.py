@@ -28,8 +28,8 @@ from devskin_async.sandbox import Sandbox
 from devskin_async.testing import MockTransport, respond, virtual_time
 from tests import samples
 from tests.conftest import AT_ONCE, UNLIMITED
+from tests.serving import KEY
 
-KEY = "dsk_secret_key"
 HTTP = "devskin_async.http"
 
 

@@ -17,9 +17,7 @@ from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY
 from tests.support import open_sessions, until
-
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
+from tests.transport.addresses import OVERVIEW
 
 
 async def test_a_client_may_be_closed_twice(store: DevSkinClient) -> None:

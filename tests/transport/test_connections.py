@@ -14,8 +14,8 @@ import pytest
 from devskin_async import DecodeError, DevSkinClient, DevSkinError, TransportError
 from tests import samples
 from tests.conftest import AT_ONCE, UNLIMITED
+from tests.serving import KEY
 
-KEY = "dsk_secret_key"
 LATE_408 = b"HTTP/1.0 408 Request Time-out\r\nConnection: close\r\n\r\nToo slow"
 
 Answer = Callable[[str], bytes]

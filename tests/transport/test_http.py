@@ -15,9 +15,8 @@ from devskin_async import BadRequestError, DevSkinClient, RateLimit, Retried, Tr
 from devskin_async.transport import plain_reason
 from tests import samples
 from tests.conftest import AT_ONCE, UNLIMITED
-from tests.serving import answering, serving, whole_text
+from tests.serving import KEY, answering, serving, whole_text
 
-KEY = "dsk_secret_key"
 FINE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 

@@ -25,10 +25,7 @@ from devskin_async.testing import virtual_time
 from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY, answering, serving, whole_text
-
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
-
+from tests.transport.addresses import OVERVIEW
 
 FAILURES = (
     TimeoutError(),

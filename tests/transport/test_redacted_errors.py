@@ -15,8 +15,6 @@ from devskin_async import (
 )
 from tests.serving import KEY, answering, serving, whole_text
 
-API = "https://api-marketplace.devskin.com/api/v1"
-
 
 async def test_an_answer_that_echoes_the_key_does_not_bring_it_into_the_error() -> None:
     body = f'{{"success": false, "error": "unknown key {KEY}"}}'.encode()

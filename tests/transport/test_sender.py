@@ -30,13 +30,8 @@ from devskin_async.transport import Deadline, RequestOptions
 from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY, answering, serving
-
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
+from tests.support import now
+from tests.transport.addresses import API, OVERVIEW
 
 
 @pytest.mark.parametrize("fault", ["500", "502-html", "reset", "truncated"])

@@ -24,14 +24,8 @@ from devskin_async.transport import RequestOptions
 from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY
-from tests.support import until
-
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
+from tests.support import now, until
+from tests.transport.addresses import API, OVERVIEW
 
 
 @virtual_time

@@ -26,10 +26,10 @@ from devskin_async.testing import virtual_time
 from devskin_async.transport.single_flight import SharedCall, Waiter
 from tests import samples
 from tests.conftest import UNLIMITED
+from tests.serving import KEY
+from tests.support import now
+from tests.transport.addresses import API, OVERVIEW
 
-KEY = "dsk_secret_key"
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
 BROKEN = b'{"success": true, "data": {"total_orders": }'
 
 
@@ -108,9 +108,9 @@ async def test_waits_between_broken_answers_grow() -> None:
             mocked.get(OVERVIEW, body=body)
         retry = Retry(wait_initial=1, wait_max=5, wait_jitter=0)
         async with DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry) as store:
-            began = asyncio.get_running_loop().time()
+            began = now()
             await store.analytics.overview()
-            took = asyncio.get_running_loop().time() - began
+            took = now() - began
     assert took == pytest.approx(1 + 2 + 4 + 5, abs=0.01)
 
 
@@ -120,10 +120,10 @@ async def test_broken_answers_end_with_the_deadline() -> None:
         serve(mocked, BROKEN)
         retry = Retry(attempts=100, wait_initial=4, wait_jitter=0)
         async with DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry) as store:
-            began = asyncio.get_running_loop().time()
+            began = now()
             with pytest.raises(TransportError, match="deadline of 10 s"):
                 await store.with_options(deadline=10).analytics.overview()
-            assert asyncio.get_running_loop().time() - began == pytest.approx(10)
+            assert now() - began == pytest.approx(10)
 
 
 @virtual_time
@@ -156,10 +156,10 @@ async def test_an_error_of_another_page_comes_out_while_one_is_asked_for_again()
         mocked.get(f"{API}/orders?page=3&limit=100", status=401)
         retry = Retry(wait_initial=60, wait_max=60, wait_jitter=0)
         async with DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry, concurrency=3) as store:
-            began = asyncio.get_running_loop().time()
+            began = now()
             with pytest.raises(AuthenticationError):
                 await store.orders.list()
-            assert asyncio.get_running_loop().time() - began == pytest.approx(1, abs=0.01)
+            assert now() - began == pytest.approx(1, abs=0.01)
 
 
 @virtual_time
@@ -255,5 +255,5 @@ async def test_a_pause_that_outlasts_the_deadline_ends_a_broken_call_at_once() -
                 BudgetExceededError, match="over the deadline of 5 s; last attempt: GET"
             ):
                 await store.with_options(deadline=5).analytics.overview()
-            assert asyncio.get_running_loop().time() == pytest.approx(1, abs=0.01)
+            assert now() == pytest.approx(1, abs=0.01)
             refused.cancel()

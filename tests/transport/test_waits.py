@@ -33,16 +33,11 @@ from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
 from tests import samples
 from tests.conftest import AT_ONCE
-from tests.support import until
+from tests.serving import KEY
+from tests.support import now, until
+from tests.transport.addresses import API, OVERVIEW
 
-KEY = "dsk_secret_key"
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
 REVENUE = f"{API}/revenue?period=30d"
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def never(*_: object, **__: object) -> CallbackResult:

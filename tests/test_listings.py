@@ -82,7 +82,7 @@ async def test_a_total_that_is_too_small_is_an_error_after_all_rows() -> None:
     assert str(error).endswith("expected 120 rows in all, as `total` says, got 730")
 
 
-async def test_a_store_without_pages_is_an_error_after_the_rows_of_one() -> None:
+async def test_a_store_that_repeats_one_page_is_an_error_after_the_rows_of_that_page() -> None:
     store = PagingStore(730, same_page=True)
     async with reading(store) as client:
         ids, error = await rows_of(client.orders.list())
@@ -117,7 +117,7 @@ async def test_a_list_that_shrinks_while_it_is_read_is_no_error(
     ],
 )
 @pytest.mark.parametrize("noun", NOUNS)
-async def test_a_limit_bounds_the_rows_and_asks_for_no_more_than_they_need(
+async def test_a_limit_bounds_the_rows_and_the_requests_for_them(
     noun: str, limit: int, asked: list[tuple[int, int]]
 ) -> None:
     store = PagingStore(250)
@@ -136,7 +136,7 @@ async def test_a_limit_is_kept_where_the_store_caps_its_pages() -> None:
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "7", True, 2**63])
 @pytest.mark.parametrize("noun", NOUNS)
-def test_a_limit_that_can_not_be_is_a_value_error_at_once(noun: str, limit: Any) -> None:
+def test_an_invalid_limit_is_a_value_error_at_once(noun: str, limit: Any) -> None:
     with pytest.raises(ValueError, match=r"^limit must be (a positive integer|at most)"):
         getattr(DevSkinClient("key"), noun).list(limit=limit)
 
@@ -158,7 +158,7 @@ async def test_no_first_row_in_a_list_that_has_some_is_an_error() -> None:
             await client.orders.list().first()
 
 
-def test_a_listing_says_what_it_lists_and_how_to_read_it() -> None:
+def test_the_repr_of_a_listing_says_what_it_lists_and_how_to_read_it() -> None:
     store = DevSkinClient("key")
     how = ': use "async for" or "await">'
     assert repr(store.orders.list()) == f"<Listing of orders{how}"
@@ -176,7 +176,7 @@ def loop_over(orders: Listing[OrderSummary]) -> None:
         raise AssertionError
 
 
-def test_a_plain_for_says_how_to_read_a_listing() -> None:
+def test_the_error_of_a_plain_for_says_how_to_read_a_listing() -> None:
     orders = DevSkinClient("key").orders.list()
     with pytest.raises(TypeError) as caught:
         loop_over(orders)

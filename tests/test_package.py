@@ -23,7 +23,7 @@ EXTRAS = {
 }
 
 
-def test_the_public_names_are_sorted_and_there() -> None:
+def test_the_public_names_are_sorted_and_exist() -> None:
     names = [name for name in devskin_async.__all__ if not name.startswith("_")]
     assert names == sorted(names)
     assert all(hasattr(devskin_async, name) for name in devskin_async.__all__)

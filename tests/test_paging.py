@@ -67,13 +67,13 @@ async def test_awaiting_a_listing_collects_its_rows() -> None:
 
 
 @virtual_time
-async def test_rows_come_in_order_though_answers_do_not() -> None:
+async def test_rows_come_in_order_even_if_responses_do_not() -> None:
     store = Store(95, delay={2: 9, 3: 1, 4: 5, 5: 0.5, 6: 7})
     assert [row async for row in store.listing()] == list(range(95))
 
 
 @virtual_time
-async def test_each_page_is_asked_for_once() -> None:
+async def test_each_page_is_requested_once() -> None:
     store = Store(95)
     await store.listing()
     assert sorted(store.asked) == list(range(1, 11))
@@ -200,7 +200,7 @@ async def collected(store: Store) -> list[int]:
 
 
 @virtual_time
-async def test_no_page_beyond_the_last_number_is_asked_for_whatever_the_total_says() -> None:
+async def test_no_page_beyond_the_last_number_is_requested_whatever_the_total_says() -> None:
     store = Store(2**80)
     store.failing = {2**63: ValueError("page must be at most 9223372036854775807")}
     pages = store.listing().pages(start=2**63 - 2)
@@ -266,7 +266,7 @@ async def test_a_total_that_is_far_too_high_costs_no_memory_and_few_requests() -
 
 
 @virtual_time
-async def test_a_server_that_gives_smaller_pages_than_asked_for_is_read_to_the_end() -> None:
+async def test_a_server_with_smaller_pages_than_requested_is_read_to_the_end() -> None:
     store = Store(95, limit=7)
     assert await store.listing() == list(range(95))
 
@@ -281,7 +281,7 @@ async def test_pages_are_fetched_concurrently_whatever_their_size_is() -> None:
 
 
 @virtual_time
-async def test_a_list_that_grows_is_read_on() -> None:
+async def test_a_list_that_grows_is_read_to_its_new_end() -> None:
     store = Store(25)
 
     async def fetch(number: int) -> Page[int]:
@@ -293,7 +293,7 @@ async def test_a_list_that_grows_is_read_on() -> None:
 
 
 @virtual_time
-async def test_what_is_inconsistent_is_said_once_after_the_last_page() -> None:
+async def test_an_inconsistency_is_raised_once_after_the_last_page() -> None:
     async def fetch(number: int) -> Page[int]:
         items = (1, 2) if number == 1 else (3,) if number == 2 else ()
         return Page(items=items, total=9, page=number, limit=2)
@@ -308,7 +308,7 @@ async def test_what_is_inconsistent_is_said_once_after_the_last_page() -> None:
 
 
 @virtual_time
-async def test_a_reading_that_was_left_asks_for_nothing_more() -> None:
+async def test_a_closed_reading_sends_no_further_requests() -> None:
     asked: list[int] = []
 
     async def fetch(number: int) -> Page[int]:
@@ -363,7 +363,7 @@ async def test_results_come_in_the_order_of_the_arguments_within_the_bound(
     assert await rows == arguments
 
 
-def test_a_program_that_fails_while_a_listing_is_read_ends_without_a_word_from_asyncio() -> None:
+def test_a_program_that_fails_during_a_listing_ends_without_a_warning_of_asyncio() -> None:
     told: list[object] = []
 
     async def program() -> None:
@@ -394,7 +394,7 @@ async def test_a_page_that_was_delivered_is_not_held() -> None:
 
 
 @virtual_time
-async def test_arguments_are_taken_only_as_calls_are_started() -> None:
+async def test_arguments_are_consumed_only_as_calls_are_started() -> None:
     taken: list[int] = []
 
     def arguments() -> Iterator[int]:

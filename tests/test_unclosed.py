@@ -62,12 +62,12 @@ async def test_a_client_that_was_not_closed_warns_exactly_once(box: Sandbox, how
 
 
 @pytest.mark.parametrize("how", ["closed", "kept and closed"])
-async def test_a_client_that_was_closed_warns_of_nothing(box: Sandbox, how: str) -> None:
+async def test_a_client_that_was_closed_gives_no_warning(box: Sandbox, how: str) -> None:
     assert await said(box, how, "-X", "dev") == []
 
 
 @pytest.mark.parametrize("how", ["forgotten", "kept"])
-async def test_where_resource_warnings_are_off_nothing_is_said(box: Sandbox, how: str) -> None:
+async def test_with_resource_warnings_off_nothing_is_printed(box: Sandbox, how: str) -> None:
     assert await said(box, how) == []
 
 

@@ -65,7 +65,7 @@ async def test_a_forecast_comes_true(  # noqa: PLR0917  # one for each thing tha
 
 
 @virtual_time
-async def test_a_forecast_counts_those_who_wait_already() -> None:
+async def test_a_forecast_counts_requests_that_already_wait() -> None:
     scheduler = Scheduler(RateLimit(10, 60, reserve=0))
     waiting = asyncio.create_task(all_sent(scheduler, 25, Lane.BULK, 0.1))
     await asyncio.sleep(1)
@@ -76,7 +76,7 @@ async def test_a_forecast_counts_those_who_wait_already() -> None:
 
 
 @virtual_time
-async def test_a_forecast_takes_bulk_work_of_others_to_go_on_also_between_two_requests() -> None:
+async def test_a_forecast_assumes_that_bulk_work_of_others_continues_between_two_requests() -> None:
     limit = RateLimit(10, 60, reserve=0)
     store = MemoryStore(asyncio.get_running_loop().time, report_within=0.5)
     mine, others = (Scheduler(limit, store, name) for name in ("mine.1", "others.1"))
@@ -114,7 +114,7 @@ async def test_a_forecast_changes_nothing() -> None:
 
 
 @virtual_time
-async def test_the_forecast_of_nothing_is_a_value_error() -> None:
+async def test_a_forecast_of_no_requests_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="requests must be a positive integer, not 0"):
         Scheduler(RateLimit()).budget().forecast(0)
 

@@ -43,7 +43,7 @@ async def test_a_forecast_of_a_contested_budget_comes_true(
 
 
 @virtual_time
-async def test_what_others_hold_but_do_not_wait_for_is_theirs_for_a_window_only() -> None:
+async def test_slots_of_others_that_do_not_wait_are_counted_for_one_window_only() -> None:
     sharing = Sharing([RateLimit(100, 60, reserve=0)] * 2, seed=1)
     await served(sharing, 1, 80)
     await asyncio.sleep(1)  # until the answers are reported, it is taken to go on

@@ -71,7 +71,7 @@ async def test_interactive_calls_that_wait_go_before_bulk_work_that_waited_longe
 
 
 @virtual_time
-async def test_bulk_work_gets_the_reserve_though_interactive_calls_come_at_the_full_rate() -> None:
+async def test_bulk_work_gets_the_reserve_even_if_interactive_calls_come_at_the_full_rate() -> None:
     scheduler = Scheduler(LIMIT)
     bulk: list[float] = []
     calls: list[float] = []

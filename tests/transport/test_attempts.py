@@ -66,7 +66,7 @@ async def test_each_attempt_is_a_line_with_path_and_query_status_and_number(
 
 
 @virtual_time
-async def test_the_line_tells_the_time_on_the_wire_and_in_the_queue(
+async def test_the_line_has_the_time_on_the_wire_and_in_the_queue(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, HTTP)
@@ -104,7 +104,7 @@ async def test_an_attempt_without_a_response_is_a_line_that_says_why(
 
 
 @virtual_time
-async def test_an_attempt_that_is_given_up_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_attempt_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, HTTP)
     async with client(MockTransport(overview)) as store:
         with pytest.raises(TimeoutError):
@@ -127,7 +127,7 @@ async def test_the_key_is_in_no_line(
 
 
 @virtual_time
-async def test_a_log_that_is_off_is_asked_once_for_each_attempt(
+async def test_a_disabled_log_is_checked_once_for_each_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[int] = []
@@ -148,7 +148,7 @@ async def test_a_log_that_is_off_is_asked_once_for_each_attempt(
 
 
 @virtual_time
-async def test_a_listener_is_told_when_a_request_is_sent_and_when_it_is_answered() -> None:
+async def test_a_listener_is_called_when_a_request_is_sent_and_when_it_is_answered() -> None:
     told: list[Event] = []
     async with client(MockTransport(overview), on_event=told.append) as store:
         await store.analytics.overview()
@@ -161,7 +161,7 @@ async def test_a_listener_is_told_when_a_request_is_sent_and_when_it_is_answered
     assert on_the_wire(told) == [sent, evolve(answered, seconds=came.seconds)]
 
 
-async def test_every_attempt_is_told_whatever_its_status(box: Sandbox) -> None:
+async def test_every_attempt_has_its_events_whatever_its_status(box: Sandbox) -> None:
     told: list[Event] = []
     box.fail_next("500", "429", "ok")
     async with DevSkinClient(
@@ -179,7 +179,7 @@ async def test_every_attempt_is_told_whatever_its_status(box: Sandbox) -> None:
 
 
 @virtual_time
-async def test_a_request_without_a_response_is_sent_and_not_answered() -> None:
+async def test_a_request_without_a_response_has_a_sent_event_and_no_answered_event() -> None:
     def cut(request: Request[object]) -> Response:
         raise TransportError(f"{request}: cut")
 
@@ -191,7 +191,7 @@ async def test_a_request_without_a_response_is_sent_and_not_answered() -> None:
 
 
 @virtual_time
-async def test_callers_who_share_a_request_are_one_event_each_way() -> None:
+async def test_callers_who_share_a_request_get_one_event_of_each_kind() -> None:
     told: list[Event] = []
     async with client(MockTransport(overview), on_event=told.append) as store:
         await asyncio.gather(*(store.analytics.overview() for _ in range(5)))

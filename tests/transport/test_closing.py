@@ -49,7 +49,7 @@ async def test_a_loop_that_cancels_all_its_tasks_leaves_no_caller_waiting(
         await call
 
 
-async def test_closing_tells_the_calls_under_way(box: Sandbox, store: DevSkinClient) -> None:
+async def test_closing_fails_the_calls_in_flight(box: Sandbox, store: DevSkinClient) -> None:
     box.fail_next("slow")
     call = asyncio.create_task(store.analytics.overview())
     await until(lambda: store.budget.in_flight)
@@ -68,7 +68,7 @@ async def test_the_callers_own_session_is_used_and_left_open(box: Sandbox) -> No
         assert box.counts.requests == 1
 
 
-async def test_a_session_of_the_callers_that_is_closed_says_so(box: Sandbox) -> None:
+async def test_the_error_of_a_callers_session_that_is_closed_says_so(box: Sandbox) -> None:
     session = aiohttp.ClientSession()
     await session.close()
     async with DevSkinClient(box.api_key, base_url=box.base_url, session=session) as store:
@@ -77,7 +77,7 @@ async def test_a_session_of_the_callers_that_is_closed_says_so(box: Sandbox) -> 
         assert store.budget.sent == 0
 
 
-async def test_a_session_of_another_loop_says_so(box: Sandbox) -> None:
+async def test_the_error_of_a_session_of_another_loop_says_so(box: Sandbox) -> None:
     def read() -> None:
         async def from_another_loop() -> None:
             async with DevSkinClient(KEY, base_url=box.base_url, session=session) as store:

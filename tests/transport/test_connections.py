@@ -187,7 +187,7 @@ moments = pytest.mark.parametrize("moment", ["at once", "in the socket", "read"]
         a_byte,
     ],
 )
-async def test_every_answer_is_the_one_that_was_asked_for(after: After, moment: str) -> None:
+async def test_every_response_is_the_one_to_its_request(after: After, moment: str) -> None:
     unasked = Unasked(after, moment)
     async with (
         raw_server(numbered_store(), unasked) as url,
@@ -203,7 +203,9 @@ async def test_every_answer_is_the_one_that_was_asked_for(after: After, moment: 
 
 @moments
 @pytest.mark.parametrize("after", [once_more, once_more_the_first_time])
-async def test_the_overview_does_not_stay_one_behind(after: After, moment: str) -> None:
+async def test_the_overview_is_never_the_response_to_the_request_before(
+    after: After, moment: str
+) -> None:
     unasked = Unasked(after, moment)
     async with (
         raw_server(numbered_store(), unasked) as url,
@@ -251,7 +253,9 @@ async def test_the_timeout_ends_an_attempt_whatever_the_connection_does() -> Non
     ["/orders/7", "/orders?page=1&status=paid", "/orders?page=2", "/analytics/overview"],
 )
 @pytest.mark.parametrize("asked", ["order", "page", "overview"])
-async def test_an_answer_to_another_request_is_asked_for_again(asked: str, other: str) -> None:
+async def test_a_request_whose_response_belongs_to_another_is_retried(
+    asked: str, other: str
+) -> None:
     seen: list[str] = []
     right = numbered_store()
 
@@ -273,7 +277,7 @@ async def test_an_answer_to_another_request_is_asked_for_again(asked: str, other
     assert len(seen) == (1 if asked == "overview" and "overview" in other else 2)
 
 
-async def test_an_answer_that_stays_another_is_an_error_that_names_the_place() -> None:
+async def test_a_response_that_stays_mismatched_is_an_error_that_names_the_place() -> None:
     seen: list[str] = []
 
     def shipped(target: str) -> bytes:

@@ -10,7 +10,7 @@ from devskin_async.testing import MockTransport, Request, Response
 from tests.conftest import AT_ONCE
 
 
-async def test_a_listener_is_told_of_every_retry(box: Sandbox) -> None:
+async def test_a_listener_is_called_for_every_retry(box: Sandbox) -> None:
     told: list[object] = []
     async with DevSkinClient(
         box.api_key, base_url=box.base_url, retry=AT_ONCE, on_event=told.append
@@ -28,7 +28,7 @@ async def test_a_listener_is_told_of_every_retry(box: Sandbox) -> None:
     ]
 
 
-async def test_a_retry_whose_error_says_nothing_is_told_by_the_name_of_the_error() -> None:
+async def test_a_retry_whose_error_has_no_message_has_the_name_of_the_error() -> None:
     def fail(_: Request[object]) -> Response:
         raise TransportError("")
 
@@ -43,7 +43,7 @@ async def test_a_retry_whose_error_says_nothing_is_told_by_the_name_of_the_error
     assert retried.reason == "TransportError"
 
 
-async def test_a_client_that_is_closed_is_told_no_more(box: Sandbox) -> None:
+async def test_the_listener_of_a_closed_client_is_no_longer_called(box: Sandbox) -> None:
     told: list[object] = []
     async with DevSkinClient(box.api_key, base_url=box.base_url, on_event=told.append) as store:
         await store.analytics.overview()

@@ -67,7 +67,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("data", "reason"), BROKEN.values(), ids=BROKEN)
-async def test_an_answer_that_breaks_http_says_in_one_line_how(data: bytes, reason: str) -> None:
+async def test_the_error_of_a_response_that_breaks_http_says_how_in_one_line(
+    data: bytes, reason: str
+) -> None:
     async with (
         babbling(data) as url,
         DevSkinClient(KEY, base_url=url, rate_limit=UNLIMITED, retry=AT_ONCE) as store,
@@ -93,7 +95,7 @@ async def test_an_answer_that_breaks_http_says_in_one_line_how(data: bytes, reas
     ],
     ids=["in a header", "cut in a long header", "cut in the status"],
 )
-async def test_what_breaks_http_and_repeats_the_key_does_not_bring_it_into_the_error(
+async def test_a_response_that_breaks_http_and_repeats_the_key_does_not_bring_it_into_the_error(
     data: bytes,
 ) -> None:
     async with (
@@ -113,7 +115,7 @@ async def test_headers_may_have_up_to_32_kb(size: int) -> None:
         assert store.budget.sent == 1
 
 
-async def test_caches_are_asked_for_nothing_of_theirs() -> None:
+async def test_requests_ask_for_no_cached_responses() -> None:
     seen: list[str | None] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -173,5 +175,5 @@ async def test_a_connection_that_is_not_made_in_time_takes_no_slot() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(), ConnectionResetError()])
-def test_an_error_that_says_nothing_is_told_by_its_name(error: OSError) -> None:
+def test_an_error_without_a_message_is_shown_by_its_name(error: OSError) -> None:
     assert plain_reason(error) == type(error).__name__

@@ -138,7 +138,7 @@ def test_what_is_not_the_key_is_left_as_it_is(text: str) -> None:
     assert Redactor("dsk_secret_key_0123456789")(text) == text
 
 
-async def test_the_frames_of_an_error_hold_no_answer_that_repeats_the_key() -> None:
+async def test_the_frames_of_an_error_hold_no_response_that_repeats_the_key() -> None:
     key = "dsk_secret_key_0123"
 
     async def echo(request: web.Request) -> web.Response:

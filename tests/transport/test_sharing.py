@@ -78,7 +78,7 @@ async def test_a_short_timeout_does_not_end_the_request_of_a_caller_with_a_long_
         assert store.budget.sent == 2
 
 
-async def test_a_caller_without_retries_is_told_at_once_though_another_retries(
+async def test_a_caller_without_retries_gets_the_error_at_once_while_another_retries(
     box: Sandbox, store: DevSkinClient
 ) -> None:
     box.fail_next("500", "500")
@@ -140,7 +140,7 @@ async def test_an_error_reaches_everyone_who_shares_it(box: Sandbox, store: DevS
 
 
 @virtual_time
-async def test_cancelling_one_who_shares_a_request_leaves_the_others_theirs() -> None:
+async def test_cancelling_one_caller_of_a_shared_request_leaves_it_to_the_others() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW)
         async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
@@ -157,7 +157,7 @@ async def test_cancelling_one_who_shares_a_request_leaves_the_others_theirs() ->
 
 
 @virtual_time
-async def test_when_all_who_share_a_request_give_up_a_new_read_is_a_new_request() -> None:
+async def test_after_all_callers_of_a_request_gave_up_a_new_read_is_a_new_request() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
         async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
@@ -174,7 +174,9 @@ async def test_when_all_who_share_a_request_give_up_a_new_read_is_a_new_request(
             assert store.budget.waiting == 0
 
 
-async def test_the_last_to_give_up_cancels_the_request(store: DevSkinClient, box: Sandbox) -> None:
+async def test_the_last_caller_to_give_up_cancels_the_request(
+    store: DevSkinClient, box: Sandbox
+) -> None:
     box.fail_next("slow", "slow")
     callers = [asyncio.create_task(store.orders.get(1)) for _ in range(2)]
     await until(lambda: store.budget.in_flight)

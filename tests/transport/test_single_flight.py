@@ -64,7 +64,7 @@ def serve_pages(mocked: aioresponses, bodies: dict[int, list[bytes]]) -> None:
 
 
 @virtual_time
-async def test_a_broken_answer_is_asked_for_again_once_for_all_who_share_it() -> None:
+async def test_a_broken_response_is_retried_once_for_all_callers_who_share_it() -> None:
     told: list[object] = []
     with aioresponses() as mocked:
         serve(mocked, BROKEN, samples.OVERVIEW)
@@ -77,7 +77,7 @@ async def test_a_broken_answer_is_asked_for_again_once_for_all_who_share_it() ->
 
 @virtual_time
 @pytest.mark.parametrize("attempts", [1, 2, 6])
-async def test_an_answer_that_stays_broken_is_asked_for_as_often_as_retry_says(
+async def test_a_response_that_stays_broken_is_retried_as_often_as_retry_allows(
     attempts: int,
 ) -> None:
     with aioresponses() as mocked:
@@ -102,7 +102,7 @@ async def test_failures_of_all_kinds_count_together() -> None:
 
 
 @virtual_time
-async def test_waits_between_broken_answers_grow() -> None:
+async def test_waits_between_broken_responses_grow() -> None:
     with aioresponses() as mocked:
         for body in (BROKEN, BROKEN, BROKEN, BROKEN, samples.OVERVIEW):
             mocked.get(OVERVIEW, body=body)
@@ -115,7 +115,7 @@ async def test_waits_between_broken_answers_grow() -> None:
 
 
 @virtual_time
-async def test_broken_answers_end_with_the_deadline() -> None:
+async def test_broken_responses_are_retried_until_the_deadline() -> None:
     with aioresponses() as mocked:
         serve(mocked, BROKEN)
         retry = Retry(attempts=100, wait_initial=4, wait_jitter=0)
@@ -128,7 +128,7 @@ async def test_broken_answers_end_with_the_deadline() -> None:
 
 @virtual_time
 @pytest.mark.parametrize("attempts", [2, 6])
-async def test_a_broken_first_page_is_asked_for_again_once(attempts: int) -> None:
+async def test_a_broken_first_page_is_retried_once(attempts: int) -> None:
     with aioresponses() as mocked:
         serve_pages(mocked, {1: [BROKEN, page(1), BROKEN]})
         async with client(attempts) as store:
@@ -137,7 +137,7 @@ async def test_a_broken_first_page_is_asked_for_again_once(attempts: int) -> Non
 
 
 @virtual_time
-async def test_a_broken_answer_is_asked_for_again_once_though_it_is_taken_at_many_times() -> None:
+async def test_a_broken_response_is_retried_once_even_if_it_is_awaited_at_many_times() -> None:
     with aioresponses() as mocked:
         mocked.get(f"{API}/orders/1234", body=BROKEN)
         mocked.get(f"{API}/orders/1234", body=samples.ORDER, repeat=True)
@@ -148,7 +148,7 @@ async def test_a_broken_answer_is_asked_for_again_once_though_it_is_taken_at_man
 
 
 @virtual_time
-async def test_an_error_of_another_page_comes_out_while_one_is_asked_for_again() -> None:
+async def test_an_error_of_one_page_is_raised_while_another_is_retried() -> None:
     with aioresponses() as mocked:
         mocked.get(f"{API}/orders?page=1&limit=100", body=page(1))
         mocked.get(f"{API}/orders?page=2&limit=100", body=BROKEN, repeat=True)
@@ -205,7 +205,7 @@ async def test_calls_that_are_over_leave_nothing_for_the_garbage_collector(
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are eager from Python 3.12 on")
 @virtual_time
-async def test_a_call_that_is_over_before_its_task_is_there_reaches_its_caller() -> None:
+async def test_a_call_that_ends_before_its_task_is_stored_reaches_its_caller() -> None:
     asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009  # unknown to Python 3.11's types
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, exception=aiohttp.ClientConnectionError("gone"))
@@ -220,7 +220,7 @@ async def test_a_call_that_is_over_before_its_task_is_there_reaches_its_caller()
 
 
 @virtual_time
-async def test_a_broken_page_of_a_listing_is_asked_for_again() -> None:
+async def test_a_broken_page_of_a_listing_is_retried() -> None:
     with aioresponses() as mocked:
         serve_pages(mocked, {3: [BROKEN, page(3)]})
         async with client() as store:

@@ -1,4 +1,4 @@
-"""Records as Arrow columns: the tables that `to_arrow` gives, and those an export writes.
+"""Records as Arrow columns: the tables that `to_arrow` returns, and those an export writes.
 
 The schema comes from the record, not from the rows that happen to be there. pyarrow is imported
 only when it is used.
@@ -28,7 +28,7 @@ _UNITS = {kind: Decimal(1).scaleb(-places) for kind, places in PLACES.items()}
 
 
 def arrow_schema(record: type[AttrsInstance]) -> pa.Schema:
-    """Tell the columns of a record as Arrow does.
+    """Return the Arrow schema of a record.
 
     Returns:
         Money is decimal128(18, 2), a quantity decimal128(18, 3), an instant a UTC timestamp in
@@ -143,7 +143,7 @@ class ArrowTable:
             self._flush(self._batches)
 
     def finish(self) -> pa.Table:
-        """Give the table, in one piece.
+        """Return the table, in one chunk.
 
         Raises:
             MisfitError: A record has a value that does not fit its column.

@@ -71,10 +71,10 @@ def _lane(value: Lane) -> Lane:
 
 @frozen
 class Reader:
-    """Sends requests with the options of a client, or of a view of it.
+    """Reads records and lists with the options of a client, or of a view of it.
 
     Args:
-        sender: What sends them.
+        sender: Sends the requests.
         timeout: Seconds for one attempt on the wire.
         retry: How a request that failed transiently is sent again.
         concurrency: How many of one listing are in flight or held at the most.
@@ -105,7 +105,7 @@ class Reader:
         )
 
     def one(self, request: Request[T]) -> Awaitable[T]:
-        """Send one request and read its response."""
+        """Send one request and return what its response holds."""
         options = self._single
         if self.deadline is not None:
             options = evolve(options, deadline=Deadline.after(self.deadline))
@@ -128,14 +128,14 @@ class Reader:
             ValueError: `limit` is not a positive integer, or `page_request` refuses its arguments.
         """
         limit = limit if limit is None else positive("limit", limit)
-        # Made before anything is awaited, so that wrong arguments are told at once.
+        # Made before anything is awaited, so that wrong arguments are refused at once.
         first = page_request(1, 1)
         filters = tuple(f"{name}={value}" for name, value in first.query[2:])
         bound = () if limit is None else (f"limit={limit}",)
 
         def start(wanted: int | None, first_page: int) -> Pages[T]:
             options = self.flow_options()
-            # What is on a later page is not for `wanted` to say.
+            # The numbers of later pages count pages of 100 rows.
             page_limit = min(wanted or MAX_LIMIT, MAX_LIMIT) if first_page == 1 else MAX_LIMIT
             return Pages(
                 lambda number: self.sender.send(page_request(number, page_limit), options),
@@ -148,7 +148,7 @@ class Reader:
         return Listing(start, ", ".join((first.path[1:], *filters, *bound)), limit, record)
 
     def many(self, record: type[T], requests: Iterable[Request[T]], what: str) -> Rows[T]:
-        """Read the responses to many requests, each a `record`, in their order."""
+        """Read many records, one request each, in the order of the requests."""
         wanted = tuple(requests)
 
         def start() -> Ordered[Request[T], T]:

@@ -2,10 +2,10 @@
 
 Money is `Decimal` with the digits the API sent, instants are timezone-aware, days are `date`. A
 record checks its money also where msgspec builds it, which runs no attrs validators.
-A field the reference shows and an answer leaves out, or sends as null, is None where the type
-says so; a field the reference does not know is ignored. Required are the fields that
-identify a row and carry its purpose: ids and days; an order's number, status and total; a
-product's price; an item's quantity and price; creation times. Anything else may be NULL.
+A field of the reference that a response leaves out, or sends as null, is None where the type
+allows it; a field that the reference does not have is ignored. Required are the fields without
+which a row is of no use: ids and days; an order's number, status and total; a product's price; an
+item's quantity and price; creation times. Any other may be null.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Record:
         return cast("object", getattr(self, name))
 
     def __contains__(self, name: object) -> bool:
-        """Say whether it has a field of that name."""
+        """Return whether it has a field of that name."""
         return name in self.keys()
 
     @classmethod

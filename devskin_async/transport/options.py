@@ -13,15 +13,15 @@ from ..ratelimit import Lane, RequestFlow, check_seconds, check_whole
 _DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 
 
-@frozen(cache_hash=True)  # it is part of the key of every call
+@frozen(cache_hash=True)  # since it is part of the key of every call
 class Retry:
     """How a request that failed transiently is sent again.
 
-    That is: connection errors, timeouts, broken bodies, responses to another request, and the
-    statuses 408, 425 and 5xx except 501 and 505. The wait after n failures is
-    `wait_initial` * 2**(n - 1) and a random part of up to `wait_jitter`, at most `wait_max`; a
+    Transient failures are connection errors, timeouts, broken bodies, responses to another
+    request, and the statuses 408, 425 and 5xx except 501 and 505. The wait after n failures is
+    `wait_initial` * 2**(n - 1) plus a random part of up to `wait_jitter`, at most `wait_max`; a
     `Retry-After` takes precedence. A 429 is not a failure: the call waits for the rate limit
-    again. It fails once no request of this key has been accepted for a whole window.
+    again, and fails only if no request of this key was accepted for a whole window.
 
     Args:
         attempts: How often one call may fail before its error is raised; 1 switches all retries
@@ -52,11 +52,11 @@ class Retry:
 
 
 class Deadline(NamedTuple):
-    """A moment by which a call must be over.
+    """The time by which a call must be over.
 
     Args:
-        seconds: How long after the call's start that is.
-        at: The moment on the running loop's clock.
+        seconds: Its length in seconds, from the call's start.
+        at: Its end on the running loop's clock.
     """
 
     seconds: float
@@ -64,7 +64,7 @@ class Deadline(NamedTuple):
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline | None:
-        """Start a deadline now; None where there is none."""
+        """Return a deadline that starts now; None for None."""
         if seconds is None:
             return None
         return cls(seconds, asyncio.get_running_loop().time() + seconds)
@@ -81,7 +81,7 @@ class RequestOptions:
         max_wait: Seconds that it may wait for the rate limit, each time; None is any time.
         timeout: Seconds from sending it to the end of its response.
         retry: How a failed attempt is repeated.
-        bounded: Whether it may wait for some time only.
+        bounded: Whether it has a deadline or a `max_wait`.
     """
 
     lane: Lane = Lane.INTERACTIVE
@@ -97,7 +97,7 @@ class RequestOptions:
         return self.deadline is not None or self.max_wait is not None
 
     def bound_below(self, wait: float, now: float) -> str | None:
-        """Name the bound that waiting `wait` seconds from `now` would exceed; None if none."""
+        """Return the bound that a wait of `wait` seconds would exceed, as text; None if none."""
         if self.max_wait is not None and wait > self.max_wait:
             return f"max_wait of {self.max_wait:g} s"
         if self.deadline is not None and wait > 0 and now + wait > self.deadline.at:

@@ -242,7 +242,7 @@ def test_success_false_with_status_200_is_an_api_error(
 def test_an_html_page_with_status_200_is_a_transport_error_that_shows_it() -> None:
     with pytest.raises(errors.TransportError) as caught:
         decode(endpoints.overview(), response(200, "<h1>Sign in to the Wi-Fi</h1>"))
-    assert "GET /analytics/overview: answered 200, but the body can't be read" in str(caught.value)
+    assert "GET /analytics/overview: status 200, but the body can't be read" in str(caught.value)
     assert "(OK; text/html: Sign in to the Wi-Fi)" in str(caught.value)
 
 

@@ -1,8 +1,8 @@
 """The budget's asyncio shell: callers queue here, and one dispatcher grants them slots.
 
-The budget says how many requests of each lane may go and when to ask again, fairness says whose
-turn it is, and every request takes a token of an `aiolimiter` bucket on its way. The dispatcher
-runs while somebody waits, and sleeps until something can change.
+The budget decides how many requests of each lane may be sent and when to ask again, `fairness`
+whose turn it is, and every request takes a token of an `aiolimiter` bucket. The dispatcher runs
+while a caller waits, and sleeps until something can change.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _TICK = 1e-3
 
 
 class Scheduler:
-    """Hands out the slots of one key's budget, in one event loop.
+    """Grants the slots of one key's budget, in one event loop.
 
     Args:
         limit: The limit to keep.
         store: Where the budget is kept; None keeps it in memory, for this loop alone.
-        name: The participant's; no other of the budget has the same.
+        name: The participant's name; no other of the budget has the same.
 
     Attributes:
         limit: The limit that is kept.
-        listeners: Who sends requests by it, and is told what happens.
-        refused: How many requests were answered with 429.
+        listeners: Its users, and their functions that are called with its events.
+        refused: How many requests were refused with 429.
     """
 
     def __init__(self, limit: RateLimit, store: Store | None = None, name: str = "this.1") -> None:
@@ -72,7 +72,7 @@ class Scheduler:
         self._granted = dict.fromkeys(Lane, 0)
 
     def slot(self, lane: Lane = Lane.INTERACTIVE, flow: RequestFlow | None = None) -> Slot:
-        """Wait for a turn, and hold its slot until the request is over: `async with`.
+        """Wait for a slot, and hold it until the request is over: `async with`.
 
         The slot is free again `per` seconds after the block ends, however it ends: a request
         that was cancelled may have been counted all the same. A caller cancelled while it waits
@@ -121,10 +121,10 @@ class Scheduler:
         self._report_soon()
 
     def observe(self, slot: Slot, info: RateLimitInfo) -> None:
-        """Take in what a response tells of the rate limit.
+        """Take what a response says about the rate limit into account.
 
         Args:
-            slot: The request's.
+            slot: The request's slot.
             info: Whether it was refused, and what the headers say.
         """
         before = self._participant.shaping
@@ -153,7 +153,7 @@ class Scheduler:
     def estimated_wait(self, lane: Lane) -> float:
         """Predict how long one more request would wait, by a forecast that is up to 0.1 s old.
 
-        Many may ask at once: each call that has bounds does, and when they end.
+        Each call with bounds needs it, and again when they end, so many may need it at once.
         """
         now = asyncio.get_running_loop().time()
         ahead = self._queues[lane].ahead_of_new_flow(1)
@@ -174,7 +174,7 @@ class Scheduler:
         """Return whether nothing was accepted for a whole window before a slot was granted.
 
         Args:
-            granted_at: When it was, on the loop's clock.
+            granted_at: When it was granted, on the loop's clock.
         """
         return self._refusals.is_over(granted_at)
 
@@ -200,16 +200,16 @@ class Scheduler:
         )
 
     async def refresh(self) -> None:
-        """Look at a budget that others may have changed, without taking part in it.
+        """Update the view of a budget that others may have changed, without taking part in it.
 
         Raises:
-            StoreBusyError, StoreUnavailableError: It was not reached.
+            StoreBusyError, StoreUnavailableError: The budget was not reached.
         """
         takes_part = self._waiting() or any(self._granted.values())
         await self._participant.exchange(self._wants(), leaves=not takes_part)
 
     async def leave(self, user: object) -> None:
-        """Forget a user; with the last one, this loop takes part in the budget no more."""
+        """Forget a user; after the last one, this loop no longer takes part in the budget."""
         self.listeners.remove(user)
         if self._is_used():
             return
@@ -223,7 +223,7 @@ class Scheduler:
             await self._store.aclose()
 
     async def _report_last(self) -> None:
-        while not self._is_used():  # else somebody came meanwhile
+        while not self._is_used():  # else another user came meanwhile
             try:
                 await self._participant.exchange((0, 0), leaves=True)
             except StoreBusyError:
@@ -233,11 +233,11 @@ class Scheduler:
 
     @property
     def is_unused(self) -> bool:
-        """Whether nobody uses it, and there is nothing that it has to report."""
+        """Whether it has no users and nothing to report."""
         return not (self._is_used() or self._participant.has_report)
 
     def _take_at_once(self, lane: Lane) -> LocalSlot | None:
-        """Take a slot if one is free this moment."""
+        """Take a slot if one is free at this moment."""
         wants = (1, 0) if lane is Lane.INTERACTIVE else (0, 1)
         try:
             granted = self._participant.exchange_now(wants)
@@ -261,35 +261,35 @@ class Scheduler:
                 queue.note_cancelled()
                 if not queue:
                     self._changed.set()
-            else:  # the turn had come, and the caller was cancelled before it could go
+            else:  # the slot was granted, and the caller cancelled before it could use it
                 self._participant.cancelled(waiter.result())
                 self._report_soon()
             raise
 
     def _run_dispatcher(self) -> None:
         if self._dispatcher is None or self._dispatcher.done():
-            # It serves many callers, and would keep alive what the first one's context holds.
+            # It serves many callers, and would keep the first one's context alive.
             context = Context()
             loop = asyncio.get_running_loop()
             self._dispatcher = loop.create_task(self._dispatch(), context=context)
             self._dispatcher.add_done_callback(self._dispatcher_ended, context=context)
 
     def _dispatcher_ended(self, dispatcher: asyncio.Task[None]) -> None:
-        """Start it anew if it was cancelled, as by who cancels all tasks of a loop."""
+        """Start it again if it was cancelled, as when all tasks of a loop are cancelled."""
         if dispatcher.cancelled() and self._waiting():
             self._run_dispatcher()
 
     async def _dispatch(self) -> None:
         try:
             await self._serve()
-        except Exception as error:  # noqa: BLE001  # whoever waits raises it, and hangs otherwise
+        except Exception as error:  # noqa: BLE001  # the waiters raise it, and would hang otherwise
             for queue in self._queues.values():
                 while (waiter := queue.pop()) is not None:
                     waiter.set_exception(error)
 
     async def _serve(self) -> None:
         while self._waiting() or self._participant.has_report or self._participant.is_waiting:
-            self._changed.clear()  # what changes while a store is asked must not be missed
+            self._changed.clear()  # a change during the exchange must not be missed
             try:
                 granted = await self._participant.exchange(self._wants())
             except StoreBusyError:
@@ -298,7 +298,7 @@ class Scheduler:
             self._emit_pause()
             for slot in granted:
                 waiter = self._queues[LANES[slot.lane]].pop()
-                if waiter is None:  # it gave up meanwhile
+                if waiter is None:  # it was cancelled meanwhile
                     self._participant.cancelled(slot)
                 else:
                     waiter.set_result(slot)
@@ -306,7 +306,7 @@ class Scheduler:
                 await self._until_changed(self._participant.wait)
 
     def _report_soon(self) -> None:
-        """Report what there is: at once where it lets somebody go, else with others in time."""
+        """Report what there is: at once if a waiting request may be sent then, else soon."""
         if self._participant.has_urgent_report or (
             self._waiting() and self._participant.wait == math.inf
         ):

@@ -225,7 +225,7 @@ def test_a_machine_that_can_keep_no_file_gives_one_warning(shop: Shop, tmp_path:
     )
     warning, count = ran.stderr.splitlines()
     assert warning.startswith("Warning: ")
-    assert 'shared within this process alone: set DEVSKIN_BUDGET to "process" to accept' in warning
+    assert 'shared within this process only: set DEVSKIN_BUDGET to "process" to accept' in warning
     assert count.startswith("1 of 450 orders")
 
 

@@ -339,7 +339,7 @@ async def test_a_caller_that_is_cancelled_loses_no_slots(valkey: ValkeyProcess) 
 
 @pytest.mark.parametrize(
     ("password", "text"),
-    [("", "refuses the user or the password, or asks for one"), (":wrong@", "refuses the user")],
+    [("", "refuses the user or the password, or requires them"), (":wrong@", "refuses the user")],
 )
 async def test_a_wrong_password_says_what_to_do(
     own_valkey: ValkeyProcess, password: str, text: str

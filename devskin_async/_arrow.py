@@ -169,14 +169,14 @@ def _batches_of(record: type[AttrsInstance]) -> ArrowBatches:
 
 
 def _fitting(column: Column, values: list[object], kind: pa.DataType) -> pa.Array | None:
-    """Make an array, which rounds no value; None where one does not fit."""
+    """Return an array without rounding any value; None if one does not fit."""
     import pyarrow as pa
 
     if column.kind == "integer" and not {int, NoneType}.issuperset(map(type, values)):
-        return None  # pyarrow alone cuts 1.5 to 1
+        return None  # else pyarrow would cut 1.5 to 1
     try:
         if unit := _UNITS.get(column.kind):
-            # pyarrow alone takes an amount with more than 38 digits after its point for 0.
+            # Else pyarrow would take an amount with more than 38 decimals for 0.
             amounts = cast(list[Decimal | None], values)
             values = [x if x is None else _EXACT.quantize(x, unit) for x in amounts]
         return pa.array(values, kind)

@@ -24,7 +24,7 @@ class CapturedResponse:
         queued: Seconds that it had waited for the rate limit by then, all attempts together.
         elapsed: Seconds on the wire, from sending the request to the end of the response.
         at: When the response was sent: its `Date`, or this machine's time without one.
-        age: Seconds for which a cache had kept it; 0 where it came from the API itself.
+        age: Seconds for which a cache had kept it; 0 if it came from the API itself.
     """
 
     method: str

@@ -39,8 +39,8 @@ def record_schema(
 
     Args:
         cls: The class.
-        source: The class; or where it is generic, the class with its argument.
-        handler: Makes the schemas of what has no special one here.
+        source: The class; for a generic class, the class with its argument.
+        handler: Makes the schemas of types without a special one here.
     """
     arguments = get_args(source)
     bound: dict[object, object] = dict(

@@ -53,11 +53,11 @@ class APIError(DevSkinError):
     """The API responded with an error.
 
     Args:
-        status: The HTTP status; 200 where the envelope said `success: false` all the same.
-        message: The envelope's `error`, or a summary of a body that is no envelope.
+        status: The HTTP status; it is 200 if only the envelope says `success: false`.
+        message: The envelope's `error`, or a summary of a body that is not an envelope.
         method: The request's method.
         path: The request's path below the base URL, without its query.
-        retry_after: Seconds until the API asks to be called again, 0 to 300; None where it did
+        retry_after: Seconds until the API asks to be called again, 0 to 300; None if it did
             not say.
     """
 
@@ -104,8 +104,8 @@ class TransportError(DevSkinError):
 
     Args:
         message: The request, and what went wrong.
-        sent: Whether the request may have reached the API; False where no connection was made.
-        transient: Whether the same request may succeed when it is sent again; False where the
+        sent: Whether the request may have reached the API; False if no connection was made.
+        transient: Whether the same request may succeed when it is sent again; False if the
             server's certificate is not trusted, or a proxy refuses with a 4xx status.
     """
 
@@ -122,7 +122,7 @@ class DecodeError(DevSkinError):
         path: Where in the body, such as `$.data.items[17].total`.
         expected: What the reference promises there.
         received: What came, shortened.
-        request: The request, such as `GET /orders`; None where it is not known.
+        request: The request, such as `GET /orders`; None if it is not known.
     """
 
     def __init__(self, path: str, expected: str, received: str, request: str | None = None) -> None:

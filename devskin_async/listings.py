@@ -45,7 +45,7 @@ class Rows(Generic[T]):
     Args:
         start: Starts one reading of the rows.
         what: What they are, such as `3 orders`.
-        record: The class of each; None where only the rows tell it.
+        record: The class of each; None if it is known only from the rows.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Listing(Rows[T]):
             of a number on.
         what: What is listed, such as `orders, status=paid`.
         limit: How many rows it has at the most; None is all.
-        record: The class of each row; None where only the rows tell it.
+        record: The class of each row; None if it is known only from the rows.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Listing(Rows[T]):
                 listing's `limit` counts the rows from there on.
 
         Returns:
-            The pages, by `async for`; none where the list ends before `start`. The rows are
+            The pages, by `async for`; none if the list ends before `start`. The rows are
             checked against the total as if the skipped pages had been read too.
 
         Raises:

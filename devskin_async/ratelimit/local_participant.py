@@ -139,7 +139,7 @@ class LocalParticipant:
         return granted
 
     def exchange_now(self, wants: tuple[int, int]) -> list[LocalSlot]:
-        """Do the same where the store is immediate; see `exchange`."""
+        """Do the same as `exchange`, with an immediate store and without awaiting."""
         granted = None
         while granted is None:
             unreported, self._unreported = self._unreported, _Unreported()
@@ -278,6 +278,6 @@ class LocalParticipant:
         self._mine += granted
         if unreported.refused and unreported.shaping:
             known = replace(unreported.shaping, version=unreported.shaping.version + 1)
-            if reply.shaping != known:  # somebody else has taught something meanwhile
+            if reply.shaping != known:  # another participant learned something meanwhile
                 self._learn_refusal(unreported.refused)
         return granted

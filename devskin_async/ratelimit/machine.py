@@ -135,7 +135,7 @@ class MachineStore:
         return self._state.copy(), self._clock()
 
     async def aclose(self) -> None:
-        """Close the file; whoever shares it in this process opens it again."""
+        """Close the file; if it is still used in this process, it is opened again."""
         self._files.close(self._path)
 
     def _update(self, change: Change) -> None:

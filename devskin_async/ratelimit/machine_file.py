@@ -174,7 +174,7 @@ class BudgetFiles:
         return os.path.join(directory, name + _SUFFIX)  # noqa: PTH118
 
     def close(self, path: str) -> None:
-        """Close a file; whoever still needs it opens it again."""
+        """Close a file; if it is still used, it is opened again."""
         with self._lock:
             self._drop(path)
 

@@ -1,7 +1,7 @@
 """A budget whose store can be unreachable: a participant continues with its share of the slots.
 
 The store promises each participant a share: slots that it may hold while the store is away.
-Together the shares are never more than there are, also where a participant has not heard yet that
+Together the shares are never more than all slots, even if a participant does not know yet that
 its share is smaller now (`Participant.promised`). But when the store is lost, others may hold more
 than their shares, from before. So, from when a participant finds the store away:
 
@@ -17,8 +17,8 @@ any checks that the store is reachable, unless a reply has come just before.
 It is assumed that the store is away for all. If it were reachable for others, they would
 take the slots of this participant once their leases are over. It is assumed too that leases differ
 by no more than a factor of two and a window; that a store which has lost its state does not go
-away again before all have come to it, and heard of their new shares; and that nobody new is first
-to come to a store that is back.
+away again before all have returned to it and got their new shares; and that the first participant
+to return to a store is not a new one.
 
 A learned shape and the quota of a response are shared in the same way: a participant uses its
 share of each.
@@ -56,7 +56,7 @@ from .store import Store, StoreBusyError, StoreUnavailableError
 _BUSY_TIMEOUT = 3.0  # seconds after which a store that is in use counts as unreachable
 _BUSY_APART = 0.5  # seconds between two tries, after which it may have been free meanwhile
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
-_RETRY_AFTER = 1 / 60  # of a window, where it is a short one
+_RETRY_AFTER = 1 / 60  # of a window, if that is shorter
 _ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they can
 _LOOK_AGAIN = 1 / 20  # of a window
 _TRIES_TAKE = 2.5  # seconds: two calls that take as long as they can, and some for a busy loop

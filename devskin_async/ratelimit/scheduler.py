@@ -39,7 +39,7 @@ class Scheduler:
 
     Args:
         limit: The limit to keep.
-        store: Where the budget is kept; None keeps it in memory, for this loop alone.
+        store: Where the budget is kept; None keeps it in memory, for this loop only.
         name: The participant's name; no other of the budget has the same.
 
     Attributes:
@@ -103,7 +103,7 @@ class Scheduler:
             await self._limiter.acquire()
             if self.listeners.wants_request_events:
                 self.listeners.emit(Granted(lane=slot.lane, queued=slot.queued))
-        except BaseException:  # nobody else would release it
+        except BaseException:  # else the slot would never be released
             slot.cancel()
             self.release(slot)
             raise

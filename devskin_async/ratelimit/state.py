@@ -40,7 +40,7 @@ FORGOTTEN_AFTER = 3600.0
 """Seconds after which an unused budget is forgotten."""
 
 _PROMISED_WINDOWS = 5.0
-_SLEW = 1.0  # a clock that goes back by less is adjusted, not set
+_SLEW = 1.0  # seconds; a clock that goes back by less was adjusted, not set
 _at = attrgetter("at")
 
 
@@ -128,7 +128,7 @@ class BudgetState(msgspec.Struct, array_like=True):
         return pauses or self.shaping.is_in_force
 
     def paused_for(self) -> float:
-        """Return for how many seconds nobody may send a request."""
+        """Return for how many seconds no request may be sent."""
         quota = self.quota_until - self.now if self.quota_left <= 0 else 0.0
         return max(0.0, self.paused_until - self.now, quota)
 

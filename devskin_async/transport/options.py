@@ -45,7 +45,7 @@ class Retry:
             check_seconds(name, getattr(self, name), positive=False)
 
     def wait(self, failures: int) -> float:
-        """Return the seconds to wait after so many failures, with a random part drawn anew."""
+        """Return the seconds to wait after so many failures, with a new random part."""
         grown = self.wait_initial * 2.0 ** min(failures - 1, _DOUBLINGS)
         jitter = random.uniform(0, self.wait_jitter)  # noqa: S311  # no secret
         return min(grown + jitter, self.wait_max)

@@ -116,7 +116,7 @@ class SharedCall(Generic[T]):
         """Fail the waiters whose deadline comes before the next attempt.
 
         Args:
-            wait: The seconds that the API asked to be left alone; the rate limit may ask for more.
+            wait: The seconds of `Retry-After`; the rate limit may make it longer.
         """
         if all(waiter.options.deadline is None for waiter in self.waiters):
             return

@@ -67,7 +67,7 @@ class PagingStore:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Serve it, and give the address."""
+        """Serve it, and yield the address."""
         app = web.Application()
         app.router.add_get("/{path:.*}", self.answer)
         async with TestServer(app) as server:

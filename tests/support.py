@@ -10,7 +10,7 @@ from collections.abc import Callable
 import aiohttp
 
 PATIENCE = 20.0
-"""After so many seconds a test that waits in vain fails."""
+"""Seconds after which a test that waits in vain fails."""
 
 
 def open_sessions() -> set[aiohttp.ClientSession]:
@@ -20,7 +20,7 @@ def open_sessions() -> set[aiohttp.ClientSession]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    """Wait for what tells of itself by no event."""
+    """Wait until a condition is true that no event announces."""
     end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end, "waited in vain"

@@ -1,4 +1,4 @@
-"""`to_arrow` gives the table that an export of the same store has in Parquet."""
+"""`to_arrow` returns the table that an export of the same store has in Parquet."""
 
 from __future__ import annotations
 

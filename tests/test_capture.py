@@ -1,4 +1,4 @@
-"""`capture` tells what came on the wire for the calls of a block, and errors carry the same."""
+"""`capture` collects the responses to the calls of a block, and errors carry the last one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def client(transport: MockTransport, **options: object) -> DevSkinClient:
 
 
 def in_turn(*responses: Response) -> MockTransport:
-    """Give each response in turn, a second after it was asked for."""
+    """Respond with each response in turn, a second after the request."""
     rest = iter(responses)
 
     async def respond_later(_: Request[object]) -> Response:

@@ -350,7 +350,7 @@ async def test_a_view_has_a_concurrency_of_its_own(concurrency: int) -> None:
 
 
 async def user_agent(**options: Any) -> str:
-    """What a server is told of who asks."""
+    """The User-Agent that a server gets."""
     seen: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Bytes to records on two roads that agree; records to plain data without losing a digit."""
+"""Bytes to records by two decoders that agree; records to plain data without losing a digit."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ SPELLINGS: list[object] = [
 
 @st.composite
 def mutated(draw: st.DrawFn, body: bytes) -> object:
-    """An answer in which some values are replaced by others and some fields are left out."""
+    """A response in which some values are replaced by others and some fields are left out."""
     answer = json.loads(body)
     for _ in range(draw(st.integers(1, 3))):
         parent: Any = answer

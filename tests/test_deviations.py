@@ -1,4 +1,4 @@
-"""Answers that differ from the reference without harm: NULL, other spellings, missing fields."""
+"""Responses that differ from the reference harmlessly: null, other spellings, missing fields."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MISSING = object()
 
 @asynccontextmanager
 async def answering(path: str, body: bytes) -> AsyncIterator[DevSkinClient]:
-    """A client of a server that gives the reference's answers, but one."""
+    """A client of a server with the reference's responses, one of them changed."""
 
     async def answer(request: web.Request) -> web.Response:
         found = body if request.path == path else ANSWERS[request.path]
@@ -48,7 +48,7 @@ async def answering(path: str, body: bytes) -> AsyncIterator[DevSkinClient]:
 
 
 def changed(path: str, place: str, value: object) -> bytes:
-    """Write the reference's answer with another value in a place; MISSING leaves it out."""
+    """Return the reference's response with another value in one place; MISSING leaves it out."""
     answer = json.loads(ANSWERS[path])
     *steps, last = [int(step) if step.isdigit() else step for step in place.split(".")]
     found = answer["data"]
@@ -62,7 +62,7 @@ def changed(path: str, place: str, value: object) -> bytes:
 
 
 async def read(path: str, body: bytes) -> Any:
-    """Read what is at a path from a server that answers so there."""
+    """Read what is at a path from a server with that change."""
     async with answering(path, body) as store:
         if path == "/orders/1234":
             return await store.orders.get(1234)
@@ -75,7 +75,7 @@ async def read(path: str, body: bytes) -> Any:
 
 
 def at(found: Any, place: str) -> Any:
-    """Give the value in a place of a record."""
+    """Return the value in a place of a record."""
     for step in place.removeprefix("order.").split("."):
         found = found[int(step)] if step.isdigit() else getattr(found, step)
     return found

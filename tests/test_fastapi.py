@@ -1,4 +1,4 @@
-"""Records in FastAPI: they leave a route as they are, are described, and come in as a body."""
+"""Records in FastAPI: they are sent as they are, described, and accepted as a body."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def exact(body: bytes | str) -> Any:
 
 
 def example(body: bytes) -> Any:
-    """The record of one of the reference's answers."""
+    """The record of one of the reference's responses."""
     (call,) = (call for call, text in samples.EXAMPLES if text is body)
     data = call.decode(body).data
     return getattr(data, "order", data)

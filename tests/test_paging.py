@@ -20,7 +20,7 @@ from devskin_async.testing import VirtualTimeLoop, virtual_time
 
 
 class Store:
-    """Pages of numbers, each answered after the seconds that `delay` tells."""
+    """Pages of numbers, each sent after the seconds that `delay` returns."""
 
     def __init__(
         self, rows: int, *, limit: int = 10, delay: dict[int, float] | None = None

@@ -1,4 +1,4 @@
-"""Requests through a proxy: which one, what it gets to see, and what is said when it fails."""
+"""Requests through a proxy: which one, what it can see, and the errors when it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever RFC 8259 allows is read: in text that is read, and in fields that nobody reads."""
+"""Whatever RFC 8259 allows is read, in known fields and in unknown ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that was not closed: one warning, whatever became of it and of its event loop."""
+"""A client that was not closed: one warning, whatever happened to it and its event loop."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ except KeyError:
 
 
 async def said(box: Sandbox, how: str, *options: str) -> list[str]:
-    """The lines that the program says of warnings."""
+    """The lines with warnings that the program prints."""
     command = [sys.executable, *options, "-c", PROGRAM, box.base_url, box.api_key, how]
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     _, stderr = await process.communicate()

@@ -10,7 +10,7 @@ from devskin_async.ratelimit import FairQueue, Flow
 
 
 class Waiting:
-    """A waiter that can give up."""
+    """A waiter that can be cancelled."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -19,7 +19,7 @@ from ..support import now
 async def request(
     scheduler: Scheduler, lane: Lane, seconds: float, job: RequestFlow | None = None
 ) -> float:
-    """Send one request that is answered after so many seconds, and say when it went."""
+    """Send one request whose response takes so many seconds; return when it was sent."""
     async with scheduler.slot(lane, job):
         went = now()
         await asyncio.sleep(seconds)
@@ -27,7 +27,7 @@ async def request(
 
 
 async def all_sent(scheduler: Scheduler, requests: int, lane: Lane, seconds: float) -> float:
-    """Send so many requests of one job at once, and give the seconds until the last went."""
+    """Send requests of one flow at once; return the seconds until the last was sent."""
     start = now()
     job: RequestFlow = Flow()
     went = await asyncio.gather(*(request(scheduler, lane, seconds, job) for _ in range(requests)))

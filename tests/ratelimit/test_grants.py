@@ -1,4 +1,4 @@
-"""Who may go next: lanes across participants, equal shares, and when to ask again."""
+"""Which participant is granted slots: lanes, equal shares, and when to ask again."""
 
 from __future__ import annotations
 

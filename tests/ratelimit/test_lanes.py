@@ -1,4 +1,4 @@
-"""Interactive calls go before bulk work, bulk work never starves, and jobs share a lane."""
+"""Interactive calls go before bulk work, bulk work never starves, and flows share a lane."""
 
 from __future__ import annotations
 

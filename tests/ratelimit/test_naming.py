@@ -1,4 +1,4 @@
-"""A budget is one for a host and a key, however the host is written."""
+"""A host and a key have one budget, however the host is written."""
 
 from __future__ import annotations
 

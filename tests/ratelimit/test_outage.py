@@ -1,4 +1,4 @@
-"""A budget that can't be reached: its participants go on with shares that were promised to them."""
+"""An unreachable budget: its participants continue with the shares promised to them."""
 
 from __future__ import annotations
 
@@ -452,7 +452,7 @@ async def play(
         await asyncio.sleep(out_of_reach * 0.99)
         server.come_back(empty=empty)
         back_at[0] = now()
-        if empty:  # all hear of it before it goes again
+        if empty:  # all get a reply before it goes away again
             await asyncio.sleep(PER + LEASE)
     await asyncio.sleep(400)
     for each in programs:

@@ -1,4 +1,4 @@
-"""Budgets of the machine are in a directory that is this user's alone, or nowhere."""
+"""Budgets of the machine are in a directory of this user alone, or in none."""
 
 from __future__ import annotations
 

@@ -412,7 +412,7 @@ async def test_a_caller_cancelled_at_the_moment_of_its_turn_costs_nothing() -> N
     other = asyncio.create_task(request(scheduler, sent))
     await asyncio.sleep(59)
     loop = asyncio.get_running_loop()
-    # Between the turn being given and the task going on with it.
+    # Between the grant of the slot and the task that continues with it.
     real = MemoryStore.exchange
 
     def exchange(self: MemoryStore, report: Report) -> Reply:
@@ -441,7 +441,7 @@ def test_a_loop_that_closes_with_callers_waiting_leaves_nothing_behind() -> None
 
 
 class StoppedClockLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock moves only when it is told to."""
+    """A loop whose clock moves only when a test sets it."""
 
     stopped_at = 1000.0
 
@@ -486,7 +486,7 @@ async def test_ten_thousand_waiters_may_all_be_cancelled() -> None:
 
 
 class BusyStore(MemoryStore):
-    """A store that another process uses, as often as it is told."""
+    """A store that is in use by another process, for as many calls as a test sets."""
 
     busy_for = 0
 

@@ -1,4 +1,4 @@
-"""Several participants of one budget, whatever they do: the server never counts too many."""
+"""Several participants of one budget: whatever they do, the server never counts too many."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ positions = st.integers(0, 50)
 
 @define(eq=False)
 class Request:
-    """One that got a slot: it reaches the server, is answered, and that is reported, in time."""
+    """A request with a slot: when it reaches the server, is answered, and is reported."""
 
     number: int
     ends_at: float
@@ -162,7 +162,7 @@ class Several(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "processes"):
             return
-        # Whoever asks when it was told to is served in the end.
+        # A participant that asks when its reply says is granted all in the end.
         turns = 0
         while any(any(process.waiting) for process in self.processes):
             turns += 1

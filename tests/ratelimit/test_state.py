@@ -1,4 +1,4 @@
-"""A budget is a pure state: what holds slots, for how long, and what is shared beside them."""
+"""The state of a budget: what holds slots, for how long, and what else is shared."""
 
 from __future__ import annotations
 

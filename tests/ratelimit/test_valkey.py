@@ -55,7 +55,7 @@ class Participant:
         return len((await self.exchange(wanted)).granted)
 
     async def take_soon(self, wanted: int) -> int:
-        """Ask when told to, until something is granted."""
+        """Ask when the replies say, until something is granted."""
         reply = await self.exchange(wanted)
         while not reply.granted:
             await asyncio.sleep(min(reply.wait, 0.1))

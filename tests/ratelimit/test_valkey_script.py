@@ -1,4 +1,4 @@
-"""The script that runs on a Valkey server does what the model does."""
+"""The script on a Valkey server does the same as the Python code that it is a port of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each attempt is a line of the log `devskin_async.http`, and events for whoever listens."""
+"""Each attempt is a line of the log `devskin_async.http`, and events for listeners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients, sessions and event loops: what belongs to whom, and what is closed."""
+"""Clients, sessions and event loops: what belongs to what, and what is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes on a kept connection unasked never becomes the answer to another request."""
+"""What comes on an idle connection never becomes the response to another request."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def http(body: bytes, head: str = "HTTP/1.1 200 OK") -> bytes:
 
 
 def numbered_store() -> Answer:
-    """Answers each request with what was asked for; overviews count themselves."""
+    """Responds to each request with what it is for; overviews are numbered."""
     overviews = 0
 
     def answer(target: str) -> bytes:
@@ -139,7 +139,7 @@ async def a_byte(connection: Connection) -> None:
 
 
 class Unasked:
-    """Does something to a connection at once after each answer, or when the client has it.
+    """Does something to a connection right after each response, or when the client has it.
 
     Args:
         after: What is done.
@@ -158,7 +158,7 @@ class Unasked:
         self.latest.put_nowait(connection)
 
     async def happens(self) -> None:
-        """Have it done to the connections with an answer; the client has all their answers."""
+        """Do it to the connections with a response; the client has all their responses."""
         async with asyncio.timeout(10):
             connections = {await self.latest.get()}
         while not self.latest.empty():
@@ -273,7 +273,7 @@ async def test_a_request_whose_response_belongs_to_another_is_retried(
             assert (await store.orders.page(status="shipped")).items[0].status == "shipped"
         else:
             assert (await store.analytics.overview()).total_products == 87
-    # An overview says nothing of which it is.
+    # An overview does not say which request it belongs to.
     assert len(seen) == (1 if asked == "overview" and "overview" in other else 2)
 
 

@@ -1,4 +1,4 @@
-"""A client's listener is told what happens to its requests."""
+"""A client's listener is called with what happens to its requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent and what comes back: requests as they are, answers that break HTTP, certificates."""
+"""What is sent and what comes back: request headers, invalid responses, certificates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FINE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 @asynccontextmanager
 async def babbling(data: bytes) -> AsyncIterator[str]:
-    """A server that writes the same bytes whatever it is asked, and closes."""
+    """A server that writes the same bytes to any request, and closes."""
 
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -154,7 +154,7 @@ async def test_a_certificate_that_is_not_trusted_ends_the_call_at_once_and_takes
 
 
 async def test_a_connection_that_is_not_made_in_time_takes_no_slot() -> None:
-    # It accepts and then says nothing; the TLS handshake is part of making the connection.
+    # It accepts and then sends nothing; the TLS handshake is part of making the connection.
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with (

@@ -1,4 +1,4 @@
-"""Over a network: whatever is no whole HTTP response is an error, bounded and without the key."""
+"""Over a network: anything but a complete response is an error, bounded and without the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identical calls share one request, and whoever gives up leaves the others theirs."""
+"""Identical calls share one request; a caller that gives up leaves it to the others."""
 
 from __future__ import annotations
 

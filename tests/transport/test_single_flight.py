@@ -1,4 +1,4 @@
-"""Identical calls share a response, which is read once, and asked for again where it can't be."""
+"""Identical calls share a response, which is decoded once, and retried if it is broken."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def page(number: int, rows: bytes = b"", total: int = 5) -> bytes:
 
 
 def serve(mocked: aioresponses, *bodies: bytes) -> None:
-    """Answer with each body in turn, with the last one from then on."""
+    """Respond with each body in turn, with the last one from then on."""
     for body in bodies[:-1]:
         mocked.get(OVERVIEW, body=body)
     mocked.get(OVERVIEW, body=bodies[-1], repeat=True)

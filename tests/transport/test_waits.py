@@ -1,4 +1,4 @@
-"""Refusals, pauses and bounds: how long a call waits for the rate limit, and what it then says."""
+"""Refusals, pauses and bounds: how long a call waits for the rate limit, and its errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def never(*_: object, **__: object) -> CallbackResult:
 
 
 def refusing_until(moment: float, **headers: str) -> Callable[..., CallbackResult]:
-    """Answer with 429 up to a moment of the loop's clock, and with the overview from then on."""
+    """Respond with 429 up to a moment of the loop's clock, and with the overview from then on."""
 
     def answer(*_: object, **__: object) -> CallbackResult:
         if now() < moment:

@@ -91,8 +91,8 @@ async def test_each_response_that_is_retried_is_captured_too() -> None:
     async with client(transport) as store:
         with capture() as responses:
             await store.analytics.overview()
-    told = [(response.status, response.attempts) for response in responses]
-    assert told == [(503, 1), (429, 2), (200, 3)]
+    seen = [(response.status, response.attempts) for response in responses]
+    assert seen == [(503, 1), (429, 2), (200, 3)]
     assert 5 <= responses[-1].queued < 6
 
 

@@ -591,10 +591,10 @@ async def test_the_key_is_in_no_repr_and_no_log(
     caplog.set_level(logging.DEBUG)
     box.fail_next("500", "reset", "truncated", "ok")
     await store.analytics.overview()
-    told = caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+    logged = caplog.text + "".join(repr(vars(record)) for record in caplog.records)
     views = (store, store.reader, store.orders, store.reader.sender, store.orders.list())
-    assert box.api_key not in told + "".join(map(repr, views))
-    assert "trying again" in told
+    assert box.api_key not in logged + "".join(map(repr, views))
+    assert "trying again" in logged
 
 
 async def test_a_session_beside_a_transport_is_a_value_error() -> None:

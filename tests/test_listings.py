@@ -54,7 +54,7 @@ async def test_a_store_that_caps_its_pages_is_read_whole(noun: str, cap: int, ec
     async with reading(store) as client:
         listing = getattr(client, noun).list()
         assert await rows_of(listing) == ([*range(250)], None)
-        assert len(store.asked) == -(-250 // min(cap, 100))
+        assert len(store.requested) == -(-250 // min(cap, 100))
         assert [row.id async for page in listing.pages() for row in page.items] == [*range(250)]
 
 
@@ -71,7 +71,7 @@ async def test_a_total_that_is_too_large_is_an_error_after_the_rows_and_a_few_re
     assert isinstance(error, InconsistentListError)
     expected = f"expected {total:,} rows in all, as `total` says, got {rows}"
     assert str(error) == f"GET /orders: $.data.items: {expected}"
-    assert len(store.asked) <= 2 + CONCURRENCY + 1
+    assert len(store.requested) <= 2 + CONCURRENCY + 1
 
 
 async def test_a_total_that_is_too_small_is_an_error_after_all_rows() -> None:
@@ -96,7 +96,7 @@ async def test_a_list_that_shrinks_while_it_is_read_is_no_error(
     left: int, past_end: PastEnd
 ) -> None:
     def change(store: PagingStore) -> None:
-        if len(store.asked) == 2:
+        if len(store.requested) == 2:
             store.rows = left
 
     store = PagingStore(250, past_end=past_end, change=change)
@@ -107,7 +107,7 @@ async def test_a_list_that_shrinks_while_it_is_read_is_no_error(
 
 
 @pytest.mark.parametrize(
-    ("limit", "asked"),
+    ("limit", "requested"),
     [
         (1, [(1, 1)]),
         (50, [(1, 50)]),
@@ -118,20 +118,20 @@ async def test_a_list_that_shrinks_while_it_is_read_is_no_error(
 )
 @pytest.mark.parametrize("noun", NOUNS)
 async def test_a_limit_bounds_the_rows_and_the_requests_for_them(
-    noun: str, limit: int, asked: list[tuple[int, int]]
+    noun: str, limit: int, requested: list[tuple[int, int]]
 ) -> None:
     store = PagingStore(250)
     async with reading(store) as client:
         listing = getattr(client, noun).list(limit=limit)
         assert await rows_of(listing) == ([*range(min(limit, 250))], None)
-    assert sorted(store.asked) == asked
+    assert sorted(store.requested) == requested
 
 
 async def test_a_limit_is_kept_where_the_store_caps_its_pages() -> None:
     store = PagingStore(250, 20, echoes=True)
     async with reading(store) as client:
         assert [row.id for row in await client.orders.list(limit=50)] == [*range(50)]
-    assert sorted(store.asked) == [(1, 50), (2, 50), (3, 50)]
+    assert sorted(store.requested) == [(1, 50), (2, 50), (3, 50)]
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "7", True, 2**63])
@@ -147,7 +147,7 @@ async def test_the_first_row_is_one_request_for_one_row(noun: str) -> None:
     async with reading(store) as client:
         first = await getattr(client, noun).list().first()
         assert first.id == 0
-        assert store.asked == [(1, 1)]
+        assert store.requested == [(1, 1)]
         store.rows = 0
         assert await getattr(client, noun).list(limit=5).first() is None
 

@@ -440,19 +440,19 @@ async def test_the_password_shows_in_no_error_no_log_no_event_and_no_repr(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
-    told: list[object] = []
+    events: list[object] = []
     echo = f"HTTP/1.1 502 {LOGIN}\r\nContent-Length: 0\r\n\r\n".encode()
     async with connect_proxy(reply=echo) as proxy:
         address = proxy.with_login(f"me:{QUOTED}")
-        store = through(address, on_event=told.append)
+        store = through(address, on_event=events.append)
         error = await failure(store)
     shown = [
         whole_text(error),
         caplog.text,
-        repr(told),
+        repr(events),
         repr(store),
         repr(find_proxy(STORE, address)),
     ]
-    assert told
+    assert events
     for secret in (PASSWORD, QUOTED, LOGIN):
         assert secret not in "".join(shown)

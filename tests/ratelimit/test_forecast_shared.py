@@ -11,7 +11,8 @@ from devskin_async import Lane, RateLimit
 from devskin_async.ratelimit.state import dumps
 from devskin_async.testing import virtual_time
 
-from .test_shares import Sharing, now
+from ..support import now
+from .test_shares import Sharing
 
 near = partial(pytest.approx, rel=0.1)
 

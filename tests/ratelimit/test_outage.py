@@ -275,8 +275,8 @@ async def test_an_outage_begins_with_one_event_and_ends_with_another(
         await send_and_give_up(one)
     server.come_back()
     await asyncio.sleep(3)
-    told = [each for each in events if isinstance(each, Degraded | Restored)]
-    assert told == [
+    changes = [each for each in events if isinstance(each, Degraded | Restored)]
+    assert changes == [
         Degraded(where="valkey", reason="no route", share=10),
         Restored(where="valkey"),
     ]

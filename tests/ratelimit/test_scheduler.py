@@ -294,14 +294,14 @@ def rounded(event: Event) -> Event:
 @virtual_time
 async def test_events_are_emitted_in_order() -> None:
     scheduler = Scheduler(RateLimit(1, 60, reserve=0))
-    told: list[Event] = []
-    scheduler.listeners.add(scheduler, told.append)
+    events: list[Event] = []
+    scheduler.listeners.add(scheduler, events.append)
     async with scheduler.slot() as slot:
         waiting = asyncio.create_task(answered(scheduler, []))
         await asyncio.sleep(1)
         slot.observe(RateLimitInfo(refused=True, retry_after=7))
     await waiting
-    assert [rounded(event) for event in told] == [
+    assert [rounded(event) for event in events] == [
         Granted(lane=Lane.INTERACTIVE, queued=0.0),
         Queued(lane=Lane.INTERACTIVE, waiting=1),
         Refused(lane=Lane.INTERACTIVE, retry_after=7),
@@ -315,15 +315,15 @@ async def test_a_listener_that_fails_is_logged_and_stops_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     scheduler = Scheduler(RateLimit())
-    told: list[Event] = []
+    events: list[Event] = []
 
     def fail(event: Event) -> None:
-        told.append(event)
+        events.append(event)
         raise KeyError("listener")
 
     scheduler.listeners.add(scheduler, fail)
     await gather(scheduler, 2)
-    assert len(told) == 2
+    assert len(events) == 2
     assert "on_event failed on Granted(" in caplog.text
 
 
@@ -335,8 +335,10 @@ async def test_events_are_logged_under_the_ratelimits_name(
     scheduler = Scheduler(RateLimit())
     async with scheduler.slot() as slot:
         slot.observe(RateLimitInfo(refused=True))
-    told = [(record.levelname, record.getMessage().partition("(")[0]) for record in caplog.records]
-    assert told == [("DEBUG", "Granted"), ("INFO", "Refused"), ("INFO", "Paused")]
+    logged = [
+        (record.levelname, record.getMessage().partition("(")[0]) for record in caplog.records
+    ]
+    assert logged == [("DEBUG", "Granted"), ("INFO", "Refused"), ("INFO", "Paused")]
 
 
 class SlowStore:

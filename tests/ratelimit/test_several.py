@@ -63,9 +63,9 @@ class Several(RuleBasedStateMachine):
     def _exchange(self, process: Process, **news: Any) -> None:
         answered = [each for each in process.requests if each.answered_at is not None]
         process.requests = [each for each in process.requests if each.answered_at is None]
-        told = tuple((r.number, self.now - (r.answered_at or 0.0)) for r in answered)
+        responses = tuple((r.number, self.now - (r.answered_at or 0.0)) for r in answered)
         first = process.member.next_number
-        reply = process.member.ask(self.now, *process.waiting, answered=told, **news)
+        reply = process.member.ask(self.now, *process.waiting, answered=responses, **news)
         for number, lane in enumerate(reply.granted, first):
             process.requests.append(Request(number, self.now + LEASE))
             process.waiting[lane] -= 1
@@ -85,8 +85,8 @@ class Several(RuleBasedStateMachine):
     def a_reply_is_lost(self, position: int) -> None:
         process = self.processes[position % 3]
         answered = [each for each in process.requests if each.answered_at is not None]
-        told = tuple((r.number, self.now - (r.answered_at or 0.0)) for r in answered)
-        step(self.state, self.now, process.member.report(*process.waiting, answered=told))
+        responses = tuple((r.number, self.now - (r.answered_at or 0.0)) for r in answered)
+        step(self.state, self.now, process.member.report(*process.waiting, answered=responses))
 
     @rule(position=positions)
     def one_is_killed(self, position: int) -> None:

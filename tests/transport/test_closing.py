@@ -115,8 +115,9 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
 
 
 async def test_a_client_that_is_left_open_says_what_to_do(box: Sandbox) -> None:
-    told: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, told_: told.append(told_["message"]))
+    messages: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: messages.append(context["message"]))
     others = open_sessions()
     store = DevSkinClient(box.api_key, base_url=box.base_url)
     await store.analytics.overview()
@@ -125,7 +126,7 @@ async def test_a_client_that_is_left_open_says_what_to_do(box: Sandbox) -> None:
     del store
     with pytest.warns(ResourceWarning, match="a DevSkinClient was not closed: use `async with`"):
         clients.clear()
-    assert told == []
+    assert messages == []
     assert session.closed
 
 

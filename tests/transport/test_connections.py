@@ -252,9 +252,9 @@ async def test_the_timeout_ends_an_attempt_whatever_the_connection_does() -> Non
     "other",
     ["/orders/7", "/orders?page=1&status=paid", "/orders?page=2", "/analytics/overview"],
 )
-@pytest.mark.parametrize("asked", ["order", "page", "overview"])
+@pytest.mark.parametrize("kind", ["order", "page", "overview"])
 async def test_a_request_whose_response_belongs_to_another_is_retried(
-    asked: str, other: str
+    kind: str, other: str
 ) -> None:
     seen: list[str] = []
     right = numbered_store()
@@ -267,14 +267,14 @@ async def test_a_request_whose_response_belongs_to_another_is_retried(
         raw_server(first_wrong, nothing) as url,
         DevSkinClient(KEY, base_url=url, rate_limit=UNLIMITED, retry=AT_ONCE) as store,
     ):
-        if asked == "order":
+        if kind == "order":
             assert (await store.orders.get(5)).id == 5
-        elif asked == "page":
+        elif kind == "page":
             assert (await store.orders.page(status="shipped")).items[0].status == "shipped"
         else:
             assert (await store.analytics.overview()).total_products == 87
     # An overview does not say which request it belongs to.
-    assert len(seen) == (1 if asked == "overview" and "overview" in other else 2)
+    assert len(seen) == (1 if kind == "overview" and "overview" in other else 2)
 
 
 async def test_a_response_that_stays_mismatched_is_an_error_that_names_the_place() -> None:

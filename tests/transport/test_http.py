@@ -137,20 +137,20 @@ async def test_a_certificate_that_is_not_trusted_ends_the_call_at_once_and_takes
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
     server = await asyncio.start_server(silent, "127.0.0.1", 0, ssl=context)
-    told: list[object] = []
+    events: list[object] = []
     async with server:
         port = server.sockets[0].getsockname()[1]
         async with DevSkinClient(
             KEY,
             base_url=f"https://127.0.0.1:{port}/api/v1",
             rate_limit=RateLimit(10, 3600),
-            on_event=told.append,
+            on_event=events.append,
         ) as store:
             with pytest.raises(TransportError, match=r"can't trust 127\.0\.0\.1 port .*self") as e:
                 await store.analytics.overview()
             assert (store.budget.sent, store.budget.available) == (1, 10)
     assert (e.value.sent, e.value.transient) == (False, False)
-    assert not any(isinstance(event, Retried) for event in told)
+    assert not any(isinstance(event, Retried) for event in events)
 
 
 async def test_a_connection_that_is_not_made_in_time_takes_no_slot() -> None:

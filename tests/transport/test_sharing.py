@@ -47,9 +47,9 @@ async def test_an_interactive_call_does_not_wait_for_the_same_read_in_the_bulk_l
 async def test_identical_reads_in_flight_share_one_request(
     box: Sandbox, store: DevSkinClient
 ) -> None:
-    answers = await asyncio.gather(*(store.analytics.overview() for _ in range(50)))
+    results = await asyncio.gather(*(store.analytics.overview() for _ in range(50)))
     assert box.counts.requests == 1
-    assert all(answer is answers[0] for answer in answers)
+    assert all(result is results[0] for result in results)
 
 
 async def test_identical_reads_of_views_share_a_request_where_timeout_and_retries_agree(
@@ -132,10 +132,10 @@ async def test_a_later_read_is_a_request_of_its_own(box: Sandbox, store: DevSkin
 
 
 async def test_an_error_reaches_everyone_who_shares_it(box: Sandbox, store: DevSkinClient) -> None:
-    answers = await asyncio.gather(
+    results = await asyncio.gather(
         *(store.orders.get(999_999) for _ in range(5)), return_exceptions=True
     )
-    assert [type(answer).__name__ for answer in answers] == ["NotFoundError"] * 5
+    assert [type(result).__name__ for result in results] == ["NotFoundError"] * 5
     assert box.counts.requests == 1
 
 

@@ -65,14 +65,14 @@ def serve_pages(mocked: aioresponses, bodies: dict[int, list[bytes]]) -> None:
 
 @virtual_time
 async def test_a_broken_response_is_retried_once_for_all_callers_who_share_it() -> None:
-    told: list[object] = []
+    events: list[object] = []
     with aioresponses() as mocked:
         serve(mocked, BROKEN, samples.OVERVIEW)
-        async with client(on_event=told.append) as store:
-            answers = await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
+        async with client(on_event=events.append) as store:
+            results = await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
             assert store.budget.sent == 2
-    assert all(answer is answers[0] for answer in answers)
-    assert [event.attempt for event in told if isinstance(event, Retried)] == [1]
+    assert all(result is results[0] for result in results)
+    assert [event.attempt for event in events if isinstance(event, Retried)] == [1]
 
 
 @virtual_time

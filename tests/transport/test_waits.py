@@ -219,8 +219,8 @@ async def test_a_call_that_is_merely_behind_others_of_its_client_does_not_fail(
         mocked.get(re.compile(r".*/orders\?.*"), callback=answer, repeat=True)
         async with DevSkinClient(KEY) as store:
             calls = [store.orders.page(number) for number in range(1, 31)]
-            answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert not [error for error in answers if isinstance(error, RateLimitedError)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+    assert not [error for error in results if isinstance(error, RateLimitedError)]
 
 
 @virtual_time
@@ -362,12 +362,12 @@ async def test_a_burst_of_refusals_is_one_warning(caplog: pytest.LogCaptureFixtu
 
 @virtual_time
 async def test_a_retry_event_has_the_seconds_until_the_next_attempt() -> None:
-    told: list[tuple[float, Retried]] = []
+    events: list[tuple[float, Retried]] = []
     sent: list[float] = []
 
     def listen(event: object) -> None:
         if isinstance(event, Retried):
-            told.append((now(), event))
+            events.append((now(), event))
 
     def answer(*_: object, **__: object) -> CallbackResult:
         sent.append(now())
@@ -381,7 +381,7 @@ async def test_a_retry_event_has_the_seconds_until_the_next_attempt() -> None:
         mocked.get(OVERVIEW, callback=answer, repeat=True)
         async with DevSkinClient(KEY, on_event=listen) as store:
             await store.analytics.overview()
-    for (at, event), again in zip(told, sent[1:], strict=True):
+    for (at, event), again in zip(events, sent[1:], strict=True):
         # After a refusal the bucket is empty too, which takes less than a second.
         assert at + event.wait - 0.05 <= again <= at + event.wait + 1
 
@@ -452,7 +452,7 @@ async def test_a_call_that_ends_while_it_connects_takes_no_slot(end: str) -> Non
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    # The TLS handshake is a part of connecting, and this server never answers it.
+    # The TLS handshake is a part of connecting, and this server never responds to it.
     url, limit = f"https://127.0.0.1:{port}", RateLimit(3, 3600, reserve=0)
     async with server, DevSkinClient(KEY, base_url=url, rate_limit=limit) as store:
         for number in range(1, 6):

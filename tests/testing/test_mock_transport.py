@@ -49,16 +49,16 @@ async def test_the_function_may_be_async() -> None:
 
 
 async def test_the_function_is_given_method_path_and_query() -> None:
-    asked: list[tuple[str, str, dict[str, str]]] = []
+    requests: list[tuple[str, str, dict[str, str]]] = []
 
     def handler(request: Request[object]) -> Response:
-        asked.append((request.method, request.path, request.params))
+        requests.append((request.method, request.path, request.params))
         return respond(404, json={"success": False, "error": "no such store"})
 
     async with client(transport=MockTransport(handler)) as store:
         with pytest.raises(NotFoundError, match="no such store"):
             await store.orders.page(1, limit=50, status="paid")
-    assert asked == [("GET", "/orders", {"page": "1", "limit": "50", "status": "paid"})]
+    assert requests == [("GET", "/orders", {"page": "1", "limit": "50", "status": "paid"})]
 
 
 async def test_failures_are_retried_as_those_of_a_network() -> None:
@@ -71,7 +71,7 @@ async def test_failures_are_retried_as_those_of_a_network() -> None:
         assert store.budget.sent == 3
 
 
-async def test_any_other_error_of_the_function_comes_out_of_the_call() -> None:
+async def test_any_other_error_of_the_function_is_raised_by_the_call() -> None:
     def handler(_: Request[object]) -> Response:
         raise AssertionError("not expected to be called")
 
@@ -89,7 +89,7 @@ def respond_plainly(_: Request[object]) -> Any:
 
 
 @pytest.mark.parametrize("handler", [respond_later, respond_plainly])
-async def test_a_function_that_gives_no_response_is_named(handler: Any) -> None:
+async def test_the_error_of_a_function_that_returns_no_response_names_it(handler: Any) -> None:
     async with client(transport=MockTransport(handler)) as store:
         with pytest.raises(TypeError, match=rf"the handler {handler.__name__} must return a resp"):
             await store.analytics.overview()
@@ -129,7 +129,7 @@ async def test_headers_have_their_effect() -> None:
 @pytest.mark.parametrize(
     ("response", "error"), [(respond(500), ServerError), (respond(json={}), DecodeError)]
 )
-async def test_what_is_wrong_is_an_error_of_the_tree(
+async def test_a_wrong_response_is_an_error_of_the_tree(
     response: Response, error: type[Exception]
 ) -> None:
     async with client(transport=MockTransport(lambda _: response)) as store:

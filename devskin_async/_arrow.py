@@ -1,4 +1,4 @@
-"""Records as Arrow columns: the tables that `to_arrow` gives, and those an export writes.
+"""Records as Arrow columns: the tables that `to_arrow` returns, and those an export writes.
 
 The schema comes from the record, not from the rows that happen to be there. pyarrow is imported
 only when it is used.
@@ -28,7 +28,7 @@ _UNITS = {kind: Decimal(1).scaleb(-places) for kind, places in PLACES.items()}
 
 
 def arrow_schema(record: type[AttrsInstance]) -> pa.Schema:
-    """Tell the columns of a record as Arrow does.
+    """Return the Arrow schema of a record.
 
     Returns:
         Money is decimal128(18, 2), a quantity decimal128(18, 3), an instant a UTC timestamp in
@@ -143,7 +143,7 @@ class ArrowTable:
             self._flush(self._batches)
 
     def finish(self) -> pa.Table:
-        """Give the table, in one piece.
+        """Return the table, in one chunk.
 
         Raises:
             MisfitError: A record has a value that does not fit its column.
@@ -169,14 +169,14 @@ def _batches_of(record: type[AttrsInstance]) -> ArrowBatches:
 
 
 def _fitting(column: Column, values: list[object], kind: pa.DataType) -> pa.Array | None:
-    """Make an array, which rounds no value; None where one does not fit."""
+    """Return an array without rounding any value; None if one does not fit."""
     import pyarrow as pa
 
     if column.kind == "integer" and not {int, NoneType}.issuperset(map(type, values)):
-        return None  # pyarrow alone cuts 1.5 to 1
+        return None  # else pyarrow would cut 1.5 to 1
     try:
         if unit := _UNITS.get(column.kind):
-            # pyarrow alone takes an amount with more than 38 digits after its point for 0.
+            # Else pyarrow would take an amount with more than 38 decimals for 0.
             amounts = cast(list[Decimal | None], values)
             values = [x if x is None else _EXACT.quantize(x, unit) for x in amounts]
         return pa.array(values, kind)

@@ -22,8 +22,8 @@ class CapturedResponse(Struct, frozen=True, kw_only=True):
         attempts: How often the call had been sent by then.
         queued: Seconds that it had waited for the rate limit by then, all attempts together.
         elapsed: Seconds on the wire, from sending the request to the end of the response.
-        at: When the response was given, by the server's clock where it tells.
-        age: Seconds for which a cache had kept it; 0 where it came from the API itself.
+        at: When the response was sent: its `Date`, or this machine's time without one.
+        age: Seconds for which a cache had kept it; 0 if it came from the API itself.
     """
 
     method: str
@@ -38,7 +38,7 @@ class CapturedResponse(Struct, frozen=True, kw_only=True):
 
 
 class Block:
-    """A `capture` block: what came for its calls, and whether it has ended."""
+    """A `capture` block: the responses to its calls, and whether it has ended."""
 
     def __init__(self) -> None:
         self.responses: list[CapturedResponse] = []

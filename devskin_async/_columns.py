@@ -49,13 +49,13 @@ class Column:
     optional: bool
 
     def values(self, records: Sequence[AttrsInstance]) -> list[object]:
-        """Take the column out of records."""
+        """Return the column's values in records."""
         return list(map(attrgetter(self.name), records))
 
 
 @cache
 def columns(record: type[AttrsInstance]) -> tuple[Column, ...]:
-    """Tell the columns of a record, in the order of its fields.
+    """Return the columns of a record, in the order of its fields.
 
     Raises:
         TypeError: A field holds more than one value.
@@ -83,7 +83,7 @@ class MisfitError(DecodeError):
 
 
 def without_noise(values: Iterable[object], kind: Kind) -> tuple[list[object], int]:
-    """Round what floats have left in amounts, and nothing else.
+    """Remove the rounding errors of floats from amounts, and change nothing else.
 
     JavaScript sums 1.1 and 2.2 to 3.3000000000000003, and takes 0.3 from 0.1 and 0.2 so that
     0.00000000000000005551 is left. An amount is rounded if it has the column's decimals at the 15
@@ -128,7 +128,7 @@ def misfit(table: str, row: int, column: Column, holds: str, value: object) -> M
 
 
 def is_text(value: str) -> bool:
-    """Tell whether UTF-8 can write a string: a lone surrogate it can't."""
+    """Return whether a string can be encoded in UTF-8: one with a lone surrogate can't."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -12,10 +12,10 @@ from .records import Instant, Order, OrderStatus, Quantity, Record, ShippingAddr
 
 @frozen(kw_only=True)
 class DetailedOrder(Record):
-    """An order with what only its detail tells.
+    """An order with the fields that only its detail has.
 
-    All that an order's list row lacks is None where the order was gone when its detail was asked
-    for.
+    Fields that the row of a list lacks are None if the order no longer existed when its detail
+    was requested.
     """
 
     id: int

@@ -1,4 +1,4 @@
-"""What pydantic asks of records: how to validate, write and describe them.
+"""What pydantic needs for records: how to validate, serialize and describe them.
 
 Only the hooks that pydantic calls import this module, since it needs pydantic-core.
 """
@@ -39,8 +39,8 @@ def record_schema(
 
     Args:
         cls: The class.
-        source: The class; or where it is generic, the class with its argument.
-        handler: Makes the schemas of what has no special one here.
+        source: The class; for a generic class, the class with its argument.
+        handler: Makes the schemas of types without a special one here.
     """
     arguments = get_args(source)
     bound: dict[object, object] = dict(
@@ -67,7 +67,7 @@ def record_schema(
             value = attrs.asdict(cast("attrs.AttrsInstance", value), recurse=False)
         return cls(**handler(value))
 
-    # To wrap, in place of giving the values, lets `include` and `exclude` reach the fields.
+    # A wrapping serializer lets `include` and `exclude` reach the fields; a plain one would not.
     def serialize(record: object, handler: SerializerFunctionWrapHandler) -> object:
         return handler({name: getattr(record, name) for name in names})
 
@@ -120,11 +120,11 @@ def _constrained(kind: object, meta: msgspec.Meta) -> CoreSchema:
 
 
 def exact_number(amount: Decimal | int) -> int | float | str:
-    """Give an amount as what pydantic writes in JSON without changing it.
+    """Return an amount in a type that pydantic writes in JSON without changing it.
 
     Returns:
-        A number of exactly that value; its digits as text where it has more than a float keeps,
-        which is all that pydantic writes of a fraction.
+        A number of exactly that value. A fraction with more digits than a float keeps is returned
+        as text, since pydantic writes fractions as floats.
     """
     if isinstance(amount, int) or amount.as_tuple().exponent == 0:
         return int(amount)

@@ -1,9 +1,8 @@
-"""The slow road of `convert`: bodies that the fast decoder refuses.
+"""The tolerant decoder of `convert`, for bodies that the fast one refuses.
 
 A body is mended (`_json`) and then structured by cattrs, field by field: so that values in another
-spelling (`_values`) are taken where they have one meaning, and so that an error can name the
-place. Pieces stay as the server wrote them until somebody reads them; what nobody reads is not
-looked at.
+spelling (`_values`) are accepted if they have one meaning, and so that an error can name the
+place. A value stays undecoded until a field of the record needs it; others are not checked.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class _MismatchError(Exception):
-    """A value that is not what its place asks for."""
+    """A value of another type than its field's."""
 
     def __init__(self, expected: str, value: msgspec.Raw) -> None:
         super().__init__(expected, value)
@@ -77,7 +76,7 @@ class _MismatchError(Exception):
 def read(body: bytes, cls: type[T]) -> T:
     """Read a body as a record; see `convert.loads`, which raises the same."""
     try:
-        # What nobody reads is looked at no further than this.
+        # Values of unknown fields are checked no further than this.
         raw = msgspec.json.decode(mend(body), type=msgspec.Raw)
     except REFUSALS as error:
         raise not_json(error) from None
@@ -118,7 +117,7 @@ def plain(body: bytes) -> object:
         try:
             return exact.decode(text)
         except (msgspec.ValidationError, ArithmeticError):
-            # Python's own reader, slow as it is, asks what to do with a number of any length.
+            # Python's own decoder is slow, but passes numbers of any length to these functions.
             return json.loads(
                 text.decode(), parse_int=_integer, parse_float=_number, parse_constant=_refuse
             )
@@ -182,7 +181,7 @@ def _record_hook(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) ->
 
 
 def _split(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, expected: str) -> T:
-    """Take an object or an array apart, and leave its parts as they are."""
+    """Split an object or an array into its undecoded parts."""
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError:
@@ -227,7 +226,7 @@ def _tuple_hook(cls: type, converter: cattrs.Converter) -> _Hook:
         elements = _split(_elements, raw, "an array")
         return tuple(at(index, element) for index, element in enumerate(elements))
 
-    # cattrs' own hook gathers the errors of all elements, which a bad answer can make millions.
+    # cattrs' own hook collects the errors of all elements: millions, in a bad response.
     def at(index: int, element: msgspec.Raw) -> object:
         try:
             return hook(element, item)
@@ -246,7 +245,7 @@ def _optional_hook(cls: object, converter: cattrs.Converter) -> _Hook:
     kinds = tuple(kind for kind in get_args(cls) if kind is not NoneType)
     inner: type = Union[kinds]  # type: ignore[assignment]  # noqa: UP007 - made at run time
     hook = converter.get_structure_hook(inner)
-    # Where there is nothing, PHP writes an empty array for an object, and others an empty text.
+    # For a missing value PHP writes an empty array in place of an object, others an empty string.
     blank = {b"null"}
     if inner is not str:
         blank |= {b'""', b"[]"} if _is_record(inner) else {b'""'}

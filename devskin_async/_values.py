@@ -20,7 +20,7 @@ _INSTANT = re.compile(
 
 
 def whole(value: object) -> object:
-    """Give `"150"`, `150.0` and `"150.0"` as 150; anything else as it is."""
+    """Return 150 for `"150"`, `150.0` and `"150.0"`; anything else unchanged."""
     number = value
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         number = Decimal(value)
@@ -31,25 +31,25 @@ def whole(value: object) -> object:
 
 
 def truth(value: object) -> object:
-    """Give `"true"` and `"false"` as what they say; anything else as it is."""
+    """Return True for `"true"` and False for `"false"`; anything else unchanged."""
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
 def text(value: object) -> object:
-    """Give an integer as its digits; anything else as it is."""
+    """Return the digits of an integer; anything else unchanged."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def day(value: object) -> object:
-    """Give a day that is written as its midnight as YYYY-MM-DD; anything else as it is."""
+    """Return YYYY-MM-DD for a day that is written as its midnight; anything else unchanged."""
     found = _MIDNIGHT.fullmatch(value) if isinstance(value, str) else None
     return found[1] if found else value
 
 
 def instant(value: object) -> object:
-    """Give an instant whose offset lacks minutes, or which is in a leap second, as a `datetime`.
+    """Return a `datetime` for an instant in a leap second, or whose offset lacks minutes.
 
-    A leap second becomes the next second, as POSIX counts; anything else is given as it is.
+    A leap second becomes the next second, as POSIX counts; anything else is returned unchanged.
     """
     found = _INSTANT.fullmatch(value) if isinstance(value, str) else None
     if found is None:

@@ -68,9 +68,9 @@ class DevSkinClient:
         user_agent: The calling program, such as `nightly/2.1`: added to this library's own
             `User-Agent`. None adds nothing.
         on_event: Called with each `Event`: `Queued`, `Granted`, `Sent`, `Answered` and `Retried`
-            tell of a request, `Refused`, `Paused` and `Adapted` of the rate limit, `Degraded` and
-            `Restored` of a shared budget. It runs in the event loop and must not wait; what it
-            raises is logged.
+            are about a request, `Refused`, `Paused` and `Adapted` about the rate limit, `Degraded`
+            and `Restored` about a shared budget. It runs in the event loop and must not block;
+            what it raises is logged.
 
     Raises:
         ConfigurationError: The key is missing or unusable, or the address, the
@@ -154,7 +154,7 @@ class DevSkinClient:
 
     @property
     def budget(self) -> Budget:
-        """The key's budget as it stands; asked for inside the running event loop."""
+        """The key's budget at this moment; it needs a running event loop."""
         return self.reader.sender.scheduler.budget()
 
     def with_options(
@@ -182,8 +182,8 @@ class DevSkinClient:
                 held at the most.
 
         Returns:
-            The view; what is not named stays as it is here. Identical calls in flight share one
-            request where lane, timeout and retry are the same.
+            The view; options that are not passed stay as they are here. Identical calls in flight
+            share one request if lane, timeout and retry are the same.
 
         Raises:
             ValueError: `deadline`, `max_wait` or `timeout` is not a valid number of seconds,

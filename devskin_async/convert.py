@@ -1,9 +1,8 @@
 """The one converter: bytes to records, records to plain data and Arrow.
 
-Reading takes one of two roads. The fast one gives the whole body to a msgspec decoder built on
-the attrs class. What fails there is read by `_tolerant`, field by field, with cattrs. Both take
-their notion of a value from msgspec, so the second gives the same record wherever the first gives
-one.
+There are two decoders. The fast one passes the whole body to a msgspec decoder built on the attrs
+class. What fails there is read by `_tolerant`, field by field, with cattrs. Both use msgspec for
+single values, so the second returns the same record wherever the first returns one.
 """
 
 from __future__ import annotations
@@ -121,7 +120,7 @@ def parse(body: bytes) -> object:
 
 
 def to_plain(record: attrs.AttrsInstance) -> dict[str, object]:
-    """Give a record as a dict in the wire's field order.
+    """Return a record as a dict in the wire's field order.
 
     Returns:
         Nested dicts and tuples of str, int, bool, None, `Decimal`, `datetime` and `date`.
@@ -151,7 +150,7 @@ def to_arrow(
         DecodeError: A value does not fit its column, such as money with real digits beyond cents.
         TypeError: A record is of another class than the others, its class has a field that holds
             more than one value, or a value is of another type than its field.
-        ValueError: There are no records, and no `cls`; or what is given is no record.
+        ValueError: There are no records and no `cls`, or a value is not a record.
     """
     from ._arrow import ArrowTable
 

@@ -3,15 +3,15 @@
 ```
 DevSkinError
 ├── ConfigurationError          the client is set up or used wrongly; nothing was sent
-├── APIError                    the API answered that it will not (status, message, method, path)
+├── APIError                    the API responded with an error (status, message, method, path)
 │   ├── BadRequestError         400
 │   ├── AuthenticationError     401
 │   ├── PermissionDeniedError   403
 │   ├── NotFoundError           404
 │   ├── RateLimitedError        429 (retry_after)
 │   └── ServerError             5xx
-├── TransportError              no whole response came: connection, TLS, timeout, broken body
-├── DecodeError                 a response came, and is not what the reference describes
+├── TransportError              no complete response: connection, TLS, timeout, broken body
+├── DecodeError                 a response came that is not what the reference describes
 │   └── InconsistentListError   the pages of a list contradict each other or their totals
 ├── BudgetExceededError         the rate limit's wait is longer than allowed (retry_after)
 └── WebhookError
@@ -35,7 +35,7 @@ class DevSkinError(Exception):
     """Base of every error that this library raises on purpose.
 
     Attributes:
-        response: What came in the call's last attempt; None where nothing came.
+        response: The response to the call's last attempt; None if there was none.
         attempts: How often the call was sent.
         queued: Seconds that it waited for the rate limit, all attempts together.
     """
@@ -50,14 +50,14 @@ class ConfigurationError(DevSkinError):
 
 
 class APIError(DevSkinError):
-    """The API answered with an error.
+    """The API responded with an error.
 
     Args:
-        status: The HTTP status; 200 where the envelope said `success: false` all the same.
-        message: The envelope's `error`, or a summary of a body that is no envelope.
+        status: The HTTP status; it is 200 if only the envelope says `success: false`.
+        message: The envelope's `error`, or a summary of a body that is not an envelope.
         method: The request's method.
         path: The request's path below the base URL, without its query.
-        retry_after: Seconds until the API asks to be called again, 0 to 300; None where it did
+        retry_after: Seconds until the API asks to be called again, 0 to 300; None if it did
             not say.
     """
 
@@ -100,12 +100,12 @@ class ServerError(APIError):
 
 
 class TransportError(DevSkinError):
-    """No whole response came: connection, TLS, timeout, deadline, or a broken body.
+    """No complete response came: connection, TLS, timeout, deadline, or a broken body.
 
     Args:
-        message: What was asked, and what went wrong.
-        sent: Whether the request may have reached the API; False where no connection was made.
-        transient: Whether the same request may succeed when it is sent again; False where the
+        message: The request, and what went wrong.
+        sent: Whether the request may have reached the API; False if no connection was made.
+        transient: Whether the same request may succeed when it is sent again; False if the
             server's certificate is not trusted, or a proxy refuses with a 4xx status.
     """
 
@@ -122,7 +122,7 @@ class DecodeError(DevSkinError):
         path: Where in the body, such as `$.data.items[17].total`.
         expected: What the reference promises there.
         received: What came, shortened.
-        request: Which request was answered so, such as `GET /orders`, where that is known.
+        request: The request, such as `GET /orders`; None if it is not known.
     """
 
     def __init__(self, path: str, expected: str, received: str, request: str | None = None) -> None:
@@ -138,9 +138,9 @@ class DecodeError(DevSkinError):
 
 
 class InconsistentListError(DecodeError):
-    """The pages of a list contradict each other or the totals that they tell.
+    """The pages of a list contradict each other or their totals.
 
-    It comes after all the rows that were given: some may be missing, or be there twice.
+    It is raised after the last row: some rows may be missing, or have come twice.
     """
 
 
@@ -150,7 +150,7 @@ class BudgetExceededError(DevSkinError):
     Nothing was sent, or what was sent was refused or failed; the message says which.
 
     Args:
-        message: What was asked, and how long it waited or would have to.
+        message: The request, and how long it waited or would have to wait.
         retry_after: The predicted wait in seconds, from now.
     """
 

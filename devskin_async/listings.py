@@ -1,8 +1,8 @@
 """What a caller reads: rows by `async for` or `await`, and the pages of a list.
 
-One async generator goes on top of a plain iterator such as `paging.Pages`, so that leaving a loop
-early closes it. One generator is never inside another: an event loop that shuts down closes all of
-them at once, in any order.
+Each reading is one async generator over a plain iterator such as `paging.Pages`, so that leaving a
+loop early closes it. Generators are never nested: an event loop that shuts down closes all of them
+at once, in any order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Reading(Protocol[R_co]):
     """Results that are read one by one, and cancelled by `aclose`."""
 
     def __aiter__(self) -> AsyncIterator[R_co]:
-        """Read on."""
+        """Return the iterator."""
         ...
 
     async def aclose(self) -> None:
@@ -36,16 +36,16 @@ class Reading(Protocol[R_co]):
 
 
 class Rows(Generic[T]):
-    """Rows that are read as they are asked for.
+    """Rows that are read as they are iterated over.
 
-    `async for row in rows` reads them in order, with further responses on their way meanwhile;
-    `await rows` collects them. Each of these reads anew. Leaving a loop early cancels what is in
-    flight.
+    `async for row in rows` reads them in order, while further requests are in flight;
+    `await rows` collects them in a list. Each of these reads the rows again. Leaving a loop early
+    cancels what is in flight.
 
     Args:
         start: Starts one reading of the rows.
         what: What they are, such as `3 orders`.
-        record: The class of each; None where only the rows tell it.
+        record: The class of each; None if it is known only from the rows.
     """
 
     def __init__(
@@ -101,17 +101,17 @@ class Rows(Generic[T]):
 class Listing(Rows[T]):
     """The rows of a list, which can be read page by page too.
 
-    Where the pages contradict each other or the totals that they tell, a reading raises
-    `InconsistentListError` after the last row. The error of a page that can't be read comes at
-    once, perhaps before earlier pages have been given; a note of it, which tracebacks show, names
-    the page.
+    If the pages contradict each other or their totals, a reading raises
+    `InconsistentListError` after the last row. The error of a page that can't be read is raised at
+    once, perhaps before the rows of earlier pages; it has a note, which tracebacks show, with the
+    number of the page.
 
     Args:
         start: Starts one reading of the pages that hold so many rows, None for all, from the page
             of a number on.
         what: What is listed, such as `orders, status=paid`.
         limit: How many rows it has at the most; None is all.
-        record: The class of each row; None where only the rows tell it.
+        record: The class of each row; None if it is known only from the rows.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Listing(Rows[T]):
                 listing's `limit` counts the rows from there on.
 
         Returns:
-            The pages, by `async for`; none where the list ends before `start`. The rows are
+            The pages, by `async for`; none if the list ends before `start`. The rows are
             checked against the total as if the skipped pages had been read too.
 
         Raises:

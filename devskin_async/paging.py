@@ -25,9 +25,9 @@ class PageNote(str):
 
 
 class Ordered(Generic[A, T]):
-    """Calls `fetch` with each argument concurrently and gives the results in order.
+    """Calls `fetch` with each argument concurrently and returns the results in order.
 
-    The first error that a call raises comes out at once and cancels the others.
+    The first error of a call is raised at once and cancels the others.
 
     Args:
         fetch: What to call.
@@ -76,7 +76,7 @@ class Ordered(Generic[A, T]):
         if not head.done() and self._failure is None:
             self._awaited, self._wakeup = head, asyncio.get_running_loop().create_future()
             await self._wakeup
-            self._awaited = None  # what was delivered is not held
+            self._awaited = None  # keep no reference to a result that was delivered
         if self._failure is not None:
             raise self._failure
         return self._under_way.popleft().result()
@@ -103,25 +103,25 @@ class Ordered(Generic[A, T]):
             self._wakeup.set_result(None)
 
     def _explain(self, argument: A, error: BaseException) -> None:
-        """Say more of the error of a call, where there is more to say."""
+        """Add to the error of a call what a subclass knows of it."""
 
 
 class Pages(Ordered[int, Page[T]]):
-    """Reads a list: page 1 tells how long it is, then the others are fetched concurrently.
+    """Reads a list: page 1 has its length, then the others are fetched concurrently.
 
-    The pages come in order, as far as `PageNumbers` finds that there are any. An error has a note
-    that names the page.
+    The pages come in order, up to the last one that `PageNumbers` finds. An error has a note that
+    names the page.
 
     Args:
         fetch_page: Fetches the page of a number, from 1.
         concurrency: How many pages are in flight or held at the most.
         first_page: The number of the first page to read.
-        wanted: How many rows are wanted, None for all; the last page is cut to give no more.
-        request: What is read, for an error to name.
+        wanted: How many rows are wanted, None for all; the last page is cut to have no more.
+        request: What is read, for errors.
 
     Raises:
-        InconsistentListError: The pages contradict each other or the totals that they tell. It is
-            raised after the last page.
+        InconsistentListError: The pages contradict each other or their totals. It is raised after
+            the last page.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Pages(Ordered[int, Page[T]]):
         super().__init__(fetch_page, count(first_page), concurrency)
         self._numbers = PageNumbers(wanted, first_page)
         self._request = request
-        self._asked = first_page - 1  # the number of the last page asked for
+        self._requested = first_page - 1  # the number of the last page requested
         self._checked = False
 
     async def __anext__(self) -> Page[T]:
@@ -147,21 +147,21 @@ class Pages(Ordered[int, Page[T]]):
             if numbers.over:
                 await self._cancel()
             else:
-                self._start_more(self._concurrency - 1)  # which leaves room for the page given
+                self._start_more(self._concurrency - 1)  # this page counts until it is consumed
             if items or (numbers.first == 1 and not numbers.rows):
                 return page if len(items) == len(page.items) else evolve(page, items=items)
         await self._check()
         raise StopAsyncIteration
 
     def _next(self, room: int) -> Iterable[int]:
-        numbers = tuple(super()._next(max(0, min(room, self._numbers.last - self._asked))))
-        self._asked += len(numbers)
+        numbers = tuple(super()._next(max(0, min(room, self._numbers.last - self._requested))))
+        self._requested += len(numbers)
         return numbers
 
     def _start(self, argument: int) -> None:
         try:
             super()._start(argument)
-        except Exception as error:  # one that is sent to nobody, as it may not wait that long
+        except Exception as error:  # it was not sent, as it would have waited too long
             self._explain(argument, error)
             raise
 

@@ -48,7 +48,7 @@ class Reader(Struct):
     """Sends requests with the options of a client, or of a view of it.
 
     Args:
-        sender: What sends them.
+        sender: Sends the requests.
         timeout: Seconds for one attempt on the wire.
         retry: How a request that failed transiently is sent again.
         concurrency: How many of one listing are in flight or held at the most.
@@ -100,14 +100,14 @@ class Reader(Struct):
             ValueError: `limit` is not a positive integer, or `page_request` refuses its arguments.
         """
         limit = limit if limit is None else positive("limit", limit)
-        # Made before anything is awaited, so that wrong arguments are told at once.
+        # Made before anything is awaited, so that wrong arguments are refused at once.
         first = page_request(1, 1)
         filters = tuple(f"{name}={value}" for name, value in first.query[2:])
         bound = () if limit is None else (f"limit={limit}",)
 
         def start(wanted: int | None, first_page: int) -> Pages[T]:
             options = self.flow_options()
-            # What is on a later page is not for `wanted` to say.
+            # The numbers of later pages count pages of 100 rows.
             page_limit = min(wanted or MAX_LIMIT, MAX_LIMIT) if first_page == 1 else MAX_LIMIT
             return Pages(
                 lambda number: self.sender.send(page_request(number, page_limit), options),
@@ -120,7 +120,7 @@ class Reader(Struct):
         return Listing(start, ", ".join((first.path[1:], *filters, *bound)), limit, record)
 
     def many(self, record: type[T], requests: Iterable[Request[T]], what: str) -> Rows[T]:
-        """Read the responses to many requests, each a `record`, in their order."""
+        """Read many records, one request each, in the order of the requests."""
         wanted = tuple(requests)
 
         def start() -> Ordered[Request[T], T]:

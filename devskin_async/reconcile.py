@@ -1,4 +1,4 @@
-"""After a receiver was down: what its events did not tell, asked of the API."""
+"""After a receiver was down: the statuses whose events it missed, read from the API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reconciled:
 
     Args:
         orders: Orders created since then.
-        handled: How many had a status that no event had told, and were handled.
+        handled: How many had a status that had come with no event, and were handled.
         failed: The ids of those for which a handler raised, to be handled the next time.
         proof: What shows that no order was left out; `unproven` if nothing does.
     """
@@ -58,20 +58,19 @@ async def reconcile(
     store_id: int | None = None,
     note_only: bool = False,
 ) -> Reconciled:
-    """Read the orders created since a moment, and handle each status that no event told.
+    """Read the orders created since a moment, and handle each status that came with no event.
 
-    Such a status is handed to the receiver's handlers as the event that would have told of it,
-    marked `source="poll"`. When its event comes late after all, it is acknowledged and not
-    handled again. So each order's latest status is handled once; what it was in between is only
-    known of events that arrive. Requests go to the bulk lane, and the receiver may be in use
-    meanwhile. It takes a `seen` that outlives a restart, such as `SQLiteSeen`: an empty one knows
-    of no event.
+    Such a status is passed to the receiver's handlers as the event that is missing, marked
+    `source="poll"`. If that event comes later, it is acknowledged and not handled again. So each
+    order's latest status is handled once; statuses in between are known only from events that
+    arrive. Requests wait in the bulk lane, and the receiver may be in use meanwhile. The
+    receiver's `seen` must outlive a restart, as `SQLiteSeen` does: an empty one knows of no event.
 
     Args:
         store: The client to read with.
-        receiver: Whose handlers are called, and whose `seen` knows what events told.
-        since: An aware instant: orders created earlier are not looked at. The API has no list of
-            what changed, so go back as far as orders still move.
+        receiver: Whose handlers are called, and whose `seen` knows the events that came.
+        since: An aware instant; orders created earlier are not read. The API has no list of
+            changes, so choose it so early that older orders no longer change.
         store_id: The store's id, to be given where the receiver serves several stores.
         note_only: Remember the statuses as handled, and call no handler: for the first time, when
             all orders are news to `seen`.
@@ -97,22 +96,22 @@ async def reconcile(
             done = evolve(done, proof=batch.proof)
             for order in cast("tuple[OrderSummary, ...]", batch.records):
                 if order.created_at >= since:
-                    event = polled(_told_of(order), began, store_id)
+                    event = polled(_order_event(order), began, store_id)
                     done = await _hand(receiver, event, done, note_only=note_only)
     return done
 
 
 async def _present(store: DevSkinClient, first: dt.date) -> dt.datetime:
-    """Ask for the time by the API's clock, as events have it; without a `Date` it is this one's."""
+    """Read the time by the API's clock, as events have it; this machine's without a `Date`."""
     with capture() as responses:
         await store.with_options(lane=Lane.BULK).orders.page(limit=1, date_from=first)
     here = dt.datetime.now(dt.UTC)
     there = responses[-1].at
-    # A Date has whole seconds: where this clock agrees with it, it is the finer one.
+    # A `Date` has whole seconds: if this machine's clock agrees, it is the more precise one.
     return here if dt.timedelta(0) <= here - there < _SAME_CLOCK else there
 
 
-def _told_of(order: OrderSummary) -> OrderEvent:
+def _order_event(order: OrderSummary) -> OrderEvent:
     return OrderEvent(
         id=order.id, order_number=order.order_number, total=order.total, status=order.status
     )
@@ -124,7 +123,7 @@ async def _hand(
     done = evolve(done, orders=done.orders + 1)
     try:
         while (outcome := await receiver.poll(event, note_only=note_only)) == "busy":  # noqa: ASYNC110
-            # Another receiver is at this order; what it handles may make this known.
+            # Another receiver is handling this order; afterwards the status may be known.
             await asyncio.sleep(BUSY_SECONDS)
     except Exception:  # noqa: BLE001 - whatever it is, the other orders are handled
         _log.exception("a handler failed on %s", label(event))

@@ -2,10 +2,10 @@
 
 Money is `Decimal` with the digits the API sent, instants are timezone-aware, days are `date`. A
 record checks its money also where msgspec builds it, which runs no attrs validators.
-A field the reference shows and an answer leaves out, or sends as null, is None where the type
-says so; a field the reference does not know is ignored. Required are the fields that
-identify a row and carry its purpose: ids and days; an order's number, status and total; a
-product's price; an item's quantity and price; creation times. Anything else may be NULL.
+A field of the reference that a response leaves out, or sends as null, is None if the type
+allows it; a field that the reference does not have is ignored. Required are the fields without
+which a row is of no use: ids and days; an order's number, status and total; a product's price; an
+item's quantity and price; creation times. Any other may be null.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Instant = Annotated[dt.datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 Ordinal = Annotated[int, Meta(ge=1)]
 Quantity: TypeAlias = int | Decimal
-"""Pieces, as int; or a `Decimal` where the API sends a fraction, of what is sold by weight."""
+"""An int of pieces, or a `Decimal` if the API sends a fraction, as for goods sold by weight."""
 
 
 def check_money(*amounts: object) -> None:
-    """Refuse what JSON has no number for, and what no price list holds.
+    """Refuse amounts that JSON can't express, or that are absurdly large or small.
 
     Args:
-        amounts: Those that are no `Decimal`, such as None, are not looked at.
+        amounts: The amounts; any that is not a `Decimal`, such as None, is not checked.
 
     Raises:
         ValueError: One is not finite, or has more than 100 digits before or after its point.
@@ -52,13 +52,13 @@ def check_money(*amounts: object) -> None:
 
 
 class Record:
-    """What all records share: `dict(record)` makes a dict, and pydantic takes them for models.
+    """The base of all records: `dict(record)` makes a dict, and pydantic accepts them as models.
 
-    So FastAPI takes them too, with and without a return annotation.
+    So FastAPI accepts them too, with and without a return annotation.
     """
 
     __slots__ = ()
-    __iter__ = None  # else `__getitem__` makes Python count through it from 0
+    __iter__ = None  # else Python would iterate by `__getitem__`, from 0
 
     def keys(self) -> tuple[str, ...]:
         """Return the names of the fields."""
@@ -73,7 +73,7 @@ class Record:
         return cast("object", getattr(self, name))
 
     def __contains__(self, name: object) -> bool:
-        """Say whether it has a field of that name."""
+        """Return whether it has a field of that name."""
         return name in self.keys()
 
     @classmethod
@@ -86,7 +86,7 @@ class Record:
 
 
 class OpenEnum(StrEnum):
-    """Words the reference lists, open to words that it does not.
+    """The words that the reference lists, and any other word.
 
     An unlisted word becomes a value of the same type that equals the word:
     `OrderStatus("refunded") == "refunded"`, with `known` False. Compare it with `==`, not `is`.
@@ -101,7 +101,7 @@ class OpenEnum(StrEnum):
         return member
 
     def __reduce_ex__(self, _: object) -> tuple[type[OpenEnum], tuple[str]]:
-        # Python 3.11.2 copies and pickles an enum by name, which an unlisted word has not.
+        # Python 3.11.2 copies and pickles an enum by name, which an unlisted word lacks.
         return type(self), (self._value_,)
 
     @classmethod
@@ -118,7 +118,7 @@ class OpenEnum(StrEnum):
 
 
 class OrderStatus(OpenEnum):
-    """Where an order stands."""
+    """The status of an order."""
 
     PENDING = "pending"
     PAID = "paid"
@@ -138,7 +138,7 @@ class Period(OpenEnum):
 
 @frozen(kw_only=True)
 class Page(Record, Generic[T]):
-    """One page of a list: its items, and where it stands in the whole.
+    """One page of a list: its items, its place in the list, and the list's length.
 
     `total` counts the rows of the whole list at the moment the page was read.
     """
@@ -187,7 +187,7 @@ class OrderSummary(Record):
 class OrderItem(Record):
     """One line of an order; `price` is for one piece.
 
-    `product_id` is None where the product is not there any more.
+    `product_id` is None if the product does not exist any more.
     """
 
     product_id: int | None = None
@@ -201,7 +201,7 @@ class OrderItem(Record):
 
 @frozen(kw_only=True)
 class ShippingAddress(Record):
-    """Where an order goes."""
+    """The address that an order is sent to."""
 
     street: str | None = None
     city: str | None = None
@@ -257,7 +257,7 @@ class Revenue(Record):
 
 @frozen(kw_only=True)
 class Product(Record):
-    """A product; `stock` is in pieces, and None where nobody counts them."""
+    """A product; `stock` is in pieces, or None if it is not counted."""
 
     id: int
     name: str | None = None

@@ -88,9 +88,9 @@ class Orders:
 
         Returns:
             The orders, by `async for`, `await`, or page by page. Orders that come, go or change
-            while they are read can shift the pages: rows may be missing or come twice. Where the
-            pages of an unchanged list do not fit together, or not the total that the API tells, the
-            last row is followed by `InconsistentListError`.
+            while they are read can shift the pages: rows may be missing or come twice. If the
+            pages of an unchanged list contradict each other or their total, the last row is
+            followed by `InconsistentListError`.
 
         Raises:
             ValueError: An argument is out of its bounds.
@@ -129,7 +129,7 @@ class Products:
             limit: How many products to read at the most; None reads all.
 
         Returns:
-            The products, as `Orders.list` gives the orders.
+            The products, as `Orders.list` returns the orders.
 
         Raises:
             ValueError: `limit` is not a positive integer.
@@ -162,7 +162,7 @@ class Customers:
             limit: How many customers to read at the most; None reads all.
 
         Returns:
-            The customers, as `Orders.list` gives the orders.
+            The customers, as `Orders.list` returns the orders.
 
         Raises:
             ValueError: `limit` is not a positive integer.

@@ -1,4 +1,4 @@
-"""What many tests need: a store in the sandbox, and a client that does not wait between tries."""
+"""What many tests need: a store in the sandbox, and a client that retries without waiting."""
 
 from __future__ import annotations
 

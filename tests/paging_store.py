@@ -22,17 +22,17 @@ PastEnd = Literal["empty", "404", "last page"]
 
 @define
 class PagingStore:
-    """What the store does.
+    """A store with these properties.
 
     Args:
         rows: How many rows every list has.
         cap: The most rows that a page may have.
-        echoes: It tells the limit that was asked for, not the one that it keeps.
-        total: The total it tells; None counts the rows.
-        past_end: What it answers past the end: an empty page, a 404, or its last page again.
-        same_page: It gives page 1 whichever is asked for.
-        change: Called before each answer.
-        asked: The pages that were asked for, and with which limits.
+        echoes: Its pages have the limit that was requested, not the one that it keeps.
+        total: The total that its pages have; None counts the rows.
+        past_end: What it sends past the end: an empty page, a 404, or its last page again.
+        same_page: It sends page 1 whichever is requested.
+        change: Called before each response.
+        requested: The pages that were requested, and with which limits.
     """
 
     rows: int
@@ -42,11 +42,11 @@ class PagingStore:
     past_end: PastEnd = "empty"
     same_page: bool = False
     change: Callable[[PagingStore], object] = lambda _: None
-    asked: list[tuple[int, int]] = field(factory=list, init=False)
+    requested: list[tuple[int, int]] = field(factory=list, init=False)
 
     async def answer(self, request: web.Request) -> web.Response:
         page, limit = int(request.query["page"]), int(request.query["limit"])
-        self.asked.append((page, limit))
+        self.requested.append((page, limit))
         self.change(self)
         size = min(limit, self.cap)
         start = 0 if self.same_page else (page - 1) * size
@@ -67,7 +67,7 @@ class PagingStore:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Serve it, and give the address."""
+        """Serve it, and yield the address."""
         app = web.Application()
         app.router.add_get("/{path:.*}", self.answer)
         async with TestServer(app) as server:

@@ -30,7 +30,7 @@ def _tls() -> ssl.SSLContext:
 
 @frozen
 class TlsStore:
-    """A store that answers everything with an overview.
+    """A store that responds to everything with an overview.
 
     Args:
         port: Where it listens on 127.0.0.1.
@@ -135,7 +135,7 @@ async def _carry(
 
 
 async def run_python(*words: str, **environment: str) -> tuple[int, str, str]:
-    """Run a Python that trusts the store, and give its exit code, stdout and stderr.
+    """Run a Python that trusts the store; return its exit code, stdout and stderr.
 
     Args:
         words: What follows `python` on the command line.

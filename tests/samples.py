@@ -1,4 +1,4 @@
-"""The answers that the API's reference shows, as bytes, and strategies for answers like them."""
+"""The responses that the API's reference shows, as bytes."""
 
 from __future__ import annotations
 

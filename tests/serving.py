@@ -1,4 +1,4 @@
-"""A server that answers whatever it is asked with one handler, and a client of it."""
+"""A server that handles every request with one handler, and a client of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def serving(
     handler: Handler, api_key: str = KEY, **options: object
 ) -> AsyncIterator[DevSkinClient]:
-    """A client of a server that answers everything with `handler`."""
+    """A client of a server that handles every request with `handler`."""
     server = web.Server(handler)  # type: ignore[arg-type]  # it gives requests of the base class
     runner = web.ServerRunner(server)
     await runner.setup()
@@ -44,7 +44,7 @@ def answering(body: bytes, status: int = 200, headers: dict[str, str] | None = N
 
 
 def whole_text(error: BaseException | None) -> str:
-    """All that an error and those it came from can tell."""
+    """All text of an error and of the errors that it came from."""
     if error is None:
         return ""
     told = f"{error!s} {error!r} {vars(error)!r} {error.args!r}"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import aiohttp
 
 PATIENCE = 20.0
-"""After so many seconds a test that waits in vain fails."""
+"""Seconds after which a test that waits in vain fails."""
 
 
 def open_sessions() -> set[aiohttp.ClientSession]:
@@ -20,8 +20,13 @@ def open_sessions() -> set[aiohttp.ClientSession]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    """Wait for what tells of itself by no event."""
+    """Wait until a condition is true that no event announces."""
     end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end, "waited in vain"
         await asyncio.sleep(0.001)
+
+
+def now() -> float:
+    """Return the running loop's time, in seconds."""
+    return asyncio.get_running_loop().time()

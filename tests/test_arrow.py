@@ -1,4 +1,4 @@
-"""`to_arrow` gives the table that an export of the same store has in Parquet."""
+"""`to_arrow` returns the table that an export of the same store has in Parquet."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_an_empty_listing_has_the_same_columns_and_no_rows(noun: str, tmp_
     assert table.equals(wanted)
 
 
-async def test_statuses_that_nobody_knows_and_rounded_amounts_are_as_in_an_export(
+async def test_unknown_statuses_and_rounded_amounts_are_as_in_an_export(
     tmp_path: Path,
 ) -> None:
     rows = [order(1, status="refunded", total=3.3000000000000003), order(2, total=1e2)]
@@ -184,7 +184,7 @@ def test_every_flat_record_has_a_table(cls: type[Any]) -> None:
 @pytest.mark.parametrize(
     ("cls", "field"), [(Page, "Page.items"), (Revenue, "Revenue.daily")], ids=["Page", "Revenue"]
 )
-def test_a_record_of_lists_is_no_row(cls: type[Any], field: str) -> None:
+def test_a_record_of_lists_is_not_a_row(cls: type[Any], field: str) -> None:
     with pytest.raises(TypeError, match=f"^{field} holds more than a column does$"):
         convert.to_arrow([], cls)
 
@@ -204,7 +204,7 @@ def test_no_records_and_no_class_is_a_value_error() -> None:
         convert.to_arrow([])
 
 
-async def test_rows_of_a_class_that_nobody_told_take_the_first_rows() -> None:
+async def test_rows_of_an_unknown_class_take_the_class_of_the_first_row() -> None:
     class Reading:
         def __init__(self) -> None:
             self.rows = iter([summary(1), summary(2)])
@@ -230,7 +230,7 @@ def test_records_of_two_classes_are_a_type_error() -> None:
 
 
 @pytest.mark.parametrize("number", [1.5, 1.0, True])
-def test_an_id_that_is_no_integer_is_refused(number: Any) -> None:
+def test_an_id_that_is_not_an_integer_is_refused(number: Any) -> None:
     with pytest.raises(DecodeError, match=r"records\[0\]\.id: expected what an Arrow int64 holds"):
         convert.to_arrow([summary(number)])
 

@@ -1,4 +1,4 @@
-"""`capture` tells what came on the wire for the calls of a block, and errors carry the same."""
+"""`capture` collects the responses to the calls of a block, and errors carry the last one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def client(transport: MockTransport, **options: object) -> DevSkinClient:
 
 
 def in_turn(*responses: Response) -> MockTransport:
-    """Give each response in turn, a second after it was asked for."""
+    """Respond with each response in turn, a second after the request."""
     rest = iter(responses)
 
     async def respond_later(_: Request[object]) -> Response:
@@ -52,7 +52,7 @@ def overviews(count: int = 1) -> MockTransport:
     return in_turn(*[OVERVIEW] * count)
 
 
-async def test_a_call_in_the_block_tells_its_request_its_status_and_its_headers(
+async def test_a_captured_response_has_its_request_status_and_headers(
     box: Sandbox, store: DevSkinClient
 ) -> None:
     with capture() as responses:
@@ -63,7 +63,7 @@ async def test_a_call_in_the_block_tells_its_request_its_status_and_its_headers(
 
 
 @virtual_time
-async def test_it_tells_the_seconds_in_the_queue_and_on_the_wire() -> None:
+async def test_it_has_the_seconds_in_the_queue_and_on_the_wire() -> None:
     async with client(overviews(2), rate_limit=RateLimit(1, 60)) as store:
         with capture() as responses:
             for _ in range(2):
@@ -72,7 +72,7 @@ async def test_it_tells_the_seconds_in_the_queue_and_on_the_wire() -> None:
     assert [response.elapsed for response in responses] == pytest.approx([1, 1], abs=0.01)
 
 
-async def test_it_tells_the_servers_time_and_for_how_long_a_cache_had_kept_it() -> None:
+async def test_it_has_the_servers_time_and_its_age_in_a_cache() -> None:
     date = {"Date": "Tue, 10 Feb 2026 12:00:00 GMT"}
     kept = respond(body=samples.OVERVIEW, headers=date | {"Age": "90"})
     fresh = respond(body=samples.OVERVIEW, headers=date)
@@ -86,18 +86,18 @@ async def test_it_tells_the_servers_time_and_for_how_long_a_cache_had_kept_it() 
 
 
 @virtual_time
-async def test_each_response_that_is_retried_is_told_too() -> None:
+async def test_each_response_that_is_retried_is_captured_too() -> None:
     transport = in_turn(respond(503), respond(429, headers={"Retry-After": "5"}), OVERVIEW)
     async with client(transport) as store:
         with capture() as responses:
             await store.analytics.overview()
-    told = [(response.status, response.attempts) for response in responses]
-    assert told == [(503, 1), (429, 2), (200, 3)]
+    seen = [(response.status, response.attempts) for response in responses]
+    assert seen == [(503, 1), (429, 2), (200, 3)]
     assert 5 <= responses[-1].queued < 6
 
 
 @virtual_time
-async def test_calls_outside_of_the_block_are_not_told() -> None:
+async def test_calls_outside_of_the_block_are_not_captured() -> None:
     async with client(overviews(3)) as store:
         await store.analytics.overview()
         with capture() as responses:
@@ -107,7 +107,7 @@ async def test_calls_outside_of_the_block_are_not_told() -> None:
 
 
 @virtual_time
-async def test_calls_of_tasks_made_in_the_block_are_told() -> None:
+async def test_calls_of_tasks_made_in_the_block_are_captured() -> None:
     async with client(MockTransport(lambda _: respond(body=samples.ORDER))) as store:
         with capture() as responses:
             async with asyncio.TaskGroup() as tasks:
@@ -117,14 +117,14 @@ async def test_calls_of_tasks_made_in_the_block_are_told() -> None:
     assert [response.path for response in responses] == ["/orders/1234"] * 3
 
 
-async def test_every_page_of_a_listing_is_told(box: Sandbox, store: DevSkinClient) -> None:
+async def test_every_page_of_a_listing_is_captured(box: Sandbox, store: DevSkinClient) -> None:
     with capture() as responses:
         await store.orders.list()
     assert [response.path for response in responses] == ["/orders"] * 5
 
 
 @virtual_time
-async def test_a_block_around_another_is_told_the_same() -> None:
+async def test_a_block_around_another_captures_the_same() -> None:
     async with client(overviews(2)) as store:
         with capture() as outer:
             await store.analytics.overview()
@@ -135,7 +135,7 @@ async def test_a_block_around_another_is_told_the_same() -> None:
 
 
 @virtual_time
-async def test_a_call_that_joins_an_identical_one_in_flight_is_told_of_its_response() -> None:
+async def test_a_call_that_joins_an_identical_one_in_flight_captures_its_response() -> None:
     async with client(overviews()) as store:
         first = asyncio.create_task(store.analytics.overview())
         await asyncio.sleep(0.5)
@@ -148,7 +148,9 @@ async def test_a_call_that_joins_an_identical_one_in_flight_is_told_of_its_respo
 
 
 @virtual_time
-async def test_whoever_joins_at_any_moment_is_told_of_the_response_or_makes_a_new_request() -> None:
+async def test_a_caller_that_joins_at_any_moment_captures_the_response_or_makes_a_new_request() -> (
+    None
+):
     async def read(store: DevSkinClient, turns: int) -> int:
         await asyncio.sleep(1)
         for _ in range(turns):
@@ -164,7 +166,7 @@ async def test_whoever_joins_at_any_moment_is_told_of_the_response_or_makes_a_ne
 
 
 @virtual_time
-async def test_a_response_that_calls_of_the_block_share_is_told_once() -> None:
+async def test_a_response_that_calls_of_the_block_share_is_captured_once() -> None:
     async with client(overviews()) as store:
         with capture() as responses:
             await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
@@ -173,7 +175,7 @@ async def test_a_response_that_calls_of_the_block_share_is_told_once() -> None:
 
 
 @virtual_time
-async def test_what_comes_after_the_end_of_the_block_is_not_told() -> None:
+async def test_responses_after_the_end_of_the_block_are_not_captured() -> None:
     async def forever(store: DevSkinClient) -> None:
         while True:
             await store.analytics.overview()
@@ -256,7 +258,7 @@ async def test_an_error_without_a_response_says_how_often_the_call_was_sent() ->
 
 
 @virtual_time
-async def test_the_error_of_a_bound_carries_what_came_before_it() -> None:
+async def test_the_error_of_a_bound_carries_the_response_before_it() -> None:
     async with client(in_turn(respond(429, headers={"Retry-After": "60"}))) as store:
         with pytest.raises(BudgetExceededError) as caught:
             await store.with_options(max_wait=5).analytics.overview()
@@ -274,7 +276,9 @@ async def test_the_error_of_a_call_that_was_never_sent_carries_nothing(
     assert (error.response, error.attempts, error.queued) == (None, 0, 0)
 
 
-async def test_what_came_goes_along_to_another_process(box: Sandbox, store: DevSkinClient) -> None:
+async def test_the_response_of_an_error_survives_pickling(
+    box: Sandbox, store: DevSkinClient
+) -> None:
     with pytest.raises(NotFoundError) as caught:
         await store.orders.get(9999)
     copied = pickle.loads(pickle.dumps(caught.value))

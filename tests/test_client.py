@@ -45,9 +45,7 @@ from devskin_async.testing import MockTransport, respond, virtual_time
 
 from . import samples
 from .conftest import AT_ONCE, UNLIMITED
-from .serving import serving
-
-KEY = "dsk_secret_key"
+from .serving import KEY, serving
 
 
 async def test_the_overview_is_read(store: DevSkinClient) -> None:
@@ -82,7 +80,7 @@ async def test_an_order_that_the_store_does_not_have_is_not_found(store: DevSkin
         await store.orders.get(451)
 
 
-async def test_a_page_says_where_it_stands(store: DevSkinClient) -> None:
+async def test_a_page_has_its_number_its_limit_and_the_total(store: DevSkinClient) -> None:
     page = await store.orders.page(2, limit=50)
     assert (len(page.items), page.total, page.page, page.limit) == (50, 450, 2, 50)
 
@@ -116,7 +114,7 @@ async def test_products_and_customers_are_listed(store: DevSkinClient) -> None:
     assert isinstance(customers[0], Customer)
 
 
-async def test_a_listing_gives_its_pages_too(store: DevSkinClient) -> None:
+async def test_a_listing_can_be_read_by_pages(store: DevSkinClient) -> None:
     pages = [page async for page in store.products.list().pages()]
     assert [(page.page, len(page.items)) for page in pages] == [(1, 100), (2, 20)]
 
@@ -133,7 +131,7 @@ async def test_orders_are_filtered_by_status_and_days(store: DevSkinClient) -> N
     ]
 
 
-async def test_many_orders_come_in_the_order_of_their_ids(store: DevSkinClient) -> None:
+async def test_many_orders_come_in_the_order_of_the_given_ids(store: DevSkinClient) -> None:
     ids = [44, 7, 300, 7, 1]
     assert [order.id async for order in store.orders.get_many(ids)] == ids
     assert [order.id for order in await store.orders.get_many(iter(ids))] == ids
@@ -160,7 +158,7 @@ async def test_an_unknown_id_among_many_ends_the_reading(store: DevSkinClient) -
         lambda store: store.revenue("2d"),
     ],
 )
-async def test_wrong_arguments_are_told_before_anything_is_sent(
+async def test_wrong_arguments_are_refused_before_anything_is_sent(
     box: Sandbox, store: DevSkinClient, call: Callable[[DevSkinClient], Any]
 ) -> None:
     with pytest.raises(ValueError, match="must be"):
@@ -191,7 +189,7 @@ async def test_wrong_arguments_are_told_before_anything_is_sent(
         lambda store: store.orders.list().pages(start="2"),
     ],
 )
-async def test_wrong_arguments_of_a_listing_are_told_when_it_is_made(
+async def test_wrong_arguments_of_a_listing_are_refused_when_it_is_made(
     store: DevSkinClient, call: Callable[[DevSkinClient], Any]
 ) -> None:
     with pytest.raises(ValueError, match="must be"):
@@ -215,7 +213,7 @@ async def test_a_key_without_access_is_denied(box: Sandbox) -> None:
             await store.customers.list()
 
 
-async def test_nulls_missing_fields_new_fields_and_new_statuses_are_taken() -> None:
+async def test_nulls_missing_fields_new_fields_and_new_statuses_are_accepted() -> None:
     async with (
         Sandbox(orders=300, products=40, customers=40, limiter="none", drift=True) as box,
         DevSkinClient(box.api_key, base_url=box.base_url, rate_limit=UNLIMITED) as store,
@@ -233,7 +231,7 @@ async def test_nulls_missing_fields_new_fields_and_new_statuses_are_taken() -> N
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest", "id"])
-async def test_a_list_is_given_in_the_order_the_server_has(order: Any) -> None:
+async def test_a_list_keeps_the_servers_order(order: Any) -> None:
     async with (
         Sandbox(orders=250, limiter="none", order=order) as box,
         DevSkinClient(box.api_key, base_url=box.base_url) as store,
@@ -264,7 +262,7 @@ async def test_a_key_used_by_one_client_alone_is_not_refused(limiter: Any) -> No
     "style",
     ["x-ratelimit", "x-ratelimit-delta", "ratelimit", "ratelimit-structured"],
 )
-async def test_quota_headers_of_every_style_are_kept_to_when_another_uses_the_key(
+async def test_quota_headers_of_every_style_are_respected_when_another_uses_the_key(
     style: Any,
 ) -> None:
     async with (
@@ -317,7 +315,7 @@ def test_a_view_keeps_what_it_does_not_name() -> None:
 async def test_a_view_has_a_timeout_of_its_own(box: Sandbox, store: DevSkinClient) -> None:
     box.fail_next("slow")
     quick = store.with_options(timeout=0.1, retry=Retry(attempts=1))
-    with pytest.raises(TransportError, match=r"no answer within 0\.1 s"):
+    with pytest.raises(TransportError, match=r"no response within 0\.1 s"):
         await quick.analytics.overview()
     assert box.counts.requests == 1
 
@@ -352,7 +350,7 @@ async def test_a_view_has_a_concurrency_of_its_own(concurrency: int) -> None:
 
 
 async def user_agent(**options: Any) -> str:
-    """What a server is told of who asks."""
+    """The User-Agent that a server gets."""
     seen: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -376,14 +374,14 @@ def test_a_user_agent_that_a_header_can_not_have_is_a_value_error(product: Any) 
         DevSkinClient(KEY, user_agent=product)
 
 
-async def test_a_transport_is_not_told_the_user_agent() -> None:
+async def test_a_transport_does_not_get_the_user_agent() -> None:
     transport = MockTransport(lambda _: respond(body=samples.OVERVIEW))
     async with DevSkinClient(KEY, transport=transport, user_agent="nightly/2.1") as store:
         assert (await store.analytics.overview()).total_orders == 1563
 
 
 @pytest.mark.parametrize("start", [1, 2, 5, 6, 99])
-async def test_a_listing_begins_with_any_page(store: DevSkinClient, start: int) -> None:
+async def test_a_listing_may_begin_with_any_page(store: DevSkinClient, start: int) -> None:
     everything = [page async for page in store.orders.list().pages()]
     assert [page async for page in store.orders.list().pages(start)] == everything[start - 1 :]
 
@@ -439,7 +437,7 @@ async def test_the_deadline_of_a_listing_is_for_all_of_it() -> None:
             box.api_key, base_url=box.base_url, concurrency=1, rate_limit=UNLIMITED
         ) as store,
     ):
-        with pytest.raises(TransportError, match=r"no answer within the deadline of 0\.4 s"):
+        with pytest.raises(TransportError, match=r"no response within the deadline of 0\.4 s"):
             await store.with_options(deadline=0.4).orders.list()
         assert 1 <= box.counts.requests <= 4
 
@@ -468,14 +466,14 @@ def test_no_key_is_a_configuration_error_that_says_what_to_do(key: str | None) -
         DevSkinClient(key)
 
 
-def test_a_key_that_is_no_string_is_told() -> None:
+def test_a_key_that_is_not_a_string_is_an_error() -> None:
     untyped: Any = 5
     with pytest.raises(ConfigurationError, match="the API key must be a string"):
         DevSkinClient(untyped)
 
 
 @pytest.mark.parametrize("key", ["a\nX-Admin: 1", "ключ", "a\x00b", "two words"])
-def test_a_text_that_is_no_key_is_told_without_showing_it(key: str) -> None:
+def test_the_error_of_an_invalid_key_does_not_show_it(key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         DevSkinClient(key)
     assert key not in str(caught.value)
@@ -542,7 +540,7 @@ def test_an_address_that_would_give_the_key_away_is_refused(address: Any, messag
         {"on_event": "print"},
     ],
 )
-def test_settings_that_can_not_be_are_value_errors(values: dict[str, Any]) -> None:
+def test_invalid_settings_are_value_errors(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         DevSkinClient(KEY, **values)
 
@@ -593,10 +591,10 @@ async def test_the_key_is_in_no_repr_and_no_log(
     caplog.set_level(logging.DEBUG)
     box.fail_next("500", "reset", "truncated", "ok")
     await store.analytics.overview()
-    told = caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+    logged = caplog.text + "".join(repr(vars(record)) for record in caplog.records)
     views = (store, store.reader, store.orders, store.reader.sender, store.orders.list())
-    assert box.api_key not in told + "".join(map(repr, views))
-    assert "trying again" in told
+    assert box.api_key not in logged + "".join(map(repr, views))
+    assert "trying again" in logged
 
 
 async def test_a_session_beside_a_transport_is_a_value_error() -> None:
@@ -612,7 +610,7 @@ def test_a_client_can_not_be_pickled_or_copied() -> None:
             take(DevSkinClient(KEY))
 
 
-async def test_a_view_of_a_subclass_keeps_what_that_has(box: Sandbox) -> None:
+async def test_a_view_of_a_subclass_keeps_its_attributes(box: Sandbox) -> None:
     class Named(DevSkinClient):
         def __init__(self, name: str) -> None:
             super().__init__(box.api_key, base_url=box.base_url)

@@ -1,4 +1,4 @@
-"""Answers that differ from the reference without harm: NULL, other spellings, missing fields."""
+"""Responses that differ from the reference harmlessly: null, other spellings, missing fields."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MISSING = object()
 
 @asynccontextmanager
 async def answering(path: str, body: bytes) -> AsyncIterator[DevSkinClient]:
-    """A client of a server that gives the reference's answers, but one."""
+    """A client of a server with the reference's responses, one of them changed."""
 
     async def answer(request: web.Request) -> web.Response:
         found = body if request.path == path else ANSWERS[request.path]
@@ -48,7 +48,7 @@ async def answering(path: str, body: bytes) -> AsyncIterator[DevSkinClient]:
 
 
 def changed(path: str, place: str, value: object) -> bytes:
-    """Write the reference's answer with another value in a place; MISSING leaves it out."""
+    """Return the reference's response with another value in one place; MISSING leaves it out."""
     answer = json.loads(ANSWERS[path])
     *steps, last = [int(step) if step.isdigit() else step for step in place.split(".")]
     found = answer["data"]
@@ -62,7 +62,7 @@ def changed(path: str, place: str, value: object) -> bytes:
 
 
 async def read(path: str, body: bytes) -> Any:
-    """Read what is at a path from a server that answers so there."""
+    """Read what is at a path from a server with that change."""
     async with answering(path, body) as store:
         if path == "/orders/1234":
             return await store.orders.get(1234)
@@ -75,7 +75,7 @@ async def read(path: str, body: bytes) -> Any:
 
 
 def at(found: Any, place: str) -> Any:
-    """Give the value in a place of a record."""
+    """Return the value in a place of a record."""
     for step in place.removeprefix("order.").split("."):
         found = found[int(step)] if step.isdigit() else getattr(found, step)
     return found
@@ -135,7 +135,7 @@ async def test_a_field_that_may_be_null_is_none(path: str, place: str, nothing: 
 
 @pytest.mark.parametrize("nothing", [None, MISSING], ids=["null", "missing"])
 @pytest.mark.parametrize(("path", "place"), REQUIRED)
-async def test_what_a_row_is_there_for_must_be_there(
+async def test_the_essential_fields_of_a_row_are_required(
     path: str, place: str, nothing: object
 ) -> None:
     with pytest.raises(DecodeError) as caught:
@@ -241,7 +241,7 @@ AMBIGUOUS: list[tuple[str, str, object]] = [
 
 
 @pytest.mark.parametrize(("path", "place", "value", "meaning"), SPELLINGS)
-async def test_what_has_one_meaning_is_taken(
+async def test_a_value_with_one_meaning_is_accepted(
     path: str, place: str, value: object, meaning: object
 ) -> None:
     found = at(await read(path, changed(path, place, value)), place)
@@ -250,7 +250,9 @@ async def test_what_has_one_meaning_is_taken(
 
 
 @pytest.mark.parametrize(("path", "place", "value"), AMBIGUOUS)
-async def test_what_has_none_or_several_is_named(path: str, place: str, value: object) -> None:
+async def test_a_value_with_no_meaning_or_several_is_named(
+    path: str, place: str, value: object
+) -> None:
     with pytest.raises(DecodeError) as caught:
         await read(path, changed(path, place, value))
     assert caught.value.path.replace("[", ".").replace("]", "").startswith(f"$.data.{place}")
@@ -279,7 +281,7 @@ async def test_a_whole_list_may_deviate_in_every_way_at_once() -> None:
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "BOM"])
-async def test_a_refusal_is_shown_though_its_text_was_cut(mark: bytes) -> None:
+async def test_a_refusal_is_shown_even_if_its_text_was_cut(mark: bytes) -> None:
     body = mark + rb'{"success": false, "error": "No \ud83d today"}'
     with pytest.raises(APIError, match="No \N{REPLACEMENT CHARACTER} today"):
         await read("/analytics/overview", body)

@@ -47,7 +47,7 @@ def test_an_error_survives_copying_and_pickling(
     assert vars(twin) == vars(error)
 
 
-def test_an_api_error_says_what_was_asked_and_what_was_answered() -> None:
+def test_an_api_error_names_the_request_and_its_response() -> None:
     error = errors.NotFoundError(404, "Order not found", "GET", "/orders/7")
     assert str(error) == "GET /orders/7: 404 Order not found"
     assert (error.status, error.message, error.method, error.path, error.retry_after) == (
@@ -66,7 +66,7 @@ def test_a_decode_error_names_the_place_and_the_request() -> None:
     assert str(error) == "GET /orders: $: expected an object, got null"
 
 
-def test_a_budget_error_says_when_to_come_back() -> None:
+def test_a_budget_error_says_when_to_retry() -> None:
     error = errors.BudgetExceededError("the wait would be 12 s", 12.0)
     assert (str(error), error.retry_after) == ("the wait would be 12 s", 12.0)
 

@@ -1,4 +1,4 @@
-"""Records in FastAPI: they leave a route as they are, are described, and come in as a body."""
+"""Records in FastAPI: they are sent as they are, described, and accepted as a body."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def exact(body: bytes | str) -> Any:
 
 
 def example(body: bytes) -> Any:
-    """The record of one of the reference's answers."""
+    """The record of one of the reference's responses."""
     (call,) = (call for call, text in samples.EXAMPLES if text is body)
     data = call.decode(body).data
     return getattr(data, "order", data)
@@ -145,7 +145,7 @@ def test_a_record_is_written_with_the_values_that_the_api_sent(cls: Any, body: b
     assert adapter.validate_python(record) is record
 
 
-async def test_records_leave_routes_as_they_are(store: DevSkinClient) -> None:
+async def test_routes_send_records_as_they_are(store: DevSkinClient) -> None:
     async with served(store) as session:
 
         async def got(path: str, cls: Any) -> Any:
@@ -186,13 +186,13 @@ async def test_an_order_is_sent_as_a_summary_where_that_is_the_response_model(
     ],
     ids=str,
 )
-def test_a_page_may_be_of_whatever_pydantic_knows(cls: Any, items: tuple[object, ...]) -> None:
+def test_a_page_may_hold_any_type_that_pydantic_knows(cls: Any, items: tuple[object, ...]) -> None:
     page: Page[object] = Page(items=items, total=len(items), page=1, limit=100)
     pages: TypeAdapter[Any] = TypeAdapter(cls)
     assert pages.validate_json(pages.dump_json(page)) == page
 
 
-async def test_what_a_route_excludes_stays_inside(store: DevSkinClient) -> None:
+async def test_fields_that_a_route_excludes_are_not_sent(store: DevSkinClient) -> None:
     async with served(store) as session, session.get("/names") as response:
         rows = (await response.json())["items"]
     assert rows
@@ -200,12 +200,12 @@ async def test_what_a_route_excludes_stays_inside(store: DevSkinClient) -> None:
     assert all("customer_name" in row for row in rows)
 
 
-def test_none_is_left_out_where_pydantic_is_told_so() -> None:
+def test_none_is_left_out_where_pydantic_is_set_to() -> None:
     written = TypeAdapter(Customer).dump_json(CUSTOMER, exclude_none=True)
     assert json.loads(written).keys() == {"id", "created_at"}
 
 
-async def test_a_status_is_a_parameter_of_the_query_still(store: DevSkinClient) -> None:
+async def test_a_status_is_still_a_query_parameter(store: DevSkinClient) -> None:
     async with served(store) as session, session.get("/orders?status=paid") as response:
         assert {row["status"] for row in await response.json()} == {"paid"}
 
@@ -273,7 +273,7 @@ def test_a_status_is_described_as_an_open_list_of_words() -> None:
     assert described == {"type": "string", "title": "OrderStatus", "examples": words}
 
 
-def test_a_status_that_the_reference_does_not_list_goes_out_and_in() -> None:
+def test_an_unlisted_status_survives_a_round_trip() -> None:
     summaries = TypeAdapter(OrderSummary)
     sent = attrs.evolve(ORDERS.items[0], status=OrderStatus("refunded"))
     body = summaries.dump_json(sent)
@@ -282,7 +282,7 @@ def test_a_status_that_the_reference_does_not_list_goes_out_and_in() -> None:
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**90), max_value=10**90))
-def test_no_amount_changes_on_its_way_out_and_in(amount: Decimal) -> None:
+def test_amounts_survive_a_round_trip(amount: Decimal) -> None:
     if amount and not -100 <= amount.adjusted() <= 100:
         amount = Decimal(0)
     customers = TypeAdapter(Customer)
@@ -305,7 +305,7 @@ def test_no_amount_changes_on_its_way_out_and_in(amount: Decimal) -> None:
         ("12345678901234567.89", b'"12345678901234567.89"'),
     ],
 )
-def test_money_is_a_json_number_wherever_pydantic_has_the_very_number(
+def test_money_is_a_json_number_wherever_pydantic_can_write_it_exactly(
     sent: str, written: bytes
 ) -> None:
     customer = attrs.evolve(CUSTOMER, total_spent=Decimal(sent))

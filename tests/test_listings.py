@@ -54,7 +54,7 @@ async def test_a_store_that_caps_its_pages_is_read_whole(noun: str, cap: int, ec
     async with reading(store) as client:
         listing = getattr(client, noun).list()
         assert await rows_of(listing) == ([*range(250)], None)
-        assert len(store.asked) == -(-250 // min(cap, 100))
+        assert len(store.requested) == -(-250 // min(cap, 100))
         assert [row.id async for page in listing.pages() for row in page.items] == [*range(250)]
 
 
@@ -71,7 +71,7 @@ async def test_a_total_that_is_too_large_is_an_error_after_the_rows_and_a_few_re
     assert isinstance(error, InconsistentListError)
     expected = f"expected {total:,} rows in all, as `total` says, got {rows}"
     assert str(error) == f"GET /orders: $.data.items: {expected}"
-    assert len(store.asked) <= 2 + CONCURRENCY + 1
+    assert len(store.requested) <= 2 + CONCURRENCY + 1
 
 
 async def test_a_total_that_is_too_small_is_an_error_after_all_rows() -> None:
@@ -82,7 +82,7 @@ async def test_a_total_that_is_too_small_is_an_error_after_all_rows() -> None:
     assert str(error).endswith("expected 120 rows in all, as `total` says, got 730")
 
 
-async def test_a_store_without_pages_is_an_error_after_the_rows_of_one() -> None:
+async def test_a_store_that_repeats_one_page_is_an_error_after_the_rows_of_that_page() -> None:
     store = PagingStore(730, same_page=True)
     async with reading(store) as client:
         ids, error = await rows_of(client.orders.list())
@@ -96,7 +96,7 @@ async def test_a_list_that_shrinks_while_it_is_read_is_no_error(
     left: int, past_end: PastEnd
 ) -> None:
     def change(store: PagingStore) -> None:
-        if len(store.asked) == 2:
+        if len(store.requested) == 2:
             store.rows = left
 
     store = PagingStore(250, past_end=past_end, change=change)
@@ -107,7 +107,7 @@ async def test_a_list_that_shrinks_while_it_is_read_is_no_error(
 
 
 @pytest.mark.parametrize(
-    ("limit", "asked"),
+    ("limit", "requested"),
     [
         (1, [(1, 1)]),
         (50, [(1, 50)]),
@@ -117,26 +117,26 @@ async def test_a_list_that_shrinks_while_it_is_read_is_no_error(
     ],
 )
 @pytest.mark.parametrize("noun", NOUNS)
-async def test_a_limit_bounds_the_rows_and_asks_for_no_more_than_they_need(
-    noun: str, limit: int, asked: list[tuple[int, int]]
+async def test_a_limit_bounds_the_rows_and_the_requests_for_them(
+    noun: str, limit: int, requested: list[tuple[int, int]]
 ) -> None:
     store = PagingStore(250)
     async with reading(store) as client:
         listing = getattr(client, noun).list(limit=limit)
         assert await rows_of(listing) == ([*range(min(limit, 250))], None)
-    assert sorted(store.asked) == asked
+    assert sorted(store.requested) == requested
 
 
 async def test_a_limit_is_kept_where_the_store_caps_its_pages() -> None:
     store = PagingStore(250, 20, echoes=True)
     async with reading(store) as client:
         assert [row.id for row in await client.orders.list(limit=50)] == [*range(50)]
-    assert sorted(store.asked) == [(1, 50), (2, 50), (3, 50)]
+    assert sorted(store.requested) == [(1, 50), (2, 50), (3, 50)]
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "7", True, 2**63])
 @pytest.mark.parametrize("noun", NOUNS)
-def test_a_limit_that_can_not_be_is_a_value_error_at_once(noun: str, limit: Any) -> None:
+def test_an_invalid_limit_is_a_value_error_at_once(noun: str, limit: Any) -> None:
     with pytest.raises(ValueError, match=r"^limit must be (a positive integer|at most)"):
         getattr(DevSkinClient("key"), noun).list(limit=limit)
 
@@ -147,7 +147,7 @@ async def test_the_first_row_is_one_request_for_one_row(noun: str) -> None:
     async with reading(store) as client:
         first = await getattr(client, noun).list().first()
         assert first.id == 0
-        assert store.asked == [(1, 1)]
+        assert store.requested == [(1, 1)]
         store.rows = 0
         assert await getattr(client, noun).list(limit=5).first() is None
 
@@ -158,7 +158,7 @@ async def test_no_first_row_in_a_list_that_has_some_is_an_error() -> None:
             await client.orders.list().first()
 
 
-def test_a_listing_says_what_it_lists_and_how_to_read_it() -> None:
+def test_the_repr_of_a_listing_says_what_it_lists_and_how_to_read_it() -> None:
     store = DevSkinClient("key")
     how = ': use "async for" or "await">'
     assert repr(store.orders.list()) == f"<Listing of orders{how}"
@@ -176,7 +176,7 @@ def loop_over(orders: Listing[OrderSummary]) -> None:
         raise AssertionError
 
 
-def test_a_plain_for_says_how_to_read_a_listing() -> None:
+def test_the_error_of_a_plain_for_says_how_to_read_a_listing() -> None:
     orders = DevSkinClient("key").orders.list()
     with pytest.raises(TypeError) as caught:
         loop_over(orders)

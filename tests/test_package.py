@@ -1,4 +1,4 @@
-"""What `import devskin_async` gives, and what it leaves alone."""
+"""What `import devskin_async` provides, and what it does not import."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXTRAS = {
 }
 
 
-def test_the_public_names_are_sorted_and_there() -> None:
+def test_the_public_names_are_sorted_and_exist() -> None:
     names = [name for name in devskin_async.__all__ if not name.startswith("_")]
     assert names == sorted(names)
     assert all(hasattr(devskin_async, name) for name in devskin_async.__all__)
@@ -40,8 +40,8 @@ def test_importing_the_package_loads_no_extra_and_no_outer_part() -> None:
     assert not parts & {"sandbox", "testing", "cli", "export"}
 
 
-def last_word(script: str) -> str:
-    """What a script that fails says last."""
+def last_line(script: str) -> str:
+    """Return the last line that a failing script prints."""
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stderr.splitlines()[-1]
@@ -51,13 +51,13 @@ def last_word(script: str) -> str:
 def test_the_sandbox_without_its_extra_says_what_to_install(missing: str) -> None:
     script = f"import sys; sys.modules[{missing!r}] = None; import devskin_async.sandbox"
     package = missing.partition(".")[0]
-    assert f'the sandbox needs {package}: pip install "devskin-async[sandbox]"' in last_word(script)
+    assert f'the sandbox needs {package}: pip install "devskin-async[sandbox]"' in last_line(script)
 
 
 def test_a_fault_inside_the_sandbox_is_not_taken_for_a_missing_extra() -> None:
     script = "import sys; sys.modules['sqlite3'] = None; import devskin_async.sandbox"
-    assert "sqlite3" in last_word(script)
-    assert "pip install" not in last_word(script)
+    assert "sqlite3" in last_line(script)
+    assert "pip install" not in last_line(script)
 
 
 def test_the_version_is_the_installed_one() -> None:

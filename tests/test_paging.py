@@ -20,7 +20,7 @@ from devskin_async.testing import VirtualTimeLoop, virtual_time
 
 
 class Store:
-    """Pages of numbers, each answered after the seconds that `delay` tells."""
+    """Pages of numbers, each sent after the seconds that `delay` returns."""
 
     def __init__(
         self, rows: int, *, limit: int = 10, delay: dict[int, float] | None = None
@@ -28,7 +28,7 @@ class Store:
         self.rows = rows
         self.limit = limit
         self.delay = delay or {}
-        self.asked: list[int] = []
+        self.requested: list[int] = []
         self.cancelled: list[int] = []
         self.in_flight = 0
         self.most_in_flight = 0
@@ -36,7 +36,7 @@ class Store:
         self.failing: dict[int, Exception] = {}
 
     async def fetch(self, number: int) -> Page[int]:
-        self.asked.append(number)
+        self.requested.append(number)
         self.in_flight += 1
         self.idle.clear()
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -67,23 +67,23 @@ async def test_awaiting_a_listing_collects_its_rows() -> None:
 
 
 @virtual_time
-async def test_rows_come_in_order_though_answers_do_not() -> None:
+async def test_rows_come_in_order_even_if_responses_do_not() -> None:
     store = Store(95, delay={2: 9, 3: 1, 4: 5, 5: 0.5, 6: 7})
     assert [row async for row in store.listing()] == list(range(95))
 
 
 @virtual_time
-async def test_each_page_is_asked_for_once() -> None:
+async def test_each_page_is_requested_once() -> None:
     store = Store(95)
     await store.listing()
-    assert sorted(store.asked) == list(range(1, 11))
+    assert sorted(store.requested) == list(range(1, 11))
 
 
 @virtual_time
 async def test_an_empty_list_is_one_request_and_no_rows() -> None:
     store = Store(0)
     assert await store.listing() == []
-    assert store.asked == [1]
+    assert store.requested == [1]
 
 
 @virtual_time
@@ -91,7 +91,7 @@ async def test_a_listing_can_be_read_again() -> None:
     store = Store(15)
     listing = store.listing()
     assert await listing == await listing
-    assert Counter(store.asked) == {1: 2, 2: 2}
+    assert Counter(store.requested) == {1: 2, 2: 2}
 
 
 @virtual_time
@@ -107,7 +107,7 @@ async def test_no_more_than_concurrency_are_in_flight_or_held() -> None:
     store = Store(200, delay={2: 100})
     taken = 0
     async for page in store.listing(concurrency=4).pages():
-        assert len(store.asked) - taken <= 4
+        assert len(store.requested) - taken <= 4
         taken = page.page
     assert store.most_in_flight <= 4
 
@@ -118,7 +118,7 @@ async def test_a_slow_consumer_does_not_make_pages_pile_up() -> None:
     async with aclosing(store.listing(concurrency=3).pages()) as pages:
         await anext(pages)
         await asyncio.sleep(1000)
-        assert sorted(store.asked) == [1, 2, 3]
+        assert sorted(store.requested) == [1, 2, 3]
 
 
 @virtual_time
@@ -158,7 +158,7 @@ async def test_an_error_in_one_page_cancels_the_rest_at_once_and_comes_once() ->
     with pytest.raises(StopAsyncIteration):
         await anext(rows)
     assert sorted(store.cancelled) == [2, 4, 5]
-    assert sorted(store.asked) == [1, 2, 3, 4, 5]
+    assert sorted(store.requested) == [1, 2, 3, 4, 5]
     assert loop.time() == pytest.approx(2, abs=1e-3)
 
 
@@ -200,14 +200,14 @@ async def collected(store: Store) -> list[int]:
 
 
 @virtual_time
-async def test_no_page_beyond_the_last_number_is_asked_for_whatever_the_total_says() -> None:
+async def test_no_page_beyond_the_last_number_is_requested_whatever_the_total_says() -> None:
     store = Store(2**80)
     store.failing = {2**63: ValueError("page must be at most 9223372036854775807")}
     pages = store.listing().pages(start=2**63 - 2)
     assert [(await anext(pages)).page for _ in range(2)] == [2**63 - 2, 2**63 - 1]
     with pytest.raises(InconsistentListError, match="rows in all"):
         await anext(pages)
-    assert max(store.asked) == 2**63 - 1
+    assert max(store.requested) == 2**63 - 1
 
 
 @virtual_time
@@ -215,7 +215,7 @@ async def test_a_reading_may_begin_with_any_page() -> None:
     store = Store(95)
     pages = [page async for page in store.listing().pages(start=7)]
     assert [page.page for page in pages] == [7, 8, 9, 10]
-    assert sorted(store.asked) == [7, 8, 9, 10]
+    assert sorted(store.requested) == [7, 8, 9, 10]
     assert store.most_in_flight == 3  # the first alone, as it tells how many there are
 
 
@@ -233,7 +233,7 @@ async def test_an_error_on_the_first_page_reaches_the_caller() -> None:
     store.failing[1] = ConnectionError("page 1")
     with pytest.raises(ConnectionError, match="page 1"):
         await store.listing()
-    assert store.asked == [1]
+    assert store.requested == [1]
 
 
 @virtual_time
@@ -247,26 +247,26 @@ async def test_a_list_that_shrinks_ends_at_the_first_empty_page() -> None:
 
     rows = await Listing(lambda *_: Pages(fetch, 3))
     assert rows == list(range(35))
-    assert max(store.asked) <= 8
+    assert max(store.requested) <= 8
 
 
 @virtual_time
 async def test_a_total_that_is_far_too_high_costs_no_memory_and_few_requests() -> None:
-    asked: list[int] = []
+    requested: list[int] = []
 
     async def fetch(number: int) -> Page[int]:
-        asked.append(number)
+        requested.append(number)
         return Page(items=(1,) if number == 1 else (), total=10**18, page=number, limit=100)
 
     rows = aiter(Listing(lambda *_: Pages(fetch, 5, request="GET /orders")))
     assert await anext(rows) == 1
     with pytest.raises(InconsistentListError, match=r"GET /orders: .* rows in all, .* got 1"):
         await anext(rows)
-    assert len(asked) <= 7
+    assert len(requested) <= 7
 
 
 @virtual_time
-async def test_a_server_that_gives_smaller_pages_than_asked_for_is_read_to_the_end() -> None:
+async def test_a_server_with_smaller_pages_than_requested_is_read_to_the_end() -> None:
     store = Store(95, limit=7)
     assert await store.listing() == list(range(95))
 
@@ -281,7 +281,7 @@ async def test_pages_are_fetched_concurrently_whatever_their_size_is() -> None:
 
 
 @virtual_time
-async def test_a_list_that_grows_is_read_on() -> None:
+async def test_a_list_that_grows_is_read_to_its_new_end() -> None:
     store = Store(25)
 
     async def fetch(number: int) -> Page[int]:
@@ -293,7 +293,7 @@ async def test_a_list_that_grows_is_read_on() -> None:
 
 
 @virtual_time
-async def test_what_is_inconsistent_is_said_once_after_the_last_page() -> None:
+async def test_an_inconsistency_is_raised_once_after_the_last_page() -> None:
     async def fetch(number: int) -> Page[int]:
         items = (1, 2) if number == 1 else (3,) if number == 2 else ()
         return Page(items=items, total=9, page=number, limit=2)
@@ -308,11 +308,11 @@ async def test_what_is_inconsistent_is_said_once_after_the_last_page() -> None:
 
 
 @virtual_time
-async def test_a_reading_that_was_left_asks_for_nothing_more() -> None:
-    asked: list[int] = []
+async def test_a_closed_reading_sends_no_further_requests() -> None:
+    requested: list[int] = []
 
     async def fetch(number: int) -> Page[int]:
-        asked.append(number)
+        requested.append(number)
         return Page(items=() if number == 2 else (1,), total=9, page=number, limit=1)
 
     pages = Pages(fetch, 1)
@@ -320,7 +320,7 @@ async def test_a_reading_that_was_left_asks_for_nothing_more() -> None:
     await pages.aclose()
     with pytest.raises(StopAsyncIteration):
         await anext(pages)
-    assert asked == [1]
+    assert requested == [1]
 
 
 @virtual_time
@@ -329,7 +329,7 @@ async def test_a_limit_bounds_the_rows_and_the_requests(limit: int, pages: int) 
     store = Store(95)
     listing = Listing(lambda wanted, _: Pages(store.fetch, 4, wanted=wanted), limit=limit)
     assert await listing == list(range(min(limit, 95)))
-    assert len(store.asked) == pages
+    assert len(store.requested) == pages
     assert sum([len(page.items) async for page in listing.pages()]) == min(limit, 95)
 
 
@@ -337,7 +337,7 @@ async def test_a_limit_bounds_the_rows_and_the_requests(limit: int, pages: int) 
 async def test_the_first_row_is_one_request() -> None:
     store = Store(95)
     assert await store.listing().first() == 0
-    assert store.asked == [1]
+    assert store.requested == [1]
     assert await Store(0).listing().first() is None
 
 
@@ -363,11 +363,12 @@ async def test_results_come_in_the_order_of_the_arguments_within_the_bound(
     assert await rows == arguments
 
 
-def test_a_program_that_fails_while_a_listing_is_read_ends_without_a_word_from_asyncio() -> None:
-    told: list[object] = []
+def test_a_program_that_fails_during_a_listing_ends_without_a_warning_of_asyncio() -> None:
+    contexts: list[object] = []
 
     async def program() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: contexts.append(context))
         listing = Store(200).listing()
         rows, pages = aiter(listing), listing.pages()
         await anext(rows)
@@ -380,7 +381,7 @@ def test_a_program_that_fails_while_a_listing_is_read_ends_without_a_word_from_a
         asyncio.Runner(loop_factory=VirtualTimeLoop) as runner,
     ):
         runner.run(program())
-    assert told == []
+    assert contexts == []
 
 
 @virtual_time
@@ -394,7 +395,7 @@ async def test_a_page_that_was_delivered_is_not_held() -> None:
 
 
 @virtual_time
-async def test_arguments_are_taken_only_as_calls_are_started() -> None:
+async def test_arguments_are_consumed_only_as_calls_are_started() -> None:
     taken: list[int] = []
 
     def arguments() -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Requests through a proxy: which one, what it gets to see, and what is said when it fails."""
+"""Requests through a proxy: which one, what it can see, and the errors when it fails."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_an_address_without_a_scheme_is_an_http_proxys() -> None:
         "https://localhost/api/v1",
     ],
 )
-def test_loopback_goes_direct_whatever_is_given_or_set(
+def test_loopback_is_reached_directly_whatever_is_given_or_set(
     base_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -179,7 +179,7 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("address", UNUSABLE)
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_an_unusable_address_is_told_by_the_variables_name_alone(
+def test_the_error_of_an_unusable_address_names_its_variable_alone(
     variable: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, address)
@@ -194,26 +194,26 @@ def test_an_unusable_address_is_told_by_the_variables_name_alone(
 
 @pytest.mark.parametrize("address", UNUSABLE)
 @pytest.mark.parametrize("base_url", [BASE_URL, "http://127.0.0.1:8000/api/v1"])
-def test_an_unusable_argument_is_told_as_proxy(address: str, base_url: str) -> None:
+def test_the_error_of_an_unusable_argument_names_it_proxy(address: str, base_url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^proxy must be an address such as http://"):
         DevSkinClient(KEY, base_url=base_url, proxy=address)
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=12))
-def test_no_text_makes_another_error_than_that(text: str) -> None:
+def test_any_text_is_a_proxy_or_that_error(text: str) -> None:
     try:
         find_proxy(STORE, text)
     except ConfigurationError as error:
         assert str(error).startswith("proxy must be an address such as ")
 
 
-async def test_a_session_brings_its_own_proxy_so_both_are_refused() -> None:
+async def test_a_session_and_a_proxy_together_are_refused() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(ValueError, match=r"aiohttp\.ClientSession\(proxy=\.\.\.\)"):
             through("http://proxy.test:3128", session=session)
 
 
-def test_a_transport_of_the_callers_knows_of_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_callers_transport_uses_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     transport = MockTransport(lambda _: respond())
     with pytest.raises(ValueError, match="pass a proxy, or else a session or a transport"):
         through("http://proxy.test:3128", transport=transport)
@@ -224,7 +224,7 @@ def test_a_transport_of_the_callers_knows_of_no_proxy(monkeypatch: pytest.Monkey
 # What it gets to see
 
 
-async def test_the_variables_of_the_environment_are_all_that_a_program_needs(
+async def test_a_program_needs_nothing_but_the_environments_variables(
     tmp_path: Path,
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -247,7 +247,7 @@ async def test_the_variables_of_the_environment_are_all_that_a_program_needs(
     assert "Authorization" not in request
 
 
-async def test_a_proxy_is_told_its_user_and_password_and_the_store_is_not() -> None:
+async def test_the_user_and_password_are_sent_to_the_proxy_and_not_to_the_store() -> None:
     async with tls_store() as store, connect_proxy(store.port) as proxy:
         code, _, err = await run_python(
             *OVERVIEW, "--proxy", proxy.with_login(f"me:{QUOTED}"), DEVSKIN_API_KEY=KEY
@@ -298,7 +298,7 @@ async def test_a_tunnel_is_kept_for_the_next_requests() -> None:
     assert (len(store.requests), len(proxy.connects)) == (3, 1)
 
 
-async def test_a_store_at_loopback_is_reached_directly_though_a_proxy_is_set(
+async def test_a_store_at_loopback_is_reached_directly_even_if_a_proxy_is_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with connect_proxy() as proxy:
@@ -310,7 +310,7 @@ async def test_a_store_at_loopback_is_reached_directly_though_a_proxy_is_set(
 
 
 @pytest.mark.parametrize("how", ["proxy", "trust_env"])
-async def test_not_even_a_session_with_a_proxy_brings_the_key_there_in_clear(
+async def test_not_even_a_session_with_a_proxy_sends_the_key_there_in_clear(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with connect_proxy() as proxy:
@@ -351,7 +351,7 @@ async def test_a_session_of_the_callers_uses_its_own_proxy_alone(
         (599, "599", True),
     ],
 )
-async def test_a_proxy_that_refuses_is_told_as_that(
+async def test_the_error_names_a_proxy_that_refuses(
     status: int, text: str, transient: bool
 ) -> None:
     echo = f"HTTP/1.1 {status} {QUOTED} {LOGIN}\r\nX-Echo: {LOGIN}\r\nContent-Length: 0\r\n\r\n"
@@ -366,13 +366,13 @@ async def test_a_proxy_that_refuses_is_told_as_that(
 
 
 @pytest.mark.parametrize("reply", [b"", b"SSH-2.0-OpenSSH_9.2\r\n\r\n", b"HTTP/1.1 2"])
-async def test_a_proxy_that_gives_no_http_response_is_told_as_that(reply: bytes) -> None:
+async def test_the_error_names_a_proxy_that_gives_no_http_response(reply: bytes) -> None:
     async with connect_proxy(reply=reply) as proxy:
         error = await failure(through(proxy.url))
     assert str(error).endswith(f": no valid response from the proxy 127.0.0.1 port {proxy.port}")
 
 
-async def test_a_proxy_that_is_away_is_told_as_that() -> None:
+async def test_the_error_names_a_proxy_that_is_unreachable() -> None:
     async with connect_proxy() as proxy:
         pass
     error = await failure(through(proxy.url))
@@ -382,7 +382,7 @@ async def test_a_proxy_that_is_away_is_told_as_that() -> None:
     assert error.transient
 
 
-async def test_a_proxy_whose_name_is_not_found_is_told_as_that(
+async def test_the_error_names_a_proxy_whose_name_is_not_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def not_found(*_: object, **__: object) -> None:
@@ -394,7 +394,7 @@ async def test_a_proxy_whose_name_is_not_found_is_told_as_that(
     assert str(error).endswith("Name or service not known")
 
 
-async def test_a_proxy_that_says_nothing_is_told_as_that() -> None:
+async def test_the_error_names_a_proxy_that_does_not_respond() -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -409,14 +409,14 @@ async def test_a_proxy_that_says_nothing_is_told_as_that() -> None:
     )
 
 
-async def test_a_proxy_whose_certificate_is_not_trusted_is_told_as_that() -> None:
+async def test_the_error_names_a_proxy_whose_certificate_is_not_trusted() -> None:
     async with connect_proxy(tls=True) as proxy:
         error = await failure(through(proxy.url))
     assert f": can't trust the https proxy 127.0.0.1 port {proxy.port}: " in str(error)
     assert not error.transient
 
 
-async def test_of_a_proxy_that_has_no_tls_it_is_told_that_its_address_is_https() -> None:
+async def test_the_error_of_a_proxy_without_tls_says_that_its_address_is_https() -> None:
     async def answer_in_clear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -429,7 +429,7 @@ async def test_of_a_proxy_that_has_no_tls_it_is_told_that_its_address_is_https()
     assert "wrong version number" in str(error)
 
 
-async def test_a_store_that_is_not_trusted_is_not_told_as_the_proxy() -> None:
+async def test_the_error_of_a_store_that_is_not_trusted_does_not_name_the_proxy() -> None:
     async with tls_store() as store, connect_proxy(store.port) as proxy:
         error = await failure(through(proxy.url))
     assert ": can't trust store.example port 443: " in str(error)
@@ -440,19 +440,19 @@ async def test_the_password_shows_in_no_error_no_log_no_event_and_no_repr(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
-    told: list[object] = []
+    events: list[object] = []
     echo = f"HTTP/1.1 502 {LOGIN}\r\nContent-Length: 0\r\n\r\n".encode()
     async with connect_proxy(reply=echo) as proxy:
         address = proxy.with_login(f"me:{QUOTED}")
-        store = through(address, on_event=told.append)
+        store = through(address, on_event=events.append)
         error = await failure(store)
     shown = [
         whole_text(error),
         caplog.text,
-        repr(told),
+        repr(events),
         repr(store),
         repr(find_proxy(STORE, address)),
     ]
-    assert told
+    assert events
     for secret in (PASSWORD, QUOTED, LOGIN):
         assert secret not in "".join(shown)

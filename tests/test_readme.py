@@ -25,7 +25,7 @@ EXPORT = 'python -m pip install ".[all]" && devskin export all --sandbox --out e
 
 
 async def run(example: str) -> dict[str, object]:
-    """Run an example as `python -m asyncio` would, and give what it defined."""
+    """Run an example as `python -m asyncio` would; return what it defined."""
     names: dict[str, object] = {"__name__": "example"}
     code = compile(example, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     result = FunctionType(code, names)()
@@ -89,7 +89,7 @@ async def test_the_fastapi_example_answers_requests(monkeypatch: pytest.MonkeyPa
 
 
 async def check_refusals(session: aiohttp.ClientSession) -> None:
-    """Ask for an order that is not there, and then for more than the rate limit allows."""
+    """Request an order that does not exist, and then more than the rate limit allows."""
     async with session.get("/orders/99999") as response:
         assert response.status == 404
     answers = await asyncio.gather(*(session.get(f"/orders/{n}") for n in range(100, 200)))

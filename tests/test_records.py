@@ -48,7 +48,7 @@ def test_unlisted_words_do_not_pile_up_in_the_enum() -> None:
     assert len(list(OrderStatus)) == 5
 
 
-def test_a_status_is_a_word() -> None:
+def test_a_status_is_a_string() -> None:
     with pytest.raises(ValueError, match="not a valid OrderStatus"):
         OrderStatus(5)  # type: ignore[arg-type]  # the wrong type is the point
 
@@ -79,7 +79,7 @@ def test_a_page_shows_in_a_notebook_as_a_table_of_its_rows() -> None:
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "</td>", "\"&'<", "a\x00b"])
-def test_no_name_breaks_out_of_the_notebooks_table(name: str) -> None:
+def test_no_name_can_add_html_to_the_notebooks_table(name: str) -> None:
     at = dt.datetime(2026, 2, 10, tzinfo=dt.UTC)
     item = records.Product(id=1, name=name, price=Decimal(1), created_at=at)
     shown = records.Page(items=(item,), total=1, page=1, limit=1)._repr_html_()

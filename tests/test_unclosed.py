@@ -1,4 +1,4 @@
-"""A client that was not closed: one warning, whatever became of it and of its event loop."""
+"""A client that was not closed: one warning, whatever happened to it and its event loop."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ except KeyError:
 
 
 async def said(box: Sandbox, how: str, *options: str) -> list[str]:
-    """The lines that the program says of warnings."""
+    """The lines with warnings that the program prints."""
     command = [sys.executable, *options, "-c", PROGRAM, box.base_url, box.api_key, how]
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     _, stderr = await process.communicate()
@@ -62,12 +62,12 @@ async def test_a_client_that_was_not_closed_warns_exactly_once(box: Sandbox, how
 
 
 @pytest.mark.parametrize("how", ["closed", "kept and closed"])
-async def test_a_client_that_was_closed_warns_of_nothing(box: Sandbox, how: str) -> None:
+async def test_a_client_that_was_closed_gives_no_warning(box: Sandbox, how: str) -> None:
     assert await said(box, how, "-X", "dev") == []
 
 
 @pytest.mark.parametrize("how", ["forgotten", "kept"])
-async def test_where_resource_warnings_are_off_nothing_is_said(box: Sandbox, how: str) -> None:
+async def test_with_resource_warnings_off_nothing_is_printed(box: Sandbox, how: str) -> None:
     assert await said(box, how) == []
 
 

@@ -1,4 +1,4 @@
-"""Workers of a web app with one key are refused nothing, though none knows of the others."""
+"""Workers of a web app with one key are refused nothing, though they do not know each other."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUIET = "--log-level=warning"
 
 @asynccontextmanager
 async def app_of(server: tuple[str, ...], box: Sandbox, directory: Path) -> AsyncIterator[str]:
-    """Serve the web app; whoever connects before a worker is ready waits for it."""
+    """Serve the web app; a client that connects before a worker is ready waits for it."""
     environment = os.environ | {
         "DEVSKIN_API_KEY": box.api_key,
         "DEVSKIN_BASE_URL": box.base_url,
@@ -58,7 +58,7 @@ async def app_of(server: tuple[str, ...], box: Sandbox, directory: Path) -> Asyn
 
 
 async def ask(url: str, paths: Iterable[str]) -> Counter[str]:
-    """Ask for all of it, some at a time, and count what each worker has answered."""
+    """Send all requests, some at a time, and count the responses of each worker."""
     answered: Counter[str] = Counter()
     left = iter(paths)
     # A connection for each request, so that every worker gets some.

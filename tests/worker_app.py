@@ -1,4 +1,4 @@
-"""A web app of which several processes serve, each with a client of the same key.
+"""A web app that several processes serve, each with a client of the same key.
 
 `asgi` makes a client for each worker; `wsgi` a client and an event loop for each request, and one
 before it serves: with `gunicorn --preload`, before the workers are forked.

@@ -1,4 +1,4 @@
-"""The wire, without any I/O: `endpoints` make requests; responses become records or errors."""
+"""The API without any I/O: `endpoints` makes requests, `responses` makes records or errors."""
 
 from . import endpoints
 from .arguments import MAX_INTEGER, MAX_LIMIT, positive

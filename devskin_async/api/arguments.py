@@ -19,12 +19,12 @@ def positive(name: str, value: object) -> int:
     """Check an argument that must be a positive integer of at most 64 bits.
 
     Returns:
-        It as an `int`, whatever kind of integer it was.
+        The value as an `int`, whatever kind of integer it was.
 
     Raises:
-        ValueError: It is not; the message names it.
+        ValueError: It is not such an integer; the message names the argument.
     """
-    # A protocol alone takes 3 µs to ask, and nearly all values are plain integers.
+    # To check for the protocol alone takes 3 µs, and nearly all values are plain integers.
     if isinstance(value, int | SupportsIndex) and not isinstance(value, bool):
         number = index(value)
         if number > MAX_INTEGER:
@@ -35,7 +35,7 @@ def positive(name: str, value: object) -> int:
 
 
 def page_query(page: int, limit: int) -> tuple[tuple[str, str], ...]:
-    """Make the query for a page; `ValueError` where a number is out of its bounds."""
+    """Return the query for a page; `ValueError` if a number is out of its bounds."""
     rows = positive("limit", limit)
     if rows > MAX_LIMIT:
         raise ValueError(f"limit must be at most {MAX_LIMIT}, not {rows}")
@@ -45,7 +45,7 @@ def page_query(page: int, limit: int) -> tuple[tuple[str, str], ...]:
 def span_query(
     date_from: dt.date | str | None, date_to: dt.date | str | None
 ) -> tuple[tuple[str, str], ...]:
-    """Make the query for a span of days; `ValueError` for what are none, or in the wrong order."""
+    """Return the query for a span of days; `ValueError` if one is invalid or they are reversed."""
     first, last = _day("date_from", date_from), _day("date_to", date_to)
     if first and last and first > last:
         raise ValueError(f"date_from must not be after date_to, and {first} is after {last}")
@@ -64,7 +64,7 @@ def _day(name: str, value: dt.date | str | None) -> dt.date | None:
         return None
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         return dt.date(value.year, value.month, value.day)
-    # strptime alone would take 2026-1-4, and fromisoformat 20260104.
+    # strptime alone would accept 2026-1-4, and fromisoformat 20260104.
     if isinstance(value, str) and _DAY.fullmatch(value):
         try:
             return dt.date.fromisoformat(value)

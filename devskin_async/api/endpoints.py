@@ -1,4 +1,4 @@
-"""One function for each endpoint: it checks the arguments and makes the request."""
+"""One function for each endpoint, which checks the arguments and returns the request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEFAULT_LIMIT = 20
 
 @frozen
 class Envelope(Generic[T_co]):
-    """The frame of every response that succeeded."""
+    """The body of every response that succeeded."""
 
     success: bool
     data: T_co
@@ -49,7 +49,7 @@ class OrderData:
 
 @frozen
 class RawOrderData:
-    """The same, the order as the server wrote it."""
+    """The `data` of one order's response, with the order as the server wrote it."""
 
     order: Raw
 
@@ -82,7 +82,7 @@ _RAW_ROWS = Loader(Envelope[Page[Raw]])
 
 
 class MismatchedResponseError(DecodeError):
-    """A response came that belongs to another request; the same request may be sent again."""
+    """The response belongs to another request; the same request may be sent again."""
 
 
 @frozen
@@ -93,9 +93,10 @@ class Request(Generic[T_co]):
         path: Path below the base URL.
         query: The query as names and values, in the reference's order.
         decode: Reads the body of a response that succeeded.
-        reads: What tells apart requests for one target: those that share a response agree in it.
-        past_end: Makes what a 400 or 404 is read as, where the page may be past the end of its
-            list; None where it is an error.
+        reads: What the body is read as, "record" or "raw". Only requests with the same target and
+            the same `reads` can share a response.
+        past_end: Makes the empty page that a 400 or 404 stands for if the page may be past the end
+            of its list; None if such a response is an error.
     """
 
     method: ClassVar[str] = "GET"
@@ -110,44 +111,44 @@ class Request(Generic[T_co]):
 
     @property
     def query_string(self) -> str:
-        """The query as a URL has it."""
-        # Numbers, days and words of the reference: there is nothing to encode.
+        """The query as it is written in a URL."""
+        # Numbers, days and words of the reference: nothing needs to be escaped.
         return "&".join(map("=".join, self.query))
 
     @property
     def params(self) -> dict[str, str]:
-        """The query by its names."""
+        """The query as a dict."""
         return dict(self.query)
 
     @property
     def target(self) -> str:
-        """The path with its query; equal targets are equal reads."""
+        """The path with its query."""
         return f"{self.path}?{self.query_string}" if self.query else self.path
 
 
 def overview() -> Request[Overview]:
-    """Make the request for the store's key figures."""
+    """Return the request for the store's key figures."""
     return Request("/analytics/overview", (), _OVERVIEW.loads)
 
 
 def revenue(period: Period | str = Period.MONTH) -> Request[Revenue]:
-    """Make the request for a revenue series.
+    """Return the request for a revenue series.
 
     Raises:
         ValueError: `period` is not one of the reference's.
     """
-    asked = word("period", period, Period)
-    return Request("/revenue", (("period", asked),), partial(_loads_series, asked))
+    value = word("period", period, Period)
+    return Request("/revenue", (("period", value),), partial(_loads_series, value))
 
 
 def order(order_id: int) -> Request[Order]:
-    """Make the request for one order.
+    """Return the request for one order.
 
     Raises:
         ValueError: `order_id` is not a positive integer.
     """
-    asked = positive("order_id", order_id)
-    return Request(f"/orders/{asked}", (), partial(_loads_order, asked))
+    number = positive("order_id", order_id)
+    return Request(f"/orders/{number}", (), partial(_loads_order, number))
 
 
 def orders(
@@ -158,7 +159,7 @@ def orders(
     date_from: dt.date | str | None = None,
     date_to: dt.date | str | None = None,
 ) -> Request[Page[OrderSummary]]:
-    """Make the request for one page of orders.
+    """Return the request for one page of orders.
 
     Raises:
         ValueError: An argument is out of its bounds, or the dates are in the wrong order.
@@ -175,7 +176,7 @@ def orders(
 
 
 def products(page: int, limit: int) -> Request[Page[Product]]:
-    """Make the request for one page of products.
+    """Return the request for one page of products.
 
     Raises:
         ValueError: `page` or `limit` is out of its bounds.
@@ -185,7 +186,7 @@ def products(page: int, limit: int) -> Request[Page[Product]]:
 
 
 def customers(page: int, limit: int) -> Request[Page[Customer]]:
-    """Make the request for one page of customers.
+    """Return the request for one page of customers.
 
     Raises:
         ValueError: `page` or `limit` is out of its bounds.
@@ -195,7 +196,7 @@ def customers(page: int, limit: int) -> Request[Page[Customer]]:
 
 
 def raw(request: Request[Page[T]]) -> Request[Page[Raw]]:
-    """Make a request for a page give its rows as the server wrote them, unchecked."""
+    """Return a request for the same page whose rows are as the server wrote them, unchecked."""
     query = dict(request.query)
     page, limit = int(query["page"]), int(query["limit"])
     read = partial(_loads_page, _RAW_ROWS, page)
@@ -203,43 +204,44 @@ def raw(request: Request[Page[T]]) -> Request[Page[Raw]]:
 
 
 def raw_order(order_id: int) -> Request[RawOrderData]:
-    """Make the request for one order, as the server wrote it, unchecked.
+    """Return the request for one order, as the server wrote it, unchecked.
 
     Raises:
         ValueError: `order_id` is not a positive integer.
     """
-    asked = order(order_id)
-    return Request(asked.path, asked.query, _RAW_ORDER.loads, "raw")
+    request = order(order_id)
+    return Request(request.path, request.query, _RAW_ORDER.loads, "raw")
 
 
 def raw_revenue(period: Period | str = Period.MONTH) -> Request[RawRevenue]:
-    """Make the request for a revenue series, its days as the server wrote them, unchecked.
+    """Return the request for a revenue series, its days as the server wrote them, unchecked.
 
     Raises:
         ValueError: `period` is not one of the reference's.
     """
-    asked = revenue(period)
-    return Request(asked.path, asked.query, partial(_loads_raw_series, asked.query[0][1]), "raw")
+    request = revenue(period)
+    read = partial(_loads_raw_series, request.query[0][1])
+    return Request(request.path, request.query, read, "raw")
 
 
 def raw_overview() -> Request[RawFigures]:
-    """Make the request for the store's key figures, as the server wrote them, unchecked."""
+    """Return the request for the store's key figures, as the server wrote them, unchecked."""
     return Request(overview().path, (), _loads_raw_figures, "raw")
 
 
 def page_count(total: int, limit: int) -> int:
-    """Count the pages of a list: `total` rows at `limit` a page, at least one page."""
+    """Return how many pages `total` rows have at `limit` rows a page: at least one."""
     return max(1, -(-total // limit))
 
 
-def _loads_page(pages: Loader[Envelope[Page[T]]], asked: int, body: bytes) -> Envelope[Page[T]]:
+def _loads_page(pages: Loader[Envelope[Page[T]]], number: int, body: bytes) -> Envelope[Page[T]]:
     envelope = pages.loads(body)
     page = envelope.data
-    if page_count(page.total, page.limit) <= page.page < asked:
-        # Some servers answer with the last page when they are asked for one past it.
-        empty = Page[T](items=(), total=page.total, page=asked, limit=page.limit)
+    if page_count(page.total, page.limit) <= page.page < number:
+        # Some servers respond with the last page to a request for one past it.
+        empty = Page[T](items=(), total=page.total, page=number, limit=page.limit)
         return Envelope(envelope.success, empty)
-    _check_match("$.data.page", asked, page.page)
+    _check_match("$.data.page", number, page.page)
     return envelope
 
 
@@ -254,25 +256,25 @@ def _loads_orders(
 
 
 def _past_end(page: int, limit: int) -> Callable[[], Page[Any]] | None:
-    """Give what makes the empty page that a 400 or 404 stands for; None for the first page."""
+    """Return a function for the empty page that a 400 or 404 stands for; None for page 1."""
     return None if page == 1 else partial(Page, items=(), total=0, page=page, limit=limit)
 
 
-def _loads_series(asked: str, body: bytes) -> Envelope[Revenue]:
+def _loads_series(period: str, body: bytes) -> Envelope[Revenue]:
     envelope = _REVENUE.loads(body)
-    _check_match("$.data.period", asked, envelope.data.period)
+    _check_match("$.data.period", period, envelope.data.period)
     return envelope
 
 
-def _loads_raw_series(asked: str, body: bytes) -> Envelope[RawRevenue]:
+def _loads_raw_series(period: str, body: bytes) -> Envelope[RawRevenue]:
     envelope = _RAW_REVENUE.loads(body)
-    _check_match("$.data.period", asked, envelope.data.period)
+    _check_match("$.data.period", period, envelope.data.period)
     return envelope
 
 
-def _loads_order(asked: int, body: bytes) -> Envelope[Order]:
+def _loads_order(order_id: int, body: bytes) -> Envelope[Order]:
     envelope = _ORDER.loads(body)
-    _check_match("$.data.order.id", asked, envelope.data.order.id)
+    _check_match("$.data.order.id", order_id, envelope.data.order.id)
     return Envelope(envelope.success, envelope.data.order)
 
 
@@ -281,7 +283,7 @@ def _loads_raw_figures(body: bytes) -> Envelope[RawFigures]:
     return Envelope(envelope.success, RawFigures(envelope.data))
 
 
-def _check_match(path: str, asked: object, received: object) -> None:
+def _check_match(path: str, expected: object, received: object) -> None:
     """Refuse a response to another request, such as one left over on a kept connection."""
-    if asked != received:
-        raise MismatchedResponseError(path, convert.describe(asked), convert.describe(received))
+    if expected != received:
+        raise MismatchedResponseError(path, convert.describe(expected), convert.describe(received))

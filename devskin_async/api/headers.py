@@ -1,4 +1,4 @@
-"""All that is read from the headers of a response.
+"""All reading of response headers.
 
 Three families of rate-limit headers are in use: `X-RateLimit-*` and `RateLimit-*`, with a reset in
 seconds or as a Unix time, and the IETF's structured `RateLimit` (draft-ietf-httpapi-ratelimit-
@@ -23,7 +23,8 @@ _PAIRS = (
 )
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,6})?", re.ASCII)
 _PARAMETER = re.compile(r";\s*([rt])=(\d{1,15})", re.ASCII)
-# No reset is this many seconds away: what is greater is a Unix time, and if so, in milliseconds.
+# No reset is so many seconds away: a number from the first on is a Unix time, from the second on
+# one in milliseconds.
 _UNIX = 1e8
 _UNIX_MILLISECONDS = 1e11
 
@@ -31,7 +32,7 @@ _UNIX_MILLISECONDS = 1e11
 def parse_rate_limit_headers(
     status: int, headers: Mapping[str, str], at: dt.datetime
 ) -> RateLimitInfo:
-    """Read what a response tells of the rate limit.
+    """Read what the headers of a response say about the rate limit.
 
     Args:
         status: The HTTP status.
@@ -49,8 +50,8 @@ def retry_after(headers: Mapping[str, str], at: dt.datetime) -> float | None:
     """Read `Retry-After`, which is seconds or a date (RFC 9110, section 10.2.3).
 
     Returns:
-        Seconds from `at`, 0 to 300: no response makes a client sleep longer. None where the
-        header is missing, or neither seconds nor a date.
+        Seconds from `at`, 0 to 300; a longer wait is shortened to 300. None if the header is
+        missing, or is neither seconds nor a date.
     """
     value = headers.get("Retry-After")
     if value is None:
@@ -64,10 +65,10 @@ def retry_after(headers: Mapping[str, str], at: dt.datetime) -> float | None:
 
 
 def response_time(headers: Mapping[str, str], clock: dt.datetime) -> dt.datetime:
-    """Say when a response was given: by its `Date`, or by this machine's clock without one.
+    """Return when a response was sent: its `Date`, or this machine's time without one.
 
-    Dates and Unix times in other headers are the server's, whose clock may be another. A response
-    with an `Age` over 0 was given by a cache, and its `Date` is not the present.
+    Dates and Unix times in other headers are by the server's clock, which may differ from this
+    machine's. A response with an `Age` over 0 came from a cache, so its `Date` is in the past.
 
     Args:
         headers: The headers.
@@ -79,7 +80,7 @@ def response_time(headers: Mapping[str, str], clock: dt.datetime) -> dt.datetime
 
 
 def age(headers: Mapping[str, str]) -> float:
-    """Say for how many seconds a cache had kept a response (RFC 9111, section 5.1)."""
+    """Return for how many seconds a cache had kept a response (RFC 9111, section 5.1)."""
     text = headers.get("Age", "").strip()
     return float(text) if text.isascii() and text.isdigit() else 0.0
 
@@ -88,14 +89,14 @@ def age(headers: Mapping[str, str]) -> float:
 def _date(text: str) -> dt.datetime | None:
     try:
         date = parsedate_to_datetime(text)
-        # With the zone "-0000" it comes naive; HTTP's are in UTC (RFC 9110, section 5.6.7).
+        # With the zone "-0000" it is naive; dates of HTTP are in UTC (RFC 9110, section 5.6.7).
         return date.replace(tzinfo=dt.UTC) if date.tzinfo is None else date.astimezone(dt.UTC)
     except (ValueError, OverflowError):
         return None
 
 
 def _quota(headers: Mapping[str, str], at: dt.datetime) -> tuple[int | None, float | None]:
-    """Read the requests left and the seconds until the reset; None and None without both."""
+    """Read the requests left and the seconds until the reset; two Nones unless both are there."""
     for remaining_name, reset_name in _PAIRS:
         if remaining_name in headers:
             remaining = _number(headers[remaining_name])
@@ -105,7 +106,7 @@ def _quota(headers: Mapping[str, str], at: dt.datetime) -> tuple[int | None, flo
     policies = headers.get("RateLimit")
     if policies is None:
         return None, None
-    # Of several policies in one header, the one with the least left binds.
+    # Of several policies in one header, the one with the fewest requests left applies.
     quotas = [
         (int(found["r"]), float(found["t"]))
         for item in policies.split(",")

@@ -1,4 +1,4 @@
-"""Which pages of a list to ask for, and whether those that came fit together. It does no I/O."""
+"""Which pages of a list to request, and whether those that came are consistent; without I/O."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ T = TypeVar("T")
 class PageNumbers:
     """The page arithmetic of one reading of a list.
 
-    Ask for the pages from `first` up to `last`, as many at a time as you like, and hand them to
-    `take` in order until the reading is `over`. Where the totals then leave a doubt, ask for the
-    page `recounted` once more and hand it to `recount`. Then see whether there is an
-    `inconsistency`.
+    Request the pages from `first` up to `last`, as many at a time as you like, and pass them to
+    `take` in order until the reading is `over`. If `recounted` is then not None, the totals leave a
+    doubt: request that page once more and pass it to `recount`. At the end check `inconsistency`.
 
-    The page size is the server's: what counts is how many rows came on page 1, not the limit that
-    was asked for or told. A list is read until as many rows came as the latest page counts in
-    all, and never beyond the first empty page. It may change meanwhile, and its totals with it:
-    at least the smallest of them and at most the largest is what an honest server gives.
+    The page size is the number of rows on page 1, which can be less than the limit that was
+    requested or the `limit` that a page has. A list is read until as many rows came as the `total`
+    of the latest page, and never beyond the first empty page. The list may change meanwhile, and
+    its totals with it: the number of rows should be between the smallest total and the largest.
 
-    Where a reading begins with a later page, the totals count the rows of the skipped pages too.
-    The first page that comes tells their size, unless it has fewer rows than the limit it tells:
-    it may be the last page, or the server may keep to a lower limit that it does not tell. Then
-    only the next page is asked for, and the size is taken to be in between.
+    If a reading begins with a later page, the totals count the rows of the skipped pages too. Their
+    size is the number of rows on the first page that comes, unless it has fewer rows than its
+    `limit`: it may be the last page, or the server may keep to a lower limit than it says. Then
+    only the next page is requested, and the size is taken to be between the two.
 
     Args:
         wanted: How many rows are wanted; None wants all.
@@ -35,7 +34,7 @@ class PageNumbers:
 
     Attributes:
         last: The last page that is known to be needed.
-        over: Whether the list, or what is wanted of it, is read.
+        over: Whether all rows, or as many as are wanted, are read.
         rows: How many rows came.
     """
 
@@ -59,13 +58,12 @@ class PageNumbers:
         """Take the next page.
 
         Returns:
-            Its rows, as far as they are wanted; none of a page that is the first or the one before
-            it again.
+            Its rows, as many as are wanted; none if it repeats the first page or the page before.
         """
         start = (page.items[0], page.total) if page.items else None
         if start is not None and start in self._starts.values():
             self._repeated = next(n for n, known in self._starts.items() if known == start)
-        # Past the end a server may know no page, and then no total was told.
+        # To a page past the end a server may respond with an error, which has no total.
         elif page.items or page.total or not self.rows:
             self._observe_total(page.total)
         if not self.rows:
@@ -77,28 +75,28 @@ class PageNumbers:
         self._starts = {self.first: self._starts.get(self.first, start), self._taken: start}
         given = self.rows
         self.rows += len(page.items)
-        # No page has a higher number, whatever the total says.
+        # No page has a higher number, however large the total is.
         self.last = min(self._taken + self._pages_left(page.total), MAX_INTEGER)
         self.over = self.last == self._taken
         return page.items if self.wanted is None else page.items[: self.wanted - given]
 
     @property
     def recounted(self) -> int | None:
-        """The page to ask for again, as the rows do not fit the totals; None if they do.
+        """The page to request again, as the rows do not fit the totals; None if they do.
 
         A list can change between the last page that came and its end, or between the count and the
-        rows of one answer. Only what a second count confirms is inconsistent.
+        rows of one response. Only what a second count confirms is an inconsistency.
         """
         if self._repeated is None and self.over and not self._fits_totals():
             return max(self._taken, self.first)
         return None
 
     def recount(self, page: Page[T]) -> None:
-        """Take the page `recounted`. If it has no rows any more, the list has shrunk."""
+        """Take the page `recounted`; only its total counts."""
         self._observe_total(page.total)
 
     def inconsistency(self, request: str | None = None) -> InconsistentListError | None:
-        """Say what does not fit together in the pages that came, if anything.
+        """Return the error of pages that contradict each other; None if they do not.
 
         Args:
             request: What was read, such as `GET /orders`.
@@ -136,7 +134,7 @@ class PageNumbers:
         skipped = (self.first - 1) * self._size
         left = total - skipped - self.rows
         if skipped + self.rows > self._totals[1]:
-            # No total is to be trusted: read to the first empty page, ever more pages at a time.
+            # The totals are wrong: read to the first empty page, more pages each time.
             left = (self._taken - self.first + 1) * self._size
         if self.wanted is not None:
             left = min(left, self.wanted - self.rows)

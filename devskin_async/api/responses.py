@@ -1,4 +1,4 @@
-"""A response becomes a record or an error."""
+"""Makes a record or an error from a response."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ _PERMANENT = frozenset({501, 505})
 _MARKUP = re.compile(r"<(script|style).*?</\1\s*>|<[^>]*>", re.ASCII | re.DOTALL | re.IGNORECASE)
 _FRAME = re.compile(r"\$\.data\.\w+")
 _SHOWN = 200
-# Where APIs say what was wrong: their own, and RFC 9457's problem details.
+# The fields in which APIs say what was wrong, those of RFC 9457 included.
 _REASONS = ("error", "message", "detail", "title", "errors", "code")
 _MOST_REASONS = 5
 _PAST_END = frozenset({400, 404})
 
 
 class Response(NamedTuple):
-    """What came back.
+    """A response, whatever its status.
 
     Args:
         status: The HTTP status.
         headers: The headers, looked up without regard to case.
         body: The whole body; of an error, the first 64 KiB are enough.
-        at: The instant at which it was given, by the server's clock where it tells it.
-        on_mismatch: Called where it turns out to answer another request; None calls nothing.
+        at: When it was sent: its `Date`, or this machine's time without one.
+        on_mismatch: Called if it turns out to belong to another request; None calls nothing.
     """
 
     status: int
@@ -71,7 +71,7 @@ def decode(request: Request[T], response: Response) -> T:
     """Return what a response holds.
 
     Raises:
-        APIError: The API answered with an error, by its status or by its envelope.
+        APIError: The status or the envelope is that of an error.
         DecodeError: The body is JSON of another shape than the reference's.
         TransportError: The body can't be read as JSON.
     """
@@ -88,7 +88,7 @@ def decode(request: Request[T], response: Response) -> T:
     except TransportError as error:
         shown = _summary(response)
         raise TransportError(
-            f"{request}: answered {response.status}, but {error} ({shown})"
+            f"{request}: status {response.status}, but {error} ({shown})"
         ) from None
     except DecodeError as error:
         if (refusal := _refusal(response.body)) is None:
@@ -102,13 +102,13 @@ def decode(request: Request[T], response: Response) -> T:
 
 
 def _is_of_another_frame(error: DecodeError) -> bool:
-    """Say whether a response lacks what its frame begins with, as one to another request does."""
+    """Return whether the outer fields of a body are another request's."""
     missing = error.received == "nothing" and _FRAME.fullmatch(error.path) is not None
     return missing or error.path == "$.data"
 
 
 def may_retry(error: Exception) -> bool:
-    """Say whether the request that ended in `error` may be sent again."""
+    """Return whether the request that failed with `error` may be sent again."""
     if isinstance(error, APIError):
         status = error.status
         return status in _TRANSIENT or (status >= _SERVER_ERROR and status not in _PERMANENT)
@@ -133,7 +133,7 @@ def _error(request: Request[T], response: Response) -> APIError:
 
 
 def _refusal(body: bytes) -> str | None:
-    """Give the reason of an envelope that says `success: false`; None if it is none."""
+    """Return the reason of an envelope with `success: false`; None for any other body."""
     envelope = _object(body)
     if envelope is None or envelope.get("success") is not False:
         return None
@@ -141,7 +141,7 @@ def _refusal(body: bytes) -> str | None:
 
 
 def _reason_of(body: bytes) -> str | None:
-    """Give the reason that the body of an error has, in any of the usual shapes; None without."""
+    """Return the reason in the body of an error, in any of the usual shapes; None without one."""
     envelope = _object(body)
     if envelope is None:
         return None
@@ -173,7 +173,7 @@ def _object(body: bytes) -> dict[str, object] | None:
 
 
 def _summary(response: Response) -> str:
-    """Describe a body that is no envelope in one short line."""
+    """Describe a body that is not an envelope in one short line."""
     try:
         phrase = HTTPStatus(response.status).phrase
     except ValueError:

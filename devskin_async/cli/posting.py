@@ -123,7 +123,7 @@ class Poster:
             headers: Its headers.
 
         Raises:
-            TransportError: There was no answer.
+            TransportError: There was no response.
         """
         clock = asyncio.get_running_loop().time
         start = clock()
@@ -136,7 +136,7 @@ class Poster:
         except asyncio.IncompleteReadError as error:
             return Answer(response.status, error.partial, clock() - start)
         except TimeoutError:
-            reason = f"no answer within {self._timeout:g} s"
+            reason = f"no response within {self._timeout:g} s"
         except aiohttp.ClientConnectorCertificateError as error:
             reason = f"can't trust it: {error.certificate_error}"
         except aiohttp.ClientConnectorError as error:

@@ -1,8 +1,9 @@
 """The budget of requests.
 
-`policy` holds values. `reports`, `state`, `grants`, `shaping`, `fairness` and `forecast` decide
-from the time alone; a `store` keeps the state; `local_participant` reports what one event loop
-does; the `scheduler` grants slots to callers and emits `events`; `sharing` finds a key's budget.
+`policy` has the public values. `reports`, `state`, `grants`, `shaping`, `fairness` and `forecast`
+are pure: the time is an argument. A `store` keeps the state; `local_participant` reports what one
+event loop does; the `scheduler` grants slots to callers and emits `events`; `sharing` finds a key's
+budget.
 """
 
 from .events import (

@@ -1,19 +1,19 @@
 -- One step of a budget that is kept on a Valkey server. A port of `grants.step` and `BudgetState`,
--- name for name: what a line means is said there, and a test holds both to the same results.
+-- name for name: it is documented there, and a test checks that both give the same results.
 -- KEYS[1] is the state, ARGV[1] the report, both in MessagePack. ARGV[2] numbers the participant's
--- calls: one that comes late, after a later one, is not carried out.
+-- calls: one that arrives after a later one is not carried out.
 
 local FORGOTTEN_AFTER, PROMISED_WINDOWS, SLEW = 3600, 5, 1
 local RESERVE, LATELY, LATE, LEFT_ALONE, POLL, LEAST_LATE = 10, 5, 1 / 10, 1 / 20, 1 / 10, 0.2
 local AT_LEAST = 0.005
-local FAIL_OVER = 2 -- seconds for which participants can report what a fail-over has lost
+local FAIL_OVER = 2 -- seconds in which participants can report the slots that a fail-over lost
 local INTERACTIVE, BULK = 1, 2 -- a lane of the protocol, and 1
 local PARTICIPANT, NUMBER, LANE, AT = 1, 2, 3, 4 -- of a slot
 local inf, max, min = math.huge, math.max, math.min
 
--- The fields of the arrays. The last ones of a state and of a participant are not Python's:
--- which server wrote it, which epoch began with nothing known, until when what is not known may
--- matter, and the last call.
+-- The fields of the arrays. The last ones of a state and of a participant do not exist in Python:
+-- which server wrote it, which epoch began without any known slots, until when unknown slots may be
+-- held, and the last call.
 local REPORT = {'participant', 'limit', 'lease', 'epoch', 'next_number', 'answered', 'cancelled',
   'accepted', 'wants', 'pause', 'quota', 'shaping', 'held', 'leaves', 'share'}
 local LIMIT = {'requests', 'per', 'burst', 'reserve'}
@@ -142,7 +142,7 @@ local function go_back(state, now)
   state.paused_until = min(state.paused_until - back, now + state.per)
   state.quota_until, state.quota_at = -inf, -inf
   state.accepted_at = state.accepted_at - back
-  -- After a lesson it is filled from the end of the pause on.
+  -- After a lesson the bucket is filled from the end of the pause on.
   state.bucket.filled_at = min(state.bucket.filled_at - back, max(now, state.paused_until))
   state.shaping.lesson_at = state.shaping.lesson_at - back
   state.shaping.changed_at = state.shaping.changed_at - back
@@ -516,8 +516,8 @@ local longest = report.limit.per + report.lease -- nothing is held for longer
 local data = redis.call('GET', KEYS[1])
 local state = data and loads(data) or new_state(present, server)
 if not data or state.server ~= server then
-  -- What another server wrote last may be missing here, as all is on one that started empty. The
-  -- participants report what they hold, since the epoch is another; those that are gone can't.
+  -- The last writes of another server may be missing here; on a server that started empty, all are.
+  -- Since the epoch is another, participants report what they hold; those that are gone can't.
   local until_then = now - uptime + 1 + longest
   if data then until_then = max(until_then, now + min(FAIL_OVER, longest)) end
   state.unknown_until = max(state.unknown_until, until_then)

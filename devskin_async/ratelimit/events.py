@@ -1,4 +1,4 @@
-"""What the scheduler tells whoever listens, and the log."""
+"""The events that the scheduler and the sender emit to listeners and to the log."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Answered(Struct, frozen=True, kw_only=True):
     """A response came, whatever its status.
 
     Args:
-        request: To which request, such as `GET /orders`.
+        request: Which request, such as `GET /orders`.
         status: The HTTP status.
         seconds: Seconds from sending the request to the end of the response.
         attempt: The number of this attempt of the call, from 1.
@@ -76,7 +76,7 @@ class Refused(Struct, frozen=True, kw_only=True):
 
     Args:
         lane: The lane that it was sent in.
-        retry_after: Seconds that the server asked for; None where it did not say.
+        retry_after: Seconds until the request may be sent again; None if the server did not say.
     """
 
     lane: Lane
@@ -111,7 +111,7 @@ class Retried(Struct, frozen=True, kw_only=True):
     Args:
         request: Which one, such as `GET /orders`.
         attempt: The number of the attempt that failed, from 1.
-        reason: What it failed with.
+        reason: The message of its error.
         wait: Seconds until it will be sent again, as predicted now.
     """
 
@@ -133,8 +133,8 @@ class Degraded(Struct, frozen=True, kw_only=True):
     Args:
         where: Where the budget is kept: "valkey" or "machine".
         reason: What happened.
-        share: Requests in each window that this participant goes on with; 0 where it has had no
-            part in the budget, and waits.
+        share: Requests in each window that this participant continues with; 0 if it has no share of
+            the budget, and waits.
     """
 
     where: str
@@ -166,12 +166,12 @@ OnEvent: TypeAlias = Callable[[Event], object]
 
 
 class Listeners:
-    """The users of a budget, and the functions of theirs that are called with what happens.
+    """The users of a budget, and their functions that are called with each event.
 
     A user that was garbage-collected is no longer notified.
 
     Attributes:
-        are_called: Whether there is any function to call.
+        any_callbacks: Whether there is any function to call.
     """
 
     def __init__(self) -> None:
@@ -194,11 +194,11 @@ class Listeners:
 
     @property
     def wants_request_events(self) -> bool:
-        """Whether anybody listens to every single request; most often nobody does."""
+        """Whether events of single requests are logged, or there is a function to call."""
         return self.any_callbacks or log.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event, level: int | None = None) -> None:
-        """Log an event, and call whoever listens. What one raises is logged and goes no further."""
+        """Log an event, and call the listeners; an exception of one is logged and not raised."""
         if level is None:
             level = logging.DEBUG if isinstance(event, Queued | Granted) else logging.INFO
         if log.isEnabledFor(level):
@@ -206,7 +206,7 @@ class Listeners:
         self.call(event)
 
     def call(self, event: Event) -> None:
-        """Call whoever listens, and log nothing but what one raises."""
+        """Call the listeners without logging the event; an exception of one is logged."""
         for on_event in tuple(self._of.values()):
             try:
                 if on_event is not None:
@@ -215,7 +215,7 @@ class Listeners:
                 log.exception("on_event failed on %s", event)
 
     def emit_retried(self, event: Retried, now: float, *, refused: bool) -> None:
-        """Tell of a call that will be sent again; a burst of refusals is one warning in the log."""
+        """Emit that a call will be sent again; a burst of refusals is one warning in the log."""
         warn = not refused or now >= self._warned_until
         self.emit(event, logging.WARNING if warn else logging.INFO)
         if refused:

@@ -1,8 +1,8 @@
 """The order of a lane's waiters: flows take turns; within a flow, first come, first served.
 
-Start-time fair queueing: a flow's next turn is one after its last, but never before the turn that
-is on now. A flow that comes with one request therefore waits for one turn of each other flow, not
-for all that they have queued.
+Start-time fair queueing: a flow's next turn is one after its last turn, but never before the
+present one. A flow with one request therefore waits for one turn of each other flow, not for all
+that they have queued.
 
 Source: P. Goyal, H. M. Vin, H. Cheng, «Start-time fair queuing», SIGCOMM 1996.
 """
@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Cancellable(Protocol):
-    """Something that waits until it is done, or has given up."""
+    """Something that waits until it is done or cancelled."""
 
     def done(self) -> bool:
         """Return whether it no longer waits."""
@@ -100,7 +100,7 @@ class FairQueue(Generic[W]):
         heapify(self._heap)
 
     def ahead_of_new_flow(self, requests: int) -> int:
-        """Count the waiters that would go before the last of a new flow's requests."""
+        """Return how many waiters would be popped before the last of a new flow's requests."""
         return sum(
             min(requests, sum(not waiter.done() for waiter in flow.waiters))
             for _, _, flow in self._heap

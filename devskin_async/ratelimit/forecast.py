@@ -1,4 +1,4 @@
-"""How long requests would wait: a simulation of the budget, without I/O."""
+"""How long requests would wait: a simulation of the budget without I/O."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _FURTHER = 2**40  # further slots of another participant, whose numbers are not 
 
 
 class Forecast:
-    """When requests that a participant wants in a lane will be sent.
+    """When the requests that a participant wants in a lane will be sent.
 
-    Every participant asks again when its last reply said to, and each request is answered after a
-    round trip. Other participants that wait now, or have bulk work in flight, are assumed to
-    continue.
+    It is assumed that every participant asks again when its last reply says, that each response
+    comes after one round trip, and that other participants that wait now, or have bulk work in
+    flight, continue.
 
     Args:
         state: The budget now; the simulation changes it.
-        report: The participant's, with all that waits before the requests, and with them.
-        lane: Their lane.
-        round_trip: Seconds from a request to its response, as seen lately.
+        report: The participant's report; its `wants` include these requests and all before them.
+        lane: The lane of the requests.
+        round_trip: Seconds from a request to its response, as measured recently.
 
     Attributes:
-        began: The present when it was made, by the budget's clock.
+        began: The time at which it was made, by the budget's clock.
     """
 
     def __init__(self, state: BudgetState, report: Report, lane: Lane, round_trip: float) -> None:
@@ -57,7 +57,7 @@ class Forecast:
         for name, each in state.participants.items():
             waits = each.waits_until > state.now
             interactive, bulk = each.waiting if waits else (0, 0)
-            # Between an answer and the next request, bulk work waits for nothing.
+            # Between a response and its next request, bulk work has no waiting request.
             bulk = bulk or sum(s.participant == name and s.lane == BULK for s in state.in_flight)
             if name != report.participant and (waits or any(each.held)):
                 other = replace(
@@ -70,9 +70,10 @@ class Forecast:
                 self._all.append(_Participant(other, state, round_trip))
 
     def sent_at(self, number: int) -> float:
-        """Return when the request of a number is sent, from 1, by the budget's clock.
+        """Return when a request is sent, by the budget's clock; infinite if that is unknown.
 
-        Infinite where that can't be known.
+        Args:
+            number: The number of the request in its lane, from 1.
         """
         me = self._me
         further = number - len(self._sent) - me.left[self._lane]
@@ -108,14 +109,14 @@ class Forecast:
         if self._sent and self._repeats_at == math.inf:
             self._repeats_at = now + _WINDOWS * self._window
         participant.asks_at = max(now + reply.wait, math.nextafter(now, math.inf))
-        if reply.wait == math.inf or len(self._all) > 1:  # then others may wait for its responses
+        if reply.wait == math.inf or len(self._all) > 1:  # the others may wait for its responses
             participant.asks_at = min(
                 participant.asks_at, *participant.in_flight.values(), math.inf
             )
 
     def _extrapolated(self, number: int, now: float) -> float:
         """Return when a request is sent, if each window is like the one before `now`."""
-        end = now - self._window / 1000  # what goes at the very end may not have been played yet
+        end = now - self._window / 1000  # requests sent at `now` may not be simulated yet
         begin = end - self._window
         sent = [at for at in self._sent if begin <= at < end]
         if not sent:
@@ -139,7 +140,7 @@ class _Participant:
         self.asks_at = state.now if any(self.left) or self.in_flight else math.inf
 
     def take_answered(self, now: float) -> tuple[tuple[int, float], ...]:
-        """Return what is answered by now, with the seconds since."""
+        """Remove the slots whose response has come, and return each with the seconds since."""
         answered = tuple((number, now - at) for number, at in self.in_flight.items() if at <= now)
         for number, _ in answered:
             del self.in_flight[number]
@@ -147,14 +148,14 @@ class _Participant:
 
 
 class _Recent(NamedTuple):
-    at: float  # when it was made
+    at: float  # when the forecast was made
     forecast: Forecast
     granted: int  # how many requests of the lane had been by then
     paused_until: float
 
 
 class RecentForecasts:
-    """The last forecast of each lane, which is asked again for a moment.
+    """The last forecast of each lane, used again while it is recent.
 
     Args:
         start: Starts a forecast from now, with so many requests of a lane.
@@ -169,8 +170,8 @@ class RecentForecasts:
 
         Args:
             now: The present, by any clock.
-            number: The number, counted from 1 among those that wait.
-            lane: Its lane.
+            number: The request's number among those that wait in its lane, from 1.
+            lane: The lane.
             granted: How many requests of the lane have been granted a slot so far.
             paused_until: Nothing goes before this; a forecast with an earlier pause is no use.
         """

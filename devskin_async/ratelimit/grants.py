@@ -1,12 +1,12 @@
-"""What a participant may take now, and when it is worth asking again: decided from the state.
+"""Which slots a participant gets now, and when it should ask again: decided from the state alone.
 
-An interactive request goes before bulk work, whosever it is; bulk work leaves a reserve of slots
-to interactive requests, and these leave as many to bulk work that waits.
+An interactive request of any participant goes before all bulk work. Bulk work leaves a reserve of
+slots to interactive requests, which leave as many to bulk work that waits.
 
-Within a lane, slots go to whoever holds the fewest: a participant takes one only while more are
-free than the others who wait there need to catch up with it. When a slot will be free is known
-ahead, and so is which participant gets it; the reply says when to ask again, so no participant has
-to be woken.
+Within a lane, the participant that holds the fewest slots is next: a participant gets one only
+while more are free than the others that wait there need to hold as many as it does. It is known
+ahead when a slot will be free, and which participant will get it. So the reply says when to ask
+again, and no participant has to be woken.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from .shaping import Shape
 from .state import BudgetState, insert
 
 RESERVE = 10
-"""The reserve where it depends on the others: while somebody else is interactive."""
+"""The automatic reserve while another participant makes interactive requests."""
 
-_LATELY = 5.0  # windows for which an interactive request of somebody else counts
-# Parts of a window: how late one that waits may ask again, how long a slot is left to the one
-# that goes first, and how soon to look again where the moment can't be known.
+_LATELY = 5.0  # windows for which an interactive request of another participant counts
+# In windows: how late a waiting participant may ask again, how long a slot is left to the
+# participant that is next, and when to ask again if no time is known.
 _LATE = 1 / 10
 _LEFT_ALONE = 1 / 20
 _POLL = 1 / 10
 _LEAST_LATE = 0.2  # seconds
-# So that one step takes several slots that become free together, in seconds. It is less than a
-# round trip: in a longer time who has few callers would have used up all that wait.
+# The shortest wait in seconds, so that one step takes several slots that become free together. It
+# is less than a round trip: within one, a participant with few callers would run out of requests.
 _AT_LEAST = 0.005
 
 
@@ -50,12 +50,12 @@ def step(state: BudgetState, now: float, report: Report) -> Reply:
         if any(me.waiting):
             current = _Step(state, report, me)
             granted = tuple(current.grant())
-            wait = current.wait() + (state.now - now)  # a clock that went back is waited for
+            wait = current.wait() + (state.now - now)  # until a clock that went back has caught up
     return Reply(state.now, granted, wait, state.epoch, state.paused_until, state.shaping, share)
 
 
 class _Step:
-    """The step of a participant that wants something."""
+    """The step of a participant that wants slots."""
 
     def __init__(self, state: BudgetState, report: Report, me: Participant) -> None:
         self._state = state
@@ -66,8 +66,8 @@ class _Step:
         self._learned = state.shaping.shape
         self._others: list[tuple[str, Participant, bool]] = []
         self._waiting = [*me.waiting]
-        self._in_lane = [*me.held]  # of all
-        self._freed: dict[tuple[str, int], int] = {}  # of what each holds in a lane, looking ahead
+        self._in_lane = [*me.held]  # the slots that all participants hold in each lane
+        self._freed: dict[tuple[str, int], int] = {}  # by holder and lane, when looking ahead
         reserve = report.limit.reserve
         if len(state.participants) > 1:
             lately = self._look_at_others()
@@ -75,7 +75,7 @@ class _Step:
         self._reserve = min(max(0, reserve), report.limit.requests - 1)
 
     def _look_at_others(self) -> bool:
-        """Count what they hold and want; return whether one was interactive lately."""
+        """Count what others hold and want; return whether one was interactive lately."""
         now, me, lately = self._now, self._me, False
         mine = (me.granted_at, self._report.participant)
         for name, each in self._state.participants.items():
@@ -86,13 +86,13 @@ class _Step:
                 self._in_lane[lane] += each.held[lane]
                 self._waiting[lane] += each.waiting[lane] if waits else 0
             if waits:
-                # Of those who hold as many, whoever was last granted one longest ago goes first.
+                # Of those that hold as many, the one whose last grant is the oldest goes first.
                 self._others.append((name, each, (each.granted_at, name) < mine))
             lately |= each.interactive_at > now - _LATELY * self._state.per
         return lately
 
     def grant(self) -> list[int]:
-        """Take what may be taken, and return the lanes."""
+        """Grant all slots that are available now, and return their lanes."""
         state, me, name = self._state, self._me, self._report.participant
         lease_ends = self._now + self._report.lease
         number = self._report.next_number
@@ -129,14 +129,14 @@ class _Step:
         return wait
 
     def _lane(self) -> int | None:
-        """Return the lane of the next request that a slot is free for; None for none."""
+        """Return the lane of the next request that can be granted a slot; None if none can."""
         for lane in (INTERACTIVE, BULK):
             if self._me.waiting[lane] and self._is_free(lane, self._claims(lane)):
                 return lane
         return None
 
     def _allowed(self) -> float:
-        """Return how many requests may go now, the slots aside."""
+        """Return how many requests pause, quota and token buckets allow now."""
         state, allowed = self._state, 0.0
         if self._pace_wait() <= 0:
             allowed = min(self._me.bucket.tokens // 1, state.quota_left)
@@ -164,9 +164,9 @@ class _Step:
         return any((slot.participant, slot.number) == probe for slot in self._state.in_flight)
 
     def _slot_wait(self) -> float:
-        """Return the seconds until a slot is free that is this participant's turn to take.
+        """Return the seconds until a slot is free that this participant gets.
 
-        This looks ahead, and uses up what the turn knows of the slots.
+        This looks ahead, and changes the counts of this step: it comes last.
         """
         lanes = [lane for lane in (INTERACTIVE, BULK) if self._me.waiting[lane]]
         at, deadline = self._now, math.inf
@@ -182,12 +182,12 @@ class _Step:
                 if self._is_free(lane, self._claims(lane)):
                     return max(0.0, at - self._now)
                 if deadline == math.inf and self._is_free(lane, 0):
-                    # Whoever goes first may be gone; its slot is not left alone for long.
+                    # The participant that is next may be gone: do not leave it the slot for long.
                     deadline = max(at, self._now) + _LEFT_ALONE * self._state.per
         return deadline - self._now
 
     def _is_free(self, lane: int, claims: int) -> bool:
-        """Return whether a slot is free for a lane beside so many that others get first."""
+        """Return whether a slot of a lane is free after the others got so many."""
         free, free_in_lane = self._free(lane)
         if lane == BULK and (waiting := self._waiting[INTERACTIVE]):
             # Interactive requests go first, wherever they wait.
@@ -195,7 +195,7 @@ class _Step:
         return claims < free and claims < free_in_lane
 
     def _free(self, lane: int) -> tuple[int, int]:
-        """Return how many slots are free: of all, and of those that a lane may hold."""
+        """Return how many slots are free in all, and how many more a lane may hold."""
         requests = self._report.limit.requests
         max_slots = requests - self._reserve
         if lane == INTERACTIVE:

@@ -15,17 +15,17 @@ from .shaping import Shaping
 from .state import BudgetState
 from .store import Store
 
-_LEASE = 30.0  # seconds, where nobody has said how long an attempt can be under way
+_LEASE = 30.0  # seconds, until it is known how long an attempt can take
 
 
 class LocalSlot(msgspec.Struct, gc=False):
-    """A slot of this event loop's.
+    """A slot of this event loop.
 
     Args:
-        number: Which one.
-        lane: For which lane: 0 is interactive, 1 is bulk.
-        at: In flight, when its lease ends; answered, when it is free. By the loop's clock.
-        in_flight: Whether its request is not answered yet.
+        number: Its number.
+        lane: Its lane: 0 is interactive, 1 is bulk.
+        at: When its lease ends, or after the response, when it is free. By the loop's clock.
+        in_flight: Whether its response has not come yet.
     """
 
     number: int
@@ -50,7 +50,7 @@ class _Unreported(msgspec.Struct):
         return bool(content) or self.pause_until > -math.inf
 
     def after(self, older: _Unreported) -> _Unreported:
-        """Put it together with older news that could not be reported."""
+        """Return it merged with older news that could not be reported."""
         return _Unreported(
             older.answered + self.answered,
             older.cancelled + self.cancelled,
@@ -67,13 +67,13 @@ class LocalParticipant:
 
     Args:
         store: Where the budget is kept.
-        name: Of this participant; no other has the same.
+        name: The participant's name; no other has the same.
         limit: The limit to keep.
 
     Attributes:
-        lease: Seconds that an attempt can be under way at the most; 0 where nobody has said.
-        wait: Seconds until it is worth asking again, by the last reply.
-        is_waiting: Whether the budget takes it for waiting.
+        lease: Seconds that an attempt can take at the most; 0 if not known yet.
+        wait: Seconds until it should ask again, by the last reply.
+        is_waiting: Whether the budget counts it as waiting.
     """
 
     def __init__(self, store: Store, name: str, limit: RateLimit) -> None:
@@ -99,7 +99,7 @@ class LocalParticipant:
 
     @property
     def has_urgent_report(self) -> bool:
-        """Whether there is something to report that changes what may go now."""
+        """Whether there is something to report that changes which requests may be sent now."""
         unreported = self._unreported
         return (
             bool(unreported.cancelled or unreported.shaping) or unreported.pause_until > -math.inf
@@ -107,12 +107,12 @@ class LocalParticipant:
 
     @property
     def shaping(self) -> Shaping:
-        """What refusals taught, as far as it is known here."""
+        """What refusals taught, as far as this event loop knows."""
         return self._unreported.shaping or self._shaping
 
     @property
     def paused_until(self) -> float:
-        """Nothing goes before this, by the loop's clock."""
+        """When requests may be sent again, by the loop's clock."""
         return max(self._paused_until - self._offset, self._unreported.pause_until)
 
     async def exchange(self, wants: tuple[int, int], *, leaves: bool = False) -> list[LocalSlot]:
@@ -122,7 +122,7 @@ class LocalParticipant:
 
         Args:
             wants: How many requests wait, in each lane.
-            leaves: Whether this loop takes part no more.
+            leaves: Whether this loop no longer takes part.
 
         Raises:
             StoreBusyError, StoreUnavailableError: The budget was not reached.
@@ -150,12 +150,12 @@ class LocalParticipant:
         self._unreported.answered.append((slot.number, now))
 
     def cancelled(self, slot: LocalSlot) -> None:
-        """Note that a slot was not used, or its request not counted: it is free at once."""
+        """Note that a slot was not used, or its request not counted; it is free at once."""
         slot.at, slot.in_flight = -math.inf, False
         self._unreported.cancelled.append(slot.number)
 
     def accepted(self, granted_at: float) -> None:
-        """Note that a request was answered, and not with 429.
+        """Note a response other than 429.
 
         Args:
             granted_at: When it got its slot, by the loop's clock.
@@ -168,24 +168,24 @@ class LocalParticipant:
                 self._unreported.shaping = learned
 
     def refused(self, granted_at: float, retry_after: float | None) -> None:
-        """Note that a request was answered with 429.
+        """Note a 429.
 
         Args:
             granted_at: When it got its slot, by the loop's clock.
-            retry_after: Seconds that the server asked for; None or 0 where it did not say.
+            retry_after: Seconds that the server asked for; None or 0 if it asked for none.
         """
         pause = self._learn_refusal((self._now(), granted_at + self._offset))
-        # "At once" is no answer to a refusal.
+        # A `Retry-After` of 0 still pauses.
         if seconds := retry_after or pause:
             until = asyncio.get_running_loop().time() + seconds
             self._unreported.pause_until = max(self._unreported.pause_until, until)
 
     def quota(self, remaining: int, reset_after: float, granted_at: float) -> None:
-        """Note what a response said of the requests left; see `Quota`."""
+        """Note the quota that a response gave; see `Quota`."""
         self._unreported.quota = Quota(remaining, reset_after, granted_at + self._offset)
 
     def view(self, wants: tuple[int, int]) -> BudgetState:
-        """Return a copy of the budget as it stands, what is not reported yet included."""
+        """Return a copy of the budget, with what is not reported yet applied."""
         state, now = self.store.view()
         state.advance(now)
         if state.epoch == self._epoch or not self._epoch:
@@ -197,7 +197,7 @@ class LocalParticipant:
         return self._report(self._unreported, wants, leaves=False)
 
     def _now(self) -> float:
-        """Return the present by the budget's clock, as far as it is known here."""
+        """Return the time by the budget's clock, as far as it is known here."""
         return asyncio.get_running_loop().time() + self._offset
 
     def _learn_refusal(self, refused: tuple[float, float]) -> float:
@@ -243,7 +243,7 @@ class LocalParticipant:
     def _apply(
         self, reply: Reply, unreported: _Unreported, wants: tuple[int, int]
     ) -> list[LocalSlot] | None:
-        """Return the slots that were granted; None where all that is held has to be reported."""
+        """Return the granted slots; None if all held slots have to be reported first."""
         if self._epoch not in (0, reply.epoch):
             self._put_back(unreported)
             self._epoch = 0
@@ -265,6 +265,6 @@ class LocalParticipant:
         self._mine += granted
         if unreported.refused and unreported.shaping:
             known = replace(unreported.shaping, version=unreported.shaping.version + 1)
-            if reply.shaping != known:  # somebody else has taught something meanwhile
+            if reply.shaping != known:  # another participant learned something meanwhile
                 self._learn_refusal(unreported.refused)
         return granted

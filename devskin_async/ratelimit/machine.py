@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)  # nothing can be sent meanwhile either
 _STOPPED = 1.0
-"""Seconds that no step takes: after so many its process was stopped, and may be late for all."""
+"""Seconds that no step takes: after so many its process was stopped, and its grants are late."""
 
 
 def open_machine_store(
@@ -36,7 +36,7 @@ def open_machine_store(
         clock: A clock that all processes share.
 
     Raises:
-        StoreUnavailableError: There can be no such file. The text says why and what to do.
+        StoreUnavailableError: No file can be used. The text says why and what to do.
     """
     try:
         from .machine_file import FILES
@@ -56,10 +56,10 @@ def open_machine_store(
 class MachineStore:
     """A budget in a file, which every process of this user shares.
 
-    A process that is killed within a step harms nobody: the next one finds the state as it was
-    before. One that is stopped there keeps the others out until it goes on: they get
-    `StoreBusyError` at once, each time. When it goes on, it gets that too, and so it uses nothing
-    that was granted to it long ago.
+    A process that is killed within a step does no harm: the next one finds the state from before
+    the step. While a process is stopped within a step, the others get `StoreBusyError` at once,
+    each time. When it continues, it gets that error too, so that it uses no slots that were granted
+    to it long ago.
 
     Args:
         files: This process's files.
@@ -84,12 +84,12 @@ class MachineStore:
         self._clock = clock
         self._path = self._find_path()
         self._state = _new_state()
-        self._data: bytes | None = None  # which says the same, where nobody changed it since
+        self._data: bytes | None = None  # the same, encoded; None after a failure
         self._used_at = -math.inf
         self._was_damaged = False
 
     def exchange(self, report: Report) -> Reply:
-        """Hand in a report; see `Store.exchange`."""
+        """Apply a report; see `Store.exchange`."""
         began = self._clock()
         reply: Reply
         written: bytes
@@ -119,8 +119,8 @@ class MachineStore:
         """Read the state for `view`.
 
         Raises:
-            StoreBusyError: It is in use.
-            StoreUnavailableError: It can't be read.
+            StoreBusyError: The file is in use.
+            StoreUnavailableError: The file can't be read.
         """
 
         def read(data: bytes | None) -> None:
@@ -135,7 +135,7 @@ class MachineStore:
         return self._state.copy(), self._clock()
 
     async def aclose(self) -> None:
-        """Close the file; whoever shares it in this process opens it again."""
+        """Close the file; if it is still used in this process, it is opened again."""
         self._files.close(self._path)
 
     def _update(self, change: Change) -> None:
@@ -161,7 +161,7 @@ class MachineStore:
             raise StoreUnavailableError(f"{self._path} {reason}") from error
 
     def _first_state(self, now: float, report: Report) -> BudgetState:
-        """Return the state of a new file; what it may have forgotten is waited out."""
+        """Return the state of a new file; slots that a lost file may have held are waited out."""
         state = _new_state()
         held_for = report.lease + max(report.limit.per, self._state.per)
         if self._was_damaged or now < self._used_at + held_for:

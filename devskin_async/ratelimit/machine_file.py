@@ -33,7 +33,7 @@ MOST_OPEN = 64
 _SUFFIX = ".v1.sqlite"  # another layout of the state gets another name
 
 Change: TypeAlias = Callable[[bytes | None], bytes | None]
-"""Given what a file holds, None for nothing, returns what to put there; None leaves it alone."""
+"""Given a file's content, None if empty, returns the new content; None keeps the old one."""
 
 _SWEEP_EVERY = 600.0
 _SWEPT_AT_ONCE = 8
@@ -52,14 +52,14 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class DamagedFileError(StoreUnavailableError):
-    """A file was damaged, and is removed."""
+    """A file was damaged, and has been removed."""
 
 
 class BudgetFile:
     """A connection to a budget's file.
 
     Args:
-        path: Where it is; it is made unless it is there.
+        path: The file, which is created if it does not exist.
     """
 
     def __init__(self, path: str) -> None:
@@ -80,7 +80,7 @@ class BudgetFile:
             raise
 
     def update(self, change: Change) -> bool:
-        """Replace what it holds in one step; return whether its path still leads to it."""
+        """Change its content atomically; return whether it is still the file at its path."""
         execute = self._db.execute
         execute("BEGIN EXCLUSIVE")
         try:
@@ -111,9 +111,9 @@ class BudgetFile:
 class BudgetFiles:
     """This process's files, of all its event loops and threads.
 
-    One connection to a file is enough for all of them, since its lock lets one in at a time. Who
-    finds it taken comes again, as if another process had the file. A fork leaves the parent's
-    connections alone, and the child opens its own.
+    One connection to a file is enough for all of them, since its lock admits one at a time. A
+    thread that finds it in use tries again, as if another process used the file. A forked child
+    leaves the parent's connections alone, and opens its own.
     """
 
     def __init__(self) -> None:
@@ -132,15 +132,15 @@ class BudgetFiles:
             )
 
     def update(self, path: str, change: Change) -> None:
-        """Replace what a file holds.
+        """Change the content of a file.
 
         Args:
             path: The file.
-            change: Makes it.
+            change: Returns the new content.
 
         Raises:
-            StoreBusyError: Another process or thread is at it.
-            DamagedFileError: It was damaged, and is removed.
+            StoreBusyError: Another process or thread is using it.
+            DamagedFileError: It was damaged, and has been removed.
             StoreUnavailableError: It can't be used.
         """
         if not self._lock.acquire(blocking=False):
@@ -170,16 +170,16 @@ class BudgetFiles:
 
     @staticmethod
     def path(directory: str, name: str) -> str:
-        """Return where a budget's file is."""
+        """Return the path of a budget's file."""
         return os.path.join(directory, name + _SUFFIX)  # noqa: PTH118
 
     def close(self, path: str) -> None:
-        """Close a file; whoever still needs it opens it again."""
+        """Close a file; if it is still used, it is opened again."""
         with self._lock:
             self._drop(path)
 
     def sweep(self, directory: str, clock: Callable[[], float]) -> None:
-        """Remove the files of budgets unused for an hour, unless that was done lately."""
+        """Remove the files of budgets unused for an hour, unless that was done recently."""
         now = time.monotonic()
         is_due = now >= self._swept_at.get(directory, -math.inf) + _SWEEP_EVERY
         if not is_due or not self._lock.acquire(blocking=False):
@@ -190,10 +190,10 @@ class BudgetFiles:
             for path in unused[:_SWEPT_AT_ONCE]:
                 with suppress(sqlite3.Error):
                     _remove_unused(path, clock)
-            if len(unused) <= _SWEPT_AT_ONCE:  # else the next file that is opened goes on
+            if len(unused) <= _SWEPT_AT_ONCE:  # else opening the next file continues
                 self._swept_at[directory] = now
         except OSError:
-            pass  # somebody else may sweep
+            pass  # another process may sweep
         finally:
             self._lock.release()
 
@@ -228,7 +228,7 @@ class BudgetFiles:
 
 
 def _make(path: str) -> tuple[int, int]:
-    """Make a file for this user alone, unless it is there; return what tells it from others."""
+    """Create a file for this user alone if it does not exist; return its device and inode."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -255,7 +255,7 @@ def _is_old(path: str) -> bool:
 
 
 def _remove_unused(path: str, clock: Callable[[], float]) -> None:
-    """Remove a file, unless a process has used it since, or is at it."""
+    """Remove a file, unless a process has used it since, or is using it."""
     db = sqlite3.connect(
         f"{Path(path).as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None
     )

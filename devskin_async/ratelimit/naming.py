@@ -11,14 +11,14 @@ _DEFAULT_PORTS = ("", "80", "443")
 
 
 def budget_name(authority: str, api_key: str) -> str:
-    """Return the name of a key's budget, which tells nothing of the key.
+    """Return the name of a key's budget, from which the key can't be derived.
 
-    It is no digest that anybody else would store of the key.
+    It is not a digest that anybody else would store of the key.
 
     Args:
-        authority: The API's host, and its port where that is not the usual one. All names and
-            addresses of this machine's loopback are one host; so are names that differ in case
-            or in a trailing dot.
+        authority: The API's host, and its port if it is not the default one. All names and
+            addresses of this machine's loopback are one host; so are names that differ only in
+            case or in a trailing dot.
         api_key: The key.
 
     Returns:
@@ -41,7 +41,7 @@ def _normalized(authority: str) -> str:
 
 
 def _split(authority: str) -> tuple[str, str]:
-    """Return the host and the port, which is empty where there is none."""
+    """Return the host and the port, which is empty if there is none."""
     if authority.startswith("["):
         host, _, port = authority[1:].partition("]")
         return host, port.removeprefix(":")

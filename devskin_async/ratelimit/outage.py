@@ -1,7 +1,7 @@
-"""A budget whose store can be unreachable: a participant goes on alone with a share of the slots.
+"""A budget whose store can be unreachable: a participant continues with its share of the slots.
 
 The store promises each participant a share: slots that it may hold while the store is away.
-Together the shares are never more than there are, also where a participant has not heard yet that
+Together the shares are never more than all slots, even if a participant does not know yet that
 its share is smaller now (`Participant.promised`). But when the store is lost, others may hold more
 than their shares, from before. So, from when a participant finds the store away:
 
@@ -9,27 +9,28 @@ than their shares, from before. So, from when a participant finds the store away
   it holds never grows then, so all together hold at most what they did when the store went away.
 - Two leases and windows later it takes its whole share. What was held when the store went away is
   free again by then, everywhere: after a lease, a slot counts as answered, and after a window more
-  it is free. So all that is held was taken alone, within shares.
+  it is free. So all slots that are held then were taken within shares.
 
-So it is well to find out early, while the slots are still held: a participant that holds or
-wants any looks whether the store is there, unless it has been heard from just before.
+So it should be noticed early, while the slots are still held: a participant that holds or wants
+any checks that the store is reachable, unless a reply has come just before.
 
-It is assumed that the store is away for all. Were it in reach for others all the while, they would
+It is assumed that the store is away for all. If it were reachable for others, they would
 take the slots of this participant once their leases are over. It is assumed too that leases differ
 by no more than a factor of two and a window; that a store which has lost its state does not go
-away again before all have come to it, and heard of their new shares; and that nobody new is first
-to come to a store that is back.
+away again before all have returned to it and got their new shares; and that the first participant
+to return to a store is not a new one.
 
-A server that is stricter than the limit has taught its pace, and quota headers tell what is left:
-of both, too, a participant takes its share.
+A learned shape and the quota of a response are shared in the same way: a participant uses its
+share of each.
 
-The store is tried again all the time. When it is back, it is told what is held here; nothing is
-granted here meanwhile, and then all goes through it again. Who comes first pauses everybody, for
-as long as it takes the others to find the store and tell what they hold. So a participant that has
-not tried for longer than that, as its process was stopped or its last client closed, tries first.
+The store is retried all the time. When it is back, all slots held here are reported to it; nothing
+is granted here meanwhile, and then it is used again. The first participant to return pauses all,
+for as long as the others need to find the store and report what they hold. So a participant that
+has not tried for longer than that, as its process was stopped or its last client closed, tries
+first.
 
 A store that has lost its state grants nothing for a while. That is an outage as any other, except
-that it is known how long it will last; the participants tell it what they hold shortly before.
+that it is known how long it lasts; the participants report what they hold shortly before its end.
 """
 
 from __future__ import annotations
@@ -53,22 +54,22 @@ from .state import BudgetState, promised_for
 from .store import Store, StoreBusyError, StoreUnavailableError
 
 _BUSY_TIMEOUT = 3.0  # seconds after which a store that is in use counts as unreachable
-_BUSY_APART = 0.5  # seconds between two tries, from which on it may have been free meanwhile
+_BUSY_APART = 0.5  # seconds between two tries, after which it may have been free meanwhile
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
-_RETRY_AFTER = 1 / 60  # of a window, where it is a short one
-_ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they may
+_RETRY_AFTER = 1 / 60  # of a window, if that is shorter
+_ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they can
 _LOOK_AGAIN = 1 / 20  # of a window
-_TRIES_TAKE = 2.5  # seconds: two calls that take as long as they may, and some for a busy loop
+_TRIES_TAKE = 2.5  # seconds: two calls that take as long as they can, and some for a busy loop
 
 _Failure = (StoreBusyError, StoreUnavailableError, ConfigurationError)
 
 
 class OutageStore:
-    """A store, and what takes its place while it is unreachable; see `store.Store`.
+    """A store, replaced by a share of it while it is unreachable; see `store.Store`.
 
     Args:
         store: The store.
-        clock: A clock in seconds, for what happens without the store.
+        clock: A clock in seconds, used while the store is unreachable.
 
     Attributes:
         emit: Called with each `Degraded` and `Restored`, and the level to log it with.
@@ -105,11 +106,11 @@ class OutageStore:
         return self._store.steps + self._fallback_steps
 
     def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
-        """Hand in a report; see `Store.exchange`.
+        """Send a report; see `Store.exchange`.
 
         Raises:
-            StoreBusyError: It is in use, and not for long yet.
-            ConfigurationError: It can't be used, and never could.
+            StoreBusyError: The store is in use, and has not been for long.
+            ConfigurationError: The store can't be used, and never could.
         """
         if self._fallback is not None:
             return self._step_fallback(self._fallback, report)
@@ -132,7 +133,7 @@ class OutageStore:
         if self._fallback is None:
             return self._store.view()
         state = self._fallback.state.copy()
-        if not self._fallback.share:  # how long it waits is not known
+        if not self._fallback.share:  # it is not known how long it waits
             state, _ = self._store.view()
             state.paused_until = self._present() + ASK_AGAIN
         return state, self._present()
@@ -158,7 +159,7 @@ class OutageStore:
         self._busy_at = -math.inf
         self._replied_at = self._clock()
         self._offset = reply.now - self._replied_at
-        if report.epoch not in (0, reply.epoch):  # nothing was taken in: it will report again
+        if report.epoch not in (0, reply.epoch):  # it was not applied: it will report again
             return reply
         self._last_report = replace(report, next_number=report.next_number + len(reply.granted))
         unknown_for = self._unknown_for(report)
@@ -184,7 +185,7 @@ class OutageStore:
 
         Args:
             report: What was to be reported.
-            error: Why it could not be.
+            error: Why it could not be reported.
             began: When that was tried; the store may be back if the process was stopped since.
         """
         if self._fallback is not None:
@@ -234,7 +235,7 @@ class OutageStore:
     def _grant_until_next_try(
         self, fallback: FallbackBudget, began: float, unknown_for: float
     ) -> None:
-        """Let slots be granted here for as long as it takes to try again, from a try on."""
+        """Allow grants here until the next try must be over, from a try on."""
         wait = unknown_for or _last_retry(fallback.per)
         self._grants_until = began + wait + _TRIES_TAKE
 
@@ -243,11 +244,11 @@ class OutageStore:
         return self._replied_at == -math.inf
 
     def _present(self) -> float:
-        """Return the present by the store's clock."""
+        """Return the time by the store's clock."""
         return self._clock() + self._offset
 
     async def _retry(self, fallback: FallbackBudget, unknown_for: float) -> None:
-        """Try the store until it answers, and tell it what is held here."""
+        """Try the store until it replies, and report what is held here."""
         after, longest = _FIRST_RETRY, _last_retry(fallback.per)
         while True:
             jitter = random.uniform(0.5, 1)  # noqa: S311  # no secret
@@ -300,7 +301,7 @@ class OutageStore:
             began = self._clock()
             try:
                 await check()
-            except StoreBusyError:  # it is there
+            except StoreBusyError:  # so it is reachable
                 continue
             except (StoreUnavailableError, ConfigurationError) as error:
                 self._handle_failure(_empty_report(self._last_report), error, began)

@@ -12,7 +12,7 @@ from .reports import BULK, INTERACTIVE, HeldSlot, HeldSlots, Reply, Report
 from .state import BudgetState
 
 ASK_AGAIN = 0.5
-"""Seconds after which a participant that waits asks again, since the store may be back."""
+"""Seconds after which a waiting participant asks again, since the store may be back."""
 
 _ELSEWHERE = "other processes:.0"
 
@@ -48,7 +48,7 @@ class FallbackBudget:
         self._block(limit.requests - self.share, math.inf)
 
     def step(self, now: float, report: Report, *, grants: bool = True) -> Reply:
-        """Take in a report, and grant what may go, or nothing."""
+        """Apply a report; grant slots if `grants` is true."""
         wanted = self._for_share(report)
         if self.is_frozen or not grants:
             wanted = replace(wanted, wants=(0, 0))
@@ -59,7 +59,7 @@ class FallbackBudget:
         return replace(reply, wait=min(reply.wait, ASK_AGAIN)) if waits else reply
 
     def freeze(self, now: float) -> Report:
-        """Grant nothing more, and return what the store has to know: all that is held."""
+        """Grant no more slots, and return a report of all that are held."""
         self.is_frozen = True
         state, name = self.state, self._report.participant
         state.advance(now)
@@ -89,7 +89,7 @@ class FallbackBudget:
         return share if shape is None else min(share, int(share * shape.rate * per / requests))
 
     def _block(self, count: int, until: float) -> None:
-        """Let slots be taken until some time, by both lanes as far as each may hold them."""
+        """Mark slots as held by others until some time, divided between lanes by the reserve."""
         if count <= 0:
             return
         limit = self._report.limit

@@ -1,4 +1,4 @@
-"""What a budget knows of each of its participants."""
+"""What a budget knows about each participant."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
     """A token bucket.
 
     Args:
-        tokens: How many requests could go at once.
-        filled_at: When that was so.
+        tokens: How many requests can be sent at once.
+        filled_at: When there were so many tokens.
     """
 
     tokens: float = math.inf
     filled_at: float = -math.inf
 
     def fill(self, shape: Shape, now: float) -> float:
-        """Bring the level up to the present, and return the seconds until there is a token."""
+        """Add the tokens up to `now`, and return the seconds until there is one."""
         gained = max(0.0, now - self.filled_at) * shape.rate
         self.tokens = min(float(shape.burst), self.tokens + gained)
         self.filled_at = max(self.filled_at, now)
@@ -31,20 +31,20 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
 
 
 class Participant(msgspec.Struct, array_like=True):
-    """One that shares the budget.
+    """A participant of the budget, as the budget sees it.
 
     Args:
         requests: Its own limit.
         per: Its own window in seconds.
-        takes_part_until: When it takes part no more, unless it reports before.
+        takes_part_until: When it no longer takes part, unless it reports before.
         waiting: How many of its requests wait, in each lane.
-        waits_until: Until when they are believed to wait; they are asked for again before.
+        waits_until: Until when they count as waiting; it reports again before.
         held: How many slots it holds, in each lane.
         granted_at: When it last got a slot.
         interactive_at: When it last wanted an interactive slot.
-        share: Slots that it may hold while the budget is out of reach.
-        promised: Slots that no other may be promised: its share, or an earlier one that was
-            larger, while it is not known to have been told of the smaller one.
+        share: Slots that it may hold while the budget is unreachable.
+        promised: Slots that no other may be promised: its share, or an earlier larger one as
+            long as it may not have received the reply with the smaller one.
         bucket: Its own token bucket.
     """
 

@@ -1,4 +1,4 @@
-"""What the budget is: the limit to keep, the lanes it is shared by, a snapshot of how it stands."""
+"""The public values of a budget: its limit, its lanes, and a snapshot of it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from msgspec import Struct
 
 
 class Lane(Enum):
-    """Who a request is for: `INTERACTIVE` calls go before `BULK` work."""
+    """The queue that a request waits in: `INTERACTIVE` calls go before `BULK` work."""
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
 
     if not TYPE_CHECKING:
-        # Enum's own is Python code, and a lane is looked up several times for each request.
+        # Enum's own hash is slow Python code, and each request hashes a lane several times.
         __hash__ = object.__hash__
 
 
@@ -26,7 +26,7 @@ def check_whole(name: str, value: object, *, least: int) -> None:
     """Check an argument that must be a whole number.
 
     Raises:
-        ValueError: It is not, or it is less than `least`.
+        ValueError: It is not a whole number, or is less than `least`.
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return
@@ -37,7 +37,7 @@ def check_seconds(name: str, value: object, *, positive: bool) -> None:
     """Check an argument that must be a number of seconds.
 
     Raises:
-        ValueError: It is not finite, or negative, or 0 where it must be positive.
+        ValueError: It is not a finite number, is negative, or is 0 and must be positive.
     """
     if (
         isinstance(value, int | float)
@@ -59,8 +59,8 @@ class RateLimit(Struct, frozen=True):
         burst: Size of the token bucket beneath the window, in requests: how many may be sent at
             once after a pause. The bucket refills at `requests` / `per`.
         reserve: How many slots of the window bulk work leaves to interactive calls, and
-            interactive calls leave to bulk work that waits. At most `requests` - 1 are left. None
-            is 10 while another process makes interactive calls with the key, and 0 otherwise.
+            interactive calls leave to bulk work that waits; at most `requests` - 1. None means 10
+            while another process makes interactive calls with the key, and 0 otherwise.
 
     Raises:
         ValueError: A number is not positive (`reserve`: is negative) or not finite.
@@ -85,8 +85,8 @@ class Use(Struct, frozen=True, kw_only=True):
     Args:
         process: Its host and process id, such as `web-1:4711`.
         lane: The lane.
-        in_flight: Requests sent and not answered yet.
-        answered: Requests answered, whose slots are not free yet.
+        in_flight: Requests sent, whose response has not come yet.
+        answered: Requests whose response has come, and whose slots are not free yet.
         waiting: Requests that wait for a slot.
     """
 
@@ -99,25 +99,26 @@ class Use(Struct, frozen=True, kw_only=True):
 
 @frozen(kw_only=True)
 class Budget:
-    """How a key's budget stands at one moment.
+    """A snapshot of a key's budget.
 
     Args:
         limit: Requests allowed in any span of `per` seconds.
         per: The span in seconds.
         available: Slots of the window that are free now.
-        in_flight: Requests sent and not answered yet, of all processes.
+        in_flight: Requests sent, whose response has not come yet, of all processes.
         waiting: Callers waiting for a slot, in this event loop.
-        paused_for: Seconds until the API asked to be called again, or gives the next quota where
-            none is left; 0 for neither.
+        paused_for: Seconds for which nothing is sent: until the `Retry-After` of a refusal is
+            over, or until the reset of a quota that is used up; 0 without a pause.
         sent: Requests sent so far, in this event loop.
-        refused: Requests answered with 429 so far, in this event loop.
-        processes: Processes that share it, as far as is known here.
-        held_here: Slots that this event loop holds: in flight, or answered within `per`.
-        where: What is shared: "process", "machine" or "valkey"; "degraded" while the file or the
-            server can't be reached.
-        next_free_in: Seconds until the next slot that is held is free; None where none is held
-            or a response must come first.
-        uses: What each process has of it, by lane; a process that has nothing is left out.
+        refused: Requests refused with 429 so far, in this event loop.
+        processes: Processes that share it, as far as this event loop knows.
+        held_here: Slots that this event loop holds: those in flight, and those whose response came
+            within the last `per` seconds.
+        where: Where it is kept: "process", "machine" or "valkey"; "degraded" while the file or
+            the server is unreachable.
+        next_free_in: Seconds until the next slot that is held is free; None if none is held, or if
+            that depends on a response.
+        uses: What each process uses, by lane; a process that uses nothing is left out.
     """
 
     limit: int
@@ -143,7 +144,7 @@ class Budget:
             lane: Which lane they would wait in.
 
         Returns:
-            Seconds from now until the last of them would have been sent, if nothing else comes.
+            Seconds from now until the last of them would be sent, if no other requests come.
 
         Raises:
             ValueError: `requests` is not positive.

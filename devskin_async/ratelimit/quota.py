@@ -1,21 +1,21 @@
-"""What a response says of the budget."""
+"""What a response says about the rate limit."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 LONGEST_PAUSE = 300.0
-"""No server is believed that asks for a longer one, in seconds."""
+"""The longest pause in seconds; a server that asks for a longer one gets this."""
 
 
 class RateLimitInfo(NamedTuple):
-    """What a response says of the rate limit.
+    """What a response says about the rate limit.
 
     Args:
-        refused: Whether it was 429.
-        retry_after: Seconds until the server asks to be called again; None where it did not say.
-        remaining: Requests left until the reset; None where it did not say.
-        reset_after: Seconds until the reset; None where it did not say.
+        refused: Whether the status is 429.
+        retry_after: Seconds until the request may be sent again; None if not said.
+        remaining: Requests left until the reset; None if not said.
+        reset_after: Seconds until the reset; None if not said.
     """
 
     refused: bool = False

@@ -15,10 +15,10 @@ class HeldSlot(msgspec.Struct, array_like=True, gc=False):
     """A slot that is held.
 
     Args:
-        participant: By whom.
-        number: Which of the participant's slots, from 1.
-        lane: For which lane: 0 is interactive, 1 is bulk.
-        at: In flight, when its lease ends; answered, when it is free. In seconds.
+        participant: The name of its holder.
+        number: Its number among the participant's slots, from 1.
+        lane: Its lane: 0 is interactive, 1 is bulk.
+        at: While in flight, when its lease ends; after the response, when it is free. In seconds.
     """
 
     participant: str
@@ -28,19 +28,19 @@ class HeldSlot(msgspec.Struct, array_like=True, gc=False):
 
 
 class HeldSlots(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """What a participant holds, for a budget that has lost it; `at` is in seconds from now."""
+    """All that a participant holds, for a budget that lost its state; `at` is seconds from now."""
 
     in_flight: tuple[HeldSlot, ...]
     answered: tuple[HeldSlot, ...]
 
 
 class Quota(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """What a response said of the requests left.
+    """The quota that a response gave.
 
     Args:
-        remaining: Requests left when it was given.
-        reset_after: Seconds until there are more again.
-        granted_at: When its request got its slot: later requests know better.
+        remaining: Requests left at the time of the response.
+        reset_after: Seconds until the reset.
+        granted_at: When its request got its slot; the quota of the latest request counts.
     """
 
     remaining: int
@@ -49,7 +49,7 @@ class Quota(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class Limit(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """A `RateLimit` as it is reported: the reserve is -1 where it depends on the others."""
+    """A `RateLimit` as it is reported; an automatic reserve is -1."""
 
     requests: int
     per: float
@@ -58,33 +58,33 @@ class Limit(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
     @classmethod
     def of(cls, limit: RateLimit) -> Limit:
-        """Return a limit as it is reported."""
+        """Return the limit to report for a `RateLimit`."""
         reserve = -1 if limit.reserve is None else limit.reserve
         return cls(limit.requests, limit.per, limit.burst, reserve)
 
 
 class Report(msgspec.Struct, array_like=True, gc=False, frozen=True, kw_only=True):
-    """What a participant tells its budget, and wants of it.
+    """What a participant reports to its budget, and requests from it.
 
     Args:
         participant: Its name; the part before the last point is its process.
         limit: The limit that it keeps.
         lease: Seconds after which a slot in flight counts as answered.
-        epoch: Of the state that it knows; 0 for none.
-        next_number: The number of its next slot. Slots in flight from there on were granted in a
-            reply that was lost, and nothing was sent.
-        answered: Slots whose requests were answered, or given up: each number, and how many
-            seconds ago.
+        epoch: The epoch of the state that it knows; 0 for none.
+        next_number: The number of its next slot. Slots in flight from this number on were granted
+            in a reply that was lost: no request was sent with them.
+        answered: Slots whose response came, or whose request was given up: each number, and how
+            many seconds ago.
         cancelled: Numbers of slots that no request used, or whose request was refused.
-        accepted: Whether a request was answered, and not with 429.
+        accepted: Whether a response came that was not 429.
         wants: How many requests wait, in each lane.
-        pause: Seconds for which nothing may go; 0 for none.
-        quota: What a response said of the requests left; None for nothing.
+        pause: Seconds for which no request may be sent; 0 for no pause.
+        quota: The latest quota of a response; None without one.
         shaping: What a response taught, with the version from which it was learned; None for
             nothing.
-        held: What it holds; only where the state was lost.
-        leaves: Whether it takes part no more.
-        share: The share that it was last told; see `Participant.share`.
+        held: All slots that it holds, if the budget lost its state; else None.
+        leaves: Whether it no longer takes part.
+        share: The share in its last reply; see `Participant.share`.
     """
 
     participant: str
@@ -108,14 +108,14 @@ class Reply(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """The budget's reply to a report.
 
     Args:
-        now: The present by the budget's clock, in seconds.
-        granted: The lanes of the slots that were granted, numbered from `next_number`.
-        wait: Seconds until it is worth asking again; infinite where a request of the
-            participant's own must be answered first, or nothing is wanted.
-        epoch: Of the state. Where it is another than the participant knows, nothing was taken in,
-            and it has to report what it holds.
-        paused_until: Nothing goes before this.
-        shaping: What refusals taught so far.
+        now: The time by the budget's clock, in seconds.
+        granted: The lanes of the granted slots, which are numbered from `next_number`.
+        wait: Seconds until the participant should ask again; infinite if a response to one of its
+            own requests must come first, or if it wants nothing.
+        epoch: The epoch of the state. If the participant reported another one, the report was not
+            applied, and it has to report all slots that it holds.
+        paused_until: When requests may be sent again, by the budget's clock.
+        shaping: What refusals have taught so far.
         share: Slots that the participant may hold while the budget is unreachable.
     """
 

@@ -1,4 +1,4 @@
-"""Where this user's budgets are kept on this machine: a directory that is nobody else's."""
+"""The directory of this user's budgets on this machine, which no other user can reach."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from .store import StoreUnavailableError
 
 _NAME = "devskin-async"
-# File systems that other machines see too: their locks are slow or none, and their clocks differ.
+# File systems shared with other machines: locks are slow or missing there, and clocks differ.
 _NETWORK = {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs"}
 _NETWORK |= {
     "nfs",
@@ -32,12 +32,12 @@ _ADVICE = "set XDG_RUNTIME_DIR to a directory of your own on a local disk"
 
 
 def budget_directory() -> Path:
-    """Return the directory of this user's budgets, made if it is missing.
+    """Return the directory of this user's budgets; create it if it is missing.
 
-    It is never reached through a link, and nobody else can write to it or read it.
+    It is never a symbolic link, and no other user can read it or write to it.
 
     Raises:
-        StoreUnavailableError: There can be none.
+        StoreUnavailableError: No such directory can be used.
     """
     reasons = []
     for path in _candidates():
@@ -53,20 +53,20 @@ def budget_directory() -> Path:
 
 
 def _candidates() -> Iterator[Path]:
-    import platformdirs  # here since not everyone needs it
+    import platformdirs  # not with the package, whose import it would make slower
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns wherever XDG_RUNTIME_DIR is not set
             yield platformdirs.user_runtime_path(_NAME, appauthor=False)
     except (OSError, RuntimeError, LookupError, ValueError):
-        pass  # no home, or somebody else's directory
+        pass  # no home directory, or another user's
     user = os.geteuid() if sys.platform != "win32" else "budgets"
     yield Path(tempfile.gettempdir()) / f"{_NAME}-{user}"
 
 
 def _make_own(path: Path) -> None:
-    """Make a directory, and the one that it is in, unless they are there and this user's."""
+    """Create a directory and its parent if they are missing; check that they are this user's."""
     for directory in (path.parent, path):
         if directory != Path(tempfile.gettempdir()):
             directory.mkdir(mode=_PRIVATE, exist_ok=True)
@@ -92,7 +92,7 @@ def _check_own(directory: Path) -> None:
 
 
 def file_system(path: Path, mounts: str = "/proc/self/mounts") -> str:
-    """Return the kind of the file system that a path is on; nothing where that isn't known."""
+    """Return the kind of the file system that a path is on; an empty text if it is not known."""
     try:
         lines = Path(mounts).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
@@ -103,6 +103,6 @@ def file_system(path: Path, mounts: str = "/proc/self/mounts") -> str:
         _, mounted, this, *_ = line.split(" ")
         mounted = mounted.replace("\\040", " ")
         inside = mounted in ("/", real) or real.startswith(f"{mounted}/")
-        if inside and len(mounted) >= len(found):  # later ones cover earlier ones
+        if inside and len(mounted) >= len(found):  # a later mount hides an earlier one
             found, kind = mounted, this
     return kind

@@ -29,17 +29,17 @@ _LEAVING = 2.0  # seconds for the last report
 
 
 class Scheduler:
-    """Hands out the slots of one key's budget, in one event loop.
+    """Grants the slots of one key's budget, in one event loop.
 
     Args:
         limit: The limit to keep.
-        store: Where the budget is kept; None keeps it in memory, for this loop alone.
-        name: The participant's; no other of the budget has the same.
+        store: Where the budget is kept; None keeps it in memory, for this loop only.
+        name: The participant's name; no other of the budget has the same.
 
     Attributes:
         limit: The limit that is kept.
-        listeners: Who sends requests by it, and is told what happens.
-        refused: How many requests were answered with 429.
+        listeners: Its users, and their functions that are called with its events.
+        refused: How many requests were refused with 429.
     """
 
     def __init__(self, limit: RateLimit, store: Store | None = None, name: str = "this.1") -> None:
@@ -62,7 +62,7 @@ class Scheduler:
         self._granted = dict.fromkeys(Lane, 0)
 
     def slot(self, lane: Lane = Lane.INTERACTIVE, flow: RequestFlow | None = None) -> Slot:
-        """Wait for a turn, and hold its slot until the request is over: `async with`.
+        """Wait for a slot, and hold it until the request is over: `async with`.
 
         The slot is free again `per` seconds after the block ends, however it ends: a request
         that was cancelled may have been counted all the same. A caller cancelled while it waits
@@ -93,7 +93,7 @@ class Scheduler:
             await self._limiter.acquire()
             if self.listeners.wants_request_events:
                 self.listeners.emit(Granted(lane=slot.lane, queued=slot.queued))
-        except BaseException:  # nobody else would release it
+        except BaseException:  # else the slot would never be released
             slot.cancel()
             self.release(slot)
             raise
@@ -111,10 +111,10 @@ class Scheduler:
         self._dispatcher.report_soon()
 
     def observe(self, slot: Slot, info: RateLimitInfo) -> None:
-        """Take in what a response tells of the rate limit.
+        """Take what a response says about the rate limit into account.
 
         Args:
-            slot: The request's.
+            slot: The request's slot.
             info: Whether it was refused, and what the headers say.
         """
         if info.remaining is not None and info.reset_after is not None:
@@ -147,7 +147,7 @@ class Scheduler:
     def estimated_wait(self, lane: Lane) -> float:
         """Predict how long one more request would wait, by a forecast that is up to 0.1 s old.
 
-        Many may ask at once: each call that has bounds does, and when they end.
+        Each call with bounds needs it, and again when they end, so many may need it at once.
         """
         now, paused_until = asyncio.get_running_loop().time(), self._participant.paused_until
         number = self._dispatcher.queues[lane].ahead_of_new_flow(1) + 1
@@ -168,7 +168,7 @@ class Scheduler:
         """Return whether nothing was accepted for a whole window before a slot was granted.
 
         Args:
-            granted_at: When it was, on the loop's clock.
+            granted_at: When it was granted, on the loop's clock.
         """
         return self._refusals.is_over(granted_at)
 
@@ -194,16 +194,16 @@ class Scheduler:
         )
 
     async def refresh(self) -> None:
-        """Look at a budget that others may have changed, without taking part in it.
+        """Update the view of a budget that others may have changed, without taking part in it.
 
         Raises:
-            StoreBusyError, StoreUnavailableError: It was not reached.
+            StoreBusyError, StoreUnavailableError: The budget was not reached.
         """
         takes_part = self._dispatcher.waiting or any(self._granted.values())
         await self._participant.exchange(self._dispatcher.wants(), leaves=not takes_part)
 
     async def leave(self, user: object) -> None:
-        """Forget a user; with the last one, this loop takes part in the budget no more."""
+        """Forget a user; after the last one, this loop no longer takes part in the budget."""
         self.listeners.remove(user)
         if self._is_used():
             return
@@ -217,7 +217,7 @@ class Scheduler:
             await self._store.aclose()
 
     async def _report_last(self) -> None:
-        while not self._is_used():  # else somebody came meanwhile
+        while not self._is_used():  # else another user came meanwhile
             try:
                 await self._participant.exchange((0, 0), leaves=True)
             except StoreBusyError:
@@ -227,7 +227,7 @@ class Scheduler:
 
     @property
     def is_unused(self) -> bool:
-        """Whether nobody uses it, and there is nothing that it has to report."""
+        """Whether it has no users and nothing to report."""
         return not (self._is_used() or self._participant.has_report)
 
     def _is_used(self) -> bool:

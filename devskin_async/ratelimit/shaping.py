@@ -1,12 +1,13 @@
-"""What refusals teach: a pure value, and what it becomes.
+"""What refusals teach about the server: a pure value, and its changes.
 
-A 429 pauses everything. If it came though requests of ours were accepted lately, the server is
-stricter than the window, or somebody else uses the key: then a token bucket beneath the window
-is made small and a little slower than the limit, and if that is refused again, as slow as what
-was accepted in the last `per` seconds. Both recover slowly, more slowly after each lesson.
+A 429 pauses everything. If requests of ours were accepted lately, the server is stricter than the
+window, or another program uses the key. Then a token bucket within the window is made small and a
+little slower than the limit. If a request is refused again, the bucket is made as slow as the
+requests that were accepted in the last `per` seconds. Its size and rate recover slowly, more slowly
+after each lesson.
 
-Requests that were sent before a lesson belong to it: one burst of refusals is one lesson. After a
-pause one request goes alone, until it is answered.
+Refusals of requests that were sent before a lesson belong to that lesson: one burst of refusals is
+one lesson. After a pause one request is sent alone, until its response comes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Shape(NamedTuple):
 
 
 def usual_shape(limit: RateLimit) -> Shape:
-    """Return the shape of a limit that nothing was learned about."""
+    """Return the shape of a limit without any lesson."""
     return Shape(limit.burst, limit.requests / limit.per)
 
 
@@ -49,17 +50,18 @@ def cautious_shape(limit: RateLimit) -> Shape:
 
 
 class Shaping(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """What was learned, as all that share a budget know it.
+    """What was learned, shared by all participants of a budget.
 
     Args:
         version: How often it has changed, as counted by the budget that keeps it.
         burst: The bucket's size in requests.
-        rate: The bucket's refill in requests a second; 0 where nothing that was learned is in
-            force, and each limit's own shape holds.
-        probing: Whether one request goes alone, until it is answered.
+        rate: The bucket's refill in requests a second; 0 if no learned shape is in force, so that
+            each limit's own shape is used.
+        probing: Whether one request is sent alone, until its response comes.
         lesson_at: When the last lesson was.
-        pause: The last pause where the server did not say, in seconds.
-        accepted_since_lesson: Whether a request granted since then was accepted.
+        pause: The last pause whose length the server did not say, in seconds.
+        accepted_since_lesson: Whether a request that was granted since the last lesson was
+            accepted.
         changed_at: When the shape last changed.
         recovery: How many windows each step of the recovery takes.
     """
@@ -76,20 +78,20 @@ class Shaping(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
     @property
     def shape(self) -> Shape | None:
-        """The learned shape; None where none is in force."""
+        """The learned shape; None if none is in force."""
         return Shape(self.burst, self.rate) if self.rate else None
 
     @property
     def is_in_force(self) -> bool:
-        """Whether something that was learned is in force, or not confirmed yet."""
+        """Whether a learned shape is in force, or a lesson is not confirmed yet."""
         return bool(self.rate or self.probing or not self.accepted_since_lesson)
 
     def accepted(self, limit: RateLimit, now: float, granted_at: float) -> Shaping:
-        """Return what it becomes when a request is answered, and not with 429.
+        """Return the value after a response other than 429.
 
         Args:
-            limit: The limit to return to in the end.
-            now: The present, in seconds.
+            limit: The limit that the shape recovers to.
+            now: The time, in seconds.
             granted_at: When the request got its slot.
         """
         after = self
@@ -103,19 +105,20 @@ class Shaping(msgspec.Struct, array_like=True, gc=False, frozen=True):
     def refused(
         self, limit: RateLimit, now: float, granted_at: float, accepted: tuple[int, float]
     ) -> Shaping:
-        """Return what it becomes when a request is answered with 429.
+        """Return the value after a 429.
 
-        One more refusal of the same burst is no lesson, and changes nothing.
+        Another refusal of the same burst is not a lesson, and changes nothing.
 
         Args:
             limit: The limit that was kept.
-            now: The present, in seconds.
+            now: The time, in seconds.
             granted_at: When the request got its slot.
-            accepted: How many requests were accepted in the last `per` seconds, and when the last.
+            accepted: How many requests were accepted in the last `per` seconds, and when the last
+                one was.
 
         Returns:
-            The lesson; its `pause` is how many seconds to pause where the server does not say:
-            longer each time that it did not help.
+            The new value; its `pause` is for how many seconds to pause if the server does not say.
+            It is longer each time until a request is accepted.
         """
         if granted_at <= self.lesson_at:
             return self
@@ -150,10 +153,10 @@ class Shaping(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class RefusalTracker:
-    """How long refusals are waited out: while the key was accepted within the last window.
+    """Whether refusals are still waited out: while a request was accepted in the last window.
 
-    It belongs to the key, not to a call: one that is merely behind others of its own is no sign
-    that somebody else uses the key up.
+    It belongs to the key, not to a call: a call that is merely behind other calls of this key is
+    not a sign that another program uses the key up.
 
     Args:
         per: The window in seconds.
@@ -164,12 +167,12 @@ class RefusalTracker:
         self.accepted()
 
     def accepted(self) -> None:
-        """Note that a request was answered, and not with 429."""
+        """Note a response other than 429."""
         self._since = math.inf
         self._until = -math.inf
 
     def refused(self, now: float, pause: float) -> None:
-        """Note that a request was answered with 429, which pauses for so many seconds."""
+        """Note a 429, which pauses for so many seconds."""
         if now > self._until + 2 * self._per:  # the first one, or the last was long ago
             self._since = now
         self._until = now + pause

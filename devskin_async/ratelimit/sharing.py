@@ -1,4 +1,4 @@
-"""One budget for all clients of a key: in this loop, this process, on this machine or beyond."""
+"""Finds the one budget of a key: of this process, this machine, or a Valkey server."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _Key: TypeAlias = tuple[str, str, RateLimit]
 
 
 class _Stores:
-    """Budgets in memory; `kept` are those that hold something or are used, as far as is known.
+    """Budgets in memory; `kept` has those with held slots or with a user, and perhaps some others.
 
-    One that is in use is found even if it is not kept, so that a key never has two.
+    `known` also has those that are in use and no longer kept, so that a key never has two.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class _Stores:
         self.sweep_at = _SWEPT_FROM
 
     def get(self, name: str, per: float, *, own_clock: bool) -> MemoryStore:
-        """Return a budget, and let go of those that nobody uses and whose slots are free again."""
+        """Return a budget; at times forget those that are idle."""
         store = self.known.get(name)
         if store is None:
             if len(self.kept) >= self.sweep_at:
@@ -47,15 +47,15 @@ class _Stores:
 
 
 class _Loop:
-    """What one event loop has."""
+    """The schedulers of one event loop."""
 
     def __init__(self) -> None:
         self.schedulers: dict[_Key, Scheduler] = {}
         self.sweep_at = _SWEPT_FROM
-        self.stores = _Stores()  # where its clock is not the machine's
+        self.stores = _Stores()  # for a loop whose clock is not the machine's
 
     def sweep(self) -> None:
-        """Forget the schedulers that nobody uses any more."""
+        """Forget the schedulers without users."""
         if len(self.schedulers) >= self.sweep_at:
             kept = {k: each for k, each in self.schedulers.items() if not each.is_unused}
             self.schedulers = kept
@@ -63,7 +63,7 @@ class _Loop:
 
 
 class _Process:
-    """What this process has; another begins anew after a fork."""
+    """The budgets of this process; a forked child starts with none."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -78,7 +78,7 @@ _process = _Process()
 
 
 def forget_budgets() -> None:
-    """Forget what this process knows of budgets, as a forked one does and a test may."""
+    """Forget all budgets of this process, as a forked child does and a test may."""
     global _process  # noqa: PLW0603  # locks and loops of the parent are of no use here
     _process = _Process()
 
@@ -92,15 +92,15 @@ def shared_scheduler(where: str, name: str, limit: RateLimit) -> Scheduler:
 
     Args:
         where: Where the budget is kept: "process", "machine", or the URL of a Valkey server.
-        name: What tells budgets apart; see `budget_name`.
-        limit: The limit to keep. Who gives another one is another participant of the budget.
+        name: The budget's name; see `budget_name`.
+        limit: The limit to keep. Each limit is another participant of the budget.
 
     Raises:
-        ConfigurationError: The place can't be used.
+        ConfigurationError: `where` can't be used.
     """
     loop = asyncio.get_running_loop()
     with _process.lock:
-        # A scheduler holds its loop, so a closed one would never go by itself.
+        # A scheduler refers to its loop, so a closed loop would never be garbage-collected.
         for closed in [each for each in _process.loops if each.is_closed()]:
             del _process.loops[closed]
         known = _process.loops.setdefault(loop, _Loop())
@@ -115,7 +115,7 @@ def shared_scheduler(where: str, name: str, limit: RateLimit) -> Scheduler:
 
 
 def _store(where: str, name: str, per: float, known: _Loop) -> Store:
-    # A loop with a clock of its own, as in tests, can share with nobody.
+    # A loop with its own clock, as in tests, can't share a budget with other loops.
     if abs(asyncio.get_running_loop().time() - time.monotonic()) > 1:
         return known.stores.get(name, per, own_clock=True)
     if where == PROCESS:
@@ -129,7 +129,7 @@ def _store(where: str, name: str, per: float, known: _Loop) -> Store:
             return OutageStore(open_machine_store(name, report_within=report_within(per)))
         except StoreUnavailableError as error:
             _warn_once(
-                f"{error}; the API key's requests are shared within this process alone: set "
+                f"{error}; the API key's budget is shared within this process only: set "
                 'DEVSKIN_BUDGET to "process" to accept that, or to the address of a Valkey server'
             )
             return _process.stores.get(name, per, own_clock=False)

@@ -1,4 +1,4 @@
-"""A caller's turn to send one request, from the queue to the end of the request."""
+"""A caller's slot for one request, from the queue to the end of the request."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ RequestFlow: TypeAlias = Flow[Waiter]
 
 
 class SlotSource(Protocol):
-    """What grants slots and takes them back."""
+    """Grants slots and releases them."""
 
     def acquire(self, slot: Slot) -> Coroutine[object, None, Slot]:
-        """Wait for a slot's turn."""
+        """Wait until the slot is granted."""
         ...
 
     def observe(self, slot: Slot, info: RateLimitInfo) -> None:
-        """Take in a response."""
+        """Take what a response says about the rate limit into account."""
         ...
 
     def release(self, slot: Slot) -> None:
-        """Take a slot back."""
+        """Release the slot."""
         ...
 
 
 class Slot:
-    """A caller's turn to send one request, as `async with`.
+    """A caller's slot for one request, as `async with`.
 
     Attributes:
-        lane: The lane it waited in.
+        lane: The lane to wait in.
         flow: What the request is part of; None is a flow of its own.
-        granted_at: When the turn came, on the loop's clock.
+        granted_at: When the slot was granted, on the loop's clock.
         queued: Seconds that the caller waited for it.
         grant: The granted slot; None before.
-        is_free: Whether the server did not count the request: it was refused, or never sent.
+        is_free: Whether it is free at once, since the request was refused or never sent.
     """
 
     __slots__ = ("_source", "flow", "grant", "granted_at", "is_free", "lane", "queued")
@@ -56,12 +56,12 @@ class Slot:
         self.queued: float = 0.0
 
     def observe(self, info: RateLimitInfo) -> None:
-        """Say what the response tells of the rate limit, before the block ends."""
+        """Pass on what the response says about the rate limit, before the block ends."""
         self.is_free = info.refused
         self._source.observe(self, info)
 
     def cancel(self) -> None:
-        """Say that the request was never sent, before the block ends: its slot is free at once."""
+        """Release the slot at once at the end of the block, since the request was never sent."""
         self.is_free = True
 
     def __aenter__(self) -> Coroutine[object, None, Slot]:

@@ -1,26 +1,26 @@
-"""The budget of a key: who holds slots, who waits, and what was learned. Time is an argument.
+"""The state of a key's budget: who holds slots, who waits, what was learned. Time is an argument.
 
 A request holds a slot from before it is sent until `per` seconds after its response was seen. The
-server counted it before it responded, so whatever span of `per` seconds the server looks at, the
-requests it counts there all hold slots at one moment: never more than there are.
+server counted it before it responded. So in any span of `per` seconds at the server, the requests
+that it counts all hold a slot at one moment: never more than there are slots.
 
 The argument. Take any span of `per` seconds at the server and the last request counted in it.
 Every other request that the server counted in the span was counted less than `per` seconds before,
 so its response was seen less than `per` seconds before, or not yet: it still held its slot when
 the last request took one. There are `requests` slots, so the span counts at most as many.
 
-Each participant may have a limit of its own, and the argument holds for each: a slot is kept for
-the longest `per` of those that take part, and never for less than its holder's. One that joins, or
-comes back, with a longer `per` than the others' is covered in full once it has taken part for so
-long: what was answered before kept the time that was right then. One that has left takes no more
-slots, so no span that matters to it ends any more, and its `per` is kept for its own slots alone.
+Each participant may have its own limit, and the argument holds for each: a slot is kept for the
+longest `per` of the participants, and never for less than its holder's. A participant that joins,
+or returns, with a longer `per` than the others' is covered in full once it has taken part for that
+long: slots whose response came before are kept for the shorter `per`. A participant that has left
+takes no more slots, so no later span matters to it, and its `per` is kept for its own slots alone.
 
-It rests on the response. A request that was given up (timed out, cancelled, its connection broken)
-keeps its slot from that moment; a server that counts it later still is not covered. A slot in
-flight is on a lease, which ends when the attempt would have timed out: if its process was killed,
-it counts as answered then.
+The argument rests on the response. A request that was given up (timed out, cancelled, its
+connection broken) keeps its slot for `per` seconds from that moment; a server that counts it even
+later is not covered. A slot in flight has a lease, which ends when the attempt would have timed
+out: if its process was killed, it counts as answered then.
 
-Whatever else `grants` considers only ever keeps a request back, so the argument stands.
+All other rules of `grants` only ever delay a request, so the argument still holds.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from .reports import INTERACTIVE, HeldSlot, HeldSlots, Report
 from .shaping import Shaping
 
 FORGOTTEN_AFTER = 3600.0
-"""Seconds after which a budget that nobody used is forgotten."""
+"""Seconds after which an unused budget is forgotten."""
 
 _PROMISED_WINDOWS = 5.0
-_SLEW = 1.0  # a clock that goes back by less is adjusted, not set
+_SLEW = 1.0  # seconds; a clock that goes back by less was adjusted, not set
 _at = attrgetter("at")
 
 
 def promised_for(per: float) -> float:
     """Return for how many seconds after a reply a participant may rely on its share.
 
-    The budget gives the share to others a lease later, since a reply takes its time.
+    The budget may promise the share to others only a lease later, since a reply can be late.
 
     Args:
         per: The participant's window in seconds.
@@ -59,20 +59,20 @@ class BudgetState(msgspec.Struct, array_like=True):
     """A budget at one moment.
 
     Args:
-        epoch: What tells it from one that was lost; not 0.
+        epoch: A number that differs from that of a state that was lost; not 0.
         now: When it last changed, in seconds.
-        per: The longest window of all that take part, in seconds.
-        in_flight: Slots whose requests are not answered yet, the first lease to end first.
-        answered: Slots that are free at a known moment, the soonest first.
-        participants: All that share it, by name.
-        paused_until: Nothing goes before this.
-        quota_left: Requests left, by what a response said; infinite where none did.
-        quota_until: When there are more again.
-        quota_at: When the request that was told so got its slot.
+        per: The longest window of all participants, in seconds.
+        in_flight: Slots whose response has not come yet, by the end of their lease.
+        answered: Slots whose response has come, by the time at which they are free.
+        participants: All participants, by name.
+        paused_until: When requests may be sent again.
+        quota_left: Requests left by the latest quota of a response; infinite without one.
+        quota_until: When that quota ends.
+        quota_at: When the request with that quota got its slot.
         accepted_at: When a request was last accepted.
         shaping: What refusals taught.
-        bucket: The token bucket of the shape that they taught.
-        probe: The slot of the request that goes alone after a pause: participant and number.
+        bucket: The token bucket of the learned shape.
+        probe: The slot of the request that is sent alone after a pause: participant and number.
     """
 
     epoch: int
@@ -91,7 +91,7 @@ class BudgetState(msgspec.Struct, array_like=True):
     probe: tuple[str, int] = ("", 0)
 
     def apply(self, report: Report) -> Participant:
-        """Note what a participant tells, at the moment of the last `advance`, and return it."""
+        """Apply a report, at the time of the last `advance`, and return its participant."""
         me = self._participant(report)
         if report.held is not None:
             self._restore(report.participant, report.held, me)
@@ -126,23 +126,23 @@ class BudgetState(msgspec.Struct, array_like=True):
             self.quota_left = math.inf
 
     def is_adapted(self) -> bool:
-        """Return whether anything that the server said or taught is in force."""
+        """Return whether a pause, a quota or a learned shape is in force."""
         pauses = self.paused_until > self.now or self.quota_left < math.inf
         return pauses or self.shaping.is_in_force
 
     def paused_for(self) -> float:
-        """Return for how many seconds nobody may send a request."""
+        """Return for how many seconds no request may be sent."""
         quota = self.quota_until - self.now if self.quota_left <= 0 else 0.0
         return max(0.0, self.paused_until - self.now, quota)
 
     def processes(self) -> int:
-        """Count the processes that take part."""
+        """Return how many processes take part."""
         now = self.now
         names = [name for name, each in self.participants.items() if each.takes_part_until > now]
         return len({name.rpartition(".")[0] for name in names})
 
     def copy(self) -> BudgetState:
-        """Return a copy in the same state, to try things on."""
+        """Return a copy that shares nothing with this one."""
         return loads(dumps(self))
 
     def _participant(self, report: Report) -> Participant:
@@ -161,15 +161,15 @@ class BudgetState(msgspec.Struct, array_like=True):
         me.share = max(0, min(me.requests // active, me.requests - promised))
         me.promised = max(me.share, report.share)
         me.takes_part_until = self.now + promised_for(me.per) + report.lease
-        if report.leaves:  # it is forgotten in time
+        if report.leaves:  # it is forgotten once its slots are free
             me.share, me.promised, me.takes_part_until = 0, 0, -math.inf
         return me
 
     def _look_at_others(self, me: Participant) -> tuple[int, int]:
-        """Find the longest window, and forget who is gone.
+        """Find the longest window, and forget participants that are gone.
 
         Returns:
-            How many take part, and how many slots the others were promised.
+            How many take part, and how many slots are promised to the others.
         """
         active, promised = 1, 0
         for name, each in tuple(self.participants.items()):
@@ -230,7 +230,7 @@ class BudgetState(msgspec.Struct, array_like=True):
                 insert(self.answered, done)
 
     def _expired(self, participant: str, number: int) -> HeldSlot | None:
-        """Take out a slot whose lease ended before its request was over."""
+        """Remove and return a slot whose lease ended before its request; None if there is none."""
         for place, slot in enumerate(self.answered):
             if slot.number == number and slot.participant == participant:
                 return self.answered.pop(place)
@@ -263,7 +263,7 @@ class BudgetState(msgspec.Struct, array_like=True):
         self.paused_until = min(self.paused_until - back, now + self.per)
         self.quota_until = self.quota_at = -math.inf
         self.accepted_at -= back
-        # After a lesson it is filled from the end of the pause on.
+        # After a lesson the bucket is filled from the end of the pause on.
         self.bucket.filled_at = min(self.bucket.filled_at - back, max(now, self.paused_until))
         self.shaping = replace(
             self.shaping,
@@ -279,7 +279,7 @@ class BudgetState(msgspec.Struct, array_like=True):
 
 
 def insert(slots: list[HeldSlot], slot: HeldSlot) -> None:
-    """Put a slot in its place by `at`; nearly always that is the end."""
+    """Insert a slot in the order of `at`; nearly always that is at the end."""
     if not slots or slots[-1].at <= slot.at:
         slots.append(slot)
     else:

@@ -1,4 +1,4 @@
-"""Where a budget is kept: what each place can do, and the memory of this process."""
+"""Where a budget is kept: the interface of all stores, and the store in memory."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _LATEST_REPORT = 0.5  # seconds
 
 
 def report_within(per: float) -> float:
-    """Return how long an answered request may remain unreported, in a window of `per` seconds."""
+    """Return for how many seconds a response may remain unreported, for a window of `per`."""
     return min(per / 20, _LATEST_REPORT)
 
 
 class StoreBusyError(Exception):
-    """Another process is using the store at this moment: try again in some milliseconds."""
+    """Another process is using the store at this moment: retry after some milliseconds."""
 
 
 class StoreUnavailableError(Exception):
-    """The store can't be reached or used. The text says why; nothing is known to have happened."""
+    """The store can't be reached or used; whether a report was applied is unknown."""
 
 
 class Store(Protocol):
-    """A budget, wherever it is kept. One participant uses an object of this kind.
+    """A budget, wherever it is kept. Only a `MemoryStore` serves several participants.
 
     Attributes:
         immediate: Whether `exchange` returns a reply, not something to await.
-        report_within: Seconds for which an answered request may remain unreported, so that one
-            call reports several.
+        report_within: Seconds for which a response may remain unreported, so that one call reports
+            several.
     """
 
     immediate: bool
@@ -40,25 +40,25 @@ class Store(Protocol):
 
     @property
     def where(self) -> str:
-        """Return "process", "machine", "valkey", or "degraded" while it is unreachable."""
+        """Where the budget is kept: "process", "machine" or "valkey"; "degraded" if unreachable."""
         ...
 
     @property
     def steps(self) -> int:
-        """Return how many calls were made to it."""
+        """How many calls were made."""
         ...
 
     def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
-        """Hand in a report, and return the reply.
+        """Send a report, and return the reply.
 
         Raises:
-            StoreBusyError: It is in use.
-            StoreUnavailableError: It is unreachable.
+            StoreBusyError: The store is in use.
+            StoreUnavailableError: The store is unreachable.
         """
         ...
 
     def view(self) -> tuple[BudgetState, float]:
-        """Return a copy of the budget as last seen, and the present by its clock."""
+        """Return a copy of the budget as last seen, and the time by its clock."""
         ...
 
     async def aclose(self) -> None:
@@ -85,7 +85,7 @@ class MemoryStore:
         self.steps: int = 0
 
     def exchange(self, report: Report) -> Reply:
-        """Hand in a report; see `Store.exchange`."""
+        """Apply a report; see `Store.exchange`."""
         with self._lock:
             self.steps += 1
             return step(self._state, self._clock(), report)
@@ -96,7 +96,7 @@ class MemoryStore:
             return self._state.copy(), self._clock()
 
     def is_idle(self) -> bool:
-        """Return whether nobody takes part, and a new budget would be in the same state."""
+        """Return whether no process takes part, and a new budget would be in the same state."""
         with self._lock:
             state = self._state
             state.advance(self._clock())

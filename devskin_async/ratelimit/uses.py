@@ -1,4 +1,4 @@
-"""Who uses a budget: what `devskin budget` shows."""
+"""What each process uses of a budget, as `devskin budget` shows it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Of: TypeAlias = tuple[str, int]
 
 
 def uses(state: BudgetState) -> tuple[Use, ...]:
-    """Return what each process has of a budget, by lane; one that has nothing is left out."""
+    """Return what each process uses of a budget, by lane; one that uses nothing is left out."""
     in_flight = Counter[_Of]((_process(each.participant), each.lane) for each in state.in_flight)
     answered = Counter[_Of]((_process(each.participant), each.lane) for each in state.answered)
     waiting = Counter[_Of]()

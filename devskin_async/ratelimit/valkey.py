@@ -1,16 +1,15 @@
 """A budget on a Valkey server, for processes on several machines.
 
-A step is a script that runs on the server, as one and on the server's clock: `budget.lua`, which
-does what `grants.step` does. The state is one key, named by a digest and expiring by itself.
+A step is a script that runs on the server, atomically and by the server's clock: `budget.lua`, a
+port of `grants.step`. The state is one key, which is named by a digest and expires by itself.
 
-A server that starts empty, or that takes over from one that failed, does not know all that was
-granted. So a state has an epoch, which is another then: participants that know the old one are
-told so, and report what they hold. What nobody reports counts no longer than a lease and a window:
-for so long after its start, and after a loss that a participant notices, the server grants
-nothing. A fail-over is trusted to lose no more than its participants report within 2 s.
+A server that starts empty, or that takes over from one that failed, does not know all slots that
+were granted. So each state has an epoch, and such a server begins a new one: participants that know
+another epoch report what they hold. Slots that nobody reports are held for a lease and a window at
+most: for so long after its start, and after a loss that a participant notices, the server grants
+nothing. It is assumed that participants report all that a fail-over lost within 2 s.
 
-Time is the server's. It must not be set forward while requests count: what it held would be free
-early.
+The server's clock must not be set forward while slots are held: they would be free early.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from ..errors import ConfigurationError
 from .reports import Reply, Report
 from .state import BudgetState, loads
 from .store import StoreUnavailableError
-from .valkey_link import ValkeyLink, is_worth_another, translated
+from .valkey_link import ValkeyLink, may_reconnect, translated
 from .valkey_url import ValkeyURL
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_EPOCH_BYTES = 12  # at the beginning of a state: the head of the array, and the epoch
-_LAYOUT = ":1"  # of the state: another one gets another key
+_EPOCH_BYTES = 12  # the first of a state: the head of the array, and the epoch
+_LAYOUT = ":1"  # of the state; a state with another layout gets another key
 _TIMEOUT, _LEAST_TIMEOUT = 1.0, 0.25  # seconds
 _TIMEOUT_OF_WINDOW = 1 / 10  # of a window, for a call
 
@@ -51,12 +50,12 @@ class ValkeyStore:
     Args:
         url: Where the server is, such as `valkey://:password@host:6379/0`.
         name: The budget's name on it.
-        report_within: Seconds for which an answered request may remain unreported.
-        clock: The participant's clock: nothing is decided by it but how long ago a reply came.
+        report_within: Seconds for which a response may remain unreported.
+        clock: The participant's clock, used only for how long ago a reply came.
 
     Attributes:
-        unknown_for: Seconds for which the server grants nothing, since it does not know all that
-            is held.
+        unknown_for: Seconds for which the server grants nothing, since it does not know all slots
+            that are held.
 
     Raises:
         ConfigurationError: The address can't be used, or valkey-py is not installed.
@@ -95,14 +94,14 @@ class ValkeyStore:
         self.unknown_for: float = 0.0
 
     async def exchange(self, report: Report) -> Reply:
-        """Hand in a report; see `Store.exchange`.
+        """Send a report; see `Store.exchange`.
 
         Raises:
-            StoreUnavailableError: The server can't be reached, or is not able to at the moment.
-            ConfigurationError: It can't be used as it is.
+            StoreUnavailableError: The server is unreachable, or can't run the script at the moment.
+            ConfigurationError: The server can't be used until its configuration changes.
         """
         if self._clock() - self._replied_at > report.limit.per + report.lease:
-            # Nothing is held any more, so it does not matter what the server has forgotten.
+            # This participant holds nothing any more, so it need not notice a lost state.
             report = replace(report, epoch=0)
         self.steps += 1
         self._timeout = min(_TIMEOUT, max(_LEAST_TIMEOUT, report.limit.per * _TIMEOUT_OF_WINDOW))
@@ -122,11 +121,10 @@ class ValkeyStore:
         return state, self._now + self._clock() - self._replied_at
 
     async def check(self) -> None:
-        """Find out whether the server is there, and has the budget.
+        """Check that the server is reachable and has the budget.
 
         Raises:
-            StoreUnavailableError: It is not, or not able to answer, or has lost the budget since
-                the last report.
+            StoreUnavailableError: It is unreachable, or has lost the budget since the last report.
         """
         epoch = await self._call(lambda link: link.read(self._key, _EPOCH_BYTES))
         if self._state and not self._was_lost and epoch != self._state[:_EPOCH_BYTES]:
@@ -151,19 +149,19 @@ class ValkeyStore:
                 try:
                     return await command(self._link)
                 except ValkeyError as error:
-                    # The server may have closed it meanwhile, or another took over.
-                    if not is_worth_another(error):
+                    # The server may have closed the connection, or another server took over.
+                    if not may_reconnect(error):
                         raise
                 return await command(self._link)
         except ValkeyError as error:
             raise translated(error, self._url.shown, self._key) from None
         except TimeoutError:
             raise StoreUnavailableError(
-                f"{self._url.shown} did not answer within {self._timeout:g} s"
+                f"{self._url.shown} did not respond within {self._timeout:g} s"
             ) from None
 
     def _next_call(self) -> str:
-        # A call whose connection was given up may be carried out late, which the script tells by
-        # its number. The machine's time: who takes the same name later goes on from there.
+        # A call whose connection was given up may arrive late; the script notices that by its
+        # number. The machine's time keeps the numbers growing if the name is used again later.
         self._calls = max(self._calls + 1, time.monotonic_ns() // 1000)
         return str(self._calls)

@@ -1,4 +1,4 @@
-"""One connection to a Valkey server, on which calls need not wait for each other."""
+"""One connection to a Valkey server, on which commands do not wait for each other's responses."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .valkey_url import ValkeyURL
 if TYPE_CHECKING:
     from valkey.asyncio.connection import AbstractConnection
 
-_OPEN_TIMEOUT = 2.0  # seconds; who waits for it may give up before
-_SILENT = 0.25  # seconds without a response that is due: whoever gives up then ends it
+_OPEN_TIMEOUT = 2.0  # seconds; a caller may give up before
+_SILENT = 0.25  # seconds without a response that is due: a caller that gives up then closes it
 
 
 class ValkeyConnection:
-    """A connection from its opening to its end, which sends calls at once and reads in order.
+    """A connection that sends commands at once and reads their responses in order.
 
     Args:
         url: The server's address.
 
     Attributes:
-        is_over: Whether no call can be made any more.
+        is_over: Whether it is closed, so that no command can be sent any more.
     """
 
     def __init__(self, url: ValkeyURL) -> None:
@@ -30,7 +30,7 @@ class ValkeyConnection:
 
         options: dict[str, Any] = {
             **url.options,
-            "socket_timeout": None,  # each call has its own
+            "socket_timeout": None,  # each call has its own timeout
             "socket_keepalive": True,
             "lib_name": None,
             "lib_version": None,
@@ -43,9 +43,9 @@ class ValkeyConnection:
         self._reading: asyncio.Task[None] | None = None
         self._silent_since = 0.0
 
-    async def ask(self, *command: str | bytes | int) -> Any:  # noqa: ANN401  # whatever it is answered
+    async def execute(self, *command: str | bytes | int) -> Any:  # noqa: ANN401  # any response
         """Send a command, and return the response."""
-        await asyncio.shield(self._opening)  # who gives up leaves it to the others
+        await asyncio.shield(self._opening)  # a caller that gives up leaves it to the others
         if self.is_over:
             raise _closed()
         response: asyncio.Future[Any] = self._loop.create_future()
@@ -53,7 +53,7 @@ class ValkeyConnection:
             self._silent_since = self._loop.time()
         self._due.append(response)
         try:
-            # It is written before anything else runs, so responses come in the order of `_due`.
+            # The command is written without yielding, so responses come in the order of `_due`.
             await self._connection.send_command(*command)
             if self._reading is None or self._reading.done():
                 self._reading = self._loop.create_task(self._read())
@@ -66,7 +66,7 @@ class ValkeyConnection:
             raise
 
     async def close(self, *, nowait: bool) -> None:
-        """Close it; `nowait` where its loop is not the running one."""
+        """Close it; `nowait` if its loop is not the running one."""
         self.is_over = True
         if not nowait and not self._opening.done():
             self._opening.cancel()
@@ -83,7 +83,7 @@ class ValkeyConnection:
             raise
 
     async def _read(self) -> None:
-        """Read responses for as long as any is due."""
+        """Read responses while any is due."""
         from valkey.exceptions import ReadOnlyError, ResponseError, ValkeyError
 
         while self._due:
@@ -96,13 +96,13 @@ class ValkeyConnection:
                 return
             self._silent_since = self._loop.time()
             response = self._due.popleft()
-            if response.done():  # nobody waits for it any more
+            if response.done():  # its caller gave up
                 pass
             elif error is None:
                 response.set_result(found)
             else:
                 response.set_exception(error)
-            if isinstance(error, ReadOnlyError):  # it leads to a replica
+            if isinstance(error, ReadOnlyError):  # the server has become a replica
                 await self._end(_closed())
 
     async def _end(self, error: Exception) -> None:

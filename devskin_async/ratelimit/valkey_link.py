@@ -1,4 +1,4 @@
-"""The connection to a Valkey server, which runs the script of a budget; what its errors mean."""
+"""Runs the script of a budget on a Valkey server, and translates the errors of valkey-py."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ SCRIPT = files(__package__).joinpath("budget.lua").read_text(encoding="utf-8")
 
 DIGEST = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-_PASSING = (  # what a server says that will be able to again
+_PASSING = (  # in errors of a server that will be usable again by itself
     "BUSY", "CLUSTERDOWN", "LATE", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM",
     "READONLY", "TRYAGAIN", "UNKILLABLE",
 )  # fmt: skip
 
 
-_FOREIGN = (  # what the script or the server says of a value that is no budget
+_FOREIGN = (  # in errors of the script or the server for a value that is not a budget
     "WRONGTYPE", "Bad data format", "Missing bytes", "attempt to", "bad argument",
 )  # fmt: skip
 
 
 class ValkeyLink:
-    """The connection that all budgets of a loop on a server use, and the next when it has ended."""
+    """The connection of all budgets of one event loop on one server; it is reopened if it ends."""
 
     _all: ClassVar[dict[tuple[int, asyncio.AbstractEventLoop, str], ValkeyLink]] = {}
 
@@ -45,10 +45,10 @@ class ValkeyLink:
     @classmethod
     def of(cls, url: ValkeyURL) -> ValkeyLink:
         """Return the running loop's connection to a server."""
-        # A process that was forked off does not touch its parent's.
+        # A forked child does not use its parent's.
         key = (os.getpid(), asyncio.get_running_loop(), url.given)
         if key not in cls._all:
-            # Other threads' loops come and go meanwhile.
+            # A copy of the keys, since other threads may change the dict meanwhile.
             for each in [each for each in list(cls._all) if each[1].is_closed()]:
                 cls._all.pop(each, None)
             cls._all[key] = cls(key, url)
@@ -63,32 +63,32 @@ class ValkeyLink:
         from valkey.exceptions import NoScriptError
 
         try:
-            reply, state, unknown_for = await self._ask("EVALSHA", DIGEST, 1, key, *args)
+            reply, state, unknown_for = await self._execute("EVALSHA", DIGEST, 1, key, *args)
         except NoScriptError:
-            reply, state, unknown_for = await self._ask("EVAL", SCRIPT, 1, key, *args)
+            reply, state, unknown_for = await self._execute("EVAL", SCRIPT, 1, key, *args)
         return reply, state, unknown_for
 
     async def read(self, key: str, count: int) -> bytes:
         """Read the first bytes of a key."""
-        data: bytes = await self._ask("GETRANGE", key, 0, count - 1)
+        data: bytes = await self._execute("GETRANGE", key, 0, count - 1)
         return data
 
     async def release(self) -> None:
-        """Close it when nobody uses it any more."""
+        """Remove one user; with the last one, close the connection."""
         self.users -= 1
         if self.users or self._all.pop(self._key, None) is not self:
             return
         if self._connection is not None:
             await self._connection.close(nowait=not self.is_usable())
 
-    async def _ask(self, *command: str | bytes | int) -> Any:  # noqa: ANN401  # whatever it is answered
+    async def _execute(self, *command: str | bytes | int) -> Any:  # noqa: ANN401  # any response
         if self._connection is None or self._connection.is_over:
             self._connection = ValkeyConnection(self._url)
-        return await self._connection.ask(*command)
+        return await self._connection.execute(*command)
 
 
-def is_worth_another(error: ValkeyError) -> bool:
-    """Return whether another connection may do better at once."""
+def may_reconnect(error: ValkeyError) -> bool:
+    """Return whether the command may succeed on a new connection at once."""
     from valkey.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError
     from valkey.exceptions import ConnectionError as NotConnectedError
 
@@ -98,7 +98,7 @@ def is_worth_another(error: ValkeyError) -> bool:
 
 
 def translated(error: ValkeyError, server: str, key: str) -> Exception:
-    """Return what an error of valkey-py means here, for the budget under a key."""
+    """Return the error of this library for an error of valkey-py."""
     from valkey.exceptions import (
         AuthenticationError,
         AuthenticationWrongNumberOfArgsError,
@@ -111,7 +111,7 @@ def translated(error: ValkeyError, server: str, key: str) -> Exception:
     text = str(error) or type(error).__name__
     if isinstance(error, AuthenticationError | AuthenticationWrongNumberOfArgsError):
         return ConfigurationError(
-            f"{server} refuses the user or the password, or asks for one: give them in the "
+            f"{server} refuses the user or the password, or requires them: write them in the "
             f"budget's address, valkey://user:password@host:port/db ({text})"
         )
     is_refusal = isinstance(error, ResponseError)
@@ -125,13 +125,13 @@ def translated(error: ValkeyError, server: str, key: str) -> Exception:
         )
     if text.startswith(("MOVED", "ASK ")) or "cluster" in text:
         return ConfigurationError(
-            f"{server} is a node of a cluster, which a budget can't use: give the address of a "
-            "server that is none, or of a proxy before the cluster"
+            f"{server} is a node of a cluster, which a budget can't use: use the address of a "
+            "server without a cluster, or of a proxy in front of the cluster"
         )
     if any(words in text for words in _FOREIGN):
         return ConfigurationError(
-            f"{server} has something else than a budget under the key {key}: delete that key, or "
-            f"give another database ({text})"
+            f"{server} has a value that is not a budget under the key {key}: delete that key, or "
+            f"use another database ({text})"
         )
     return ConfigurationError(
         f"{server} can't run the script of a budget, which needs Valkey, or Redis 6 or later: "

@@ -1,4 +1,4 @@
-"""The address of a Valkey server, as it is given for a budget."""
+"""The address of a Valkey server, as it is passed as `budget`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 SCHEMES = ("valkey", "valkeys", "redis", "rediss")
 
 _USAGE = (
-    "give valkey://host:port/db as the budget, such as valkey://localhost:6379/0 (also valkeys, "
+    "write it as valkey://host:port/db, such as valkey://localhost:6379/0 (also valkeys, "
     "redis and rediss; with a password: valkey://user:password@host:port/db)"
 )
 _ESCAPED = "write / ? # in a password as %2F %3F %23"
@@ -30,8 +30,8 @@ class ValkeyURL:
     """Where a Valkey server is, and how to connect.
 
     Args:
-        given: The address as it was given.
-        shown: The address without user and password, for people.
+        given: The address as it was passed.
+        shown: The address without user and password, for messages.
         tls: Whether the connection is encrypted.
         options: What valkey-py calls the host, port, db, user, password and TLS options.
     """
@@ -70,7 +70,7 @@ class ValkeyURL:
 
 
 def _split(url: str) -> tuple[SplitResult, int]:
-    """Split an address; what Python says of one that it can't split would repeat the password."""
+    """Split an address, without Python's own error, which would repeat the password."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -93,7 +93,7 @@ class Poster:
         except (RefusedTargetError, aiohttp.InvalidURL) as error:
             return Outcome(None, str(error), final=True)
         except TimeoutError:
-            return Outcome(None, f"no answer within {self._timeout:g} s")
+            return Outcome(None, f"no response within {self._timeout:g} s")
         except (aiohttp.ClientError, OSError) as error:
             return Outcome(None, _told(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are sent

@@ -129,7 +129,7 @@ class StoreServer:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an envelope
             if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
                 # Another process has the file; nothing is wrong with the sandbox.
-                _log.warning("no answer to %s %s: %s", request.method, request.path, error)
+                _log.warning("no response to %s %s: %s", request.method, request.path, error)
             else:
                 _log.exception("the sandbox failed on %s %s", request.method, request.path)
             return self._error(request, ApiError(500, "Internal server error"), headers)

@@ -1,8 +1,8 @@
 """Calls over the network.
 
 `http` sends one request by aiohttp, behind the two methods of `Transport`; `sender` has the retry
-loop; `attempts` tells the log and listeners of each attempt; `single_flight` lets identical calls
-in flight share one response; `proxies` finds the proxy for an address.
+loop; `attempts` logs each attempt and calls listeners; `single_flight` lets identical calls in
+flight share one response; `proxies` finds the proxy for an address.
 """
 
 from .http import HTTPTransport, Transport, plain_reason

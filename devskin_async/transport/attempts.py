@@ -1,4 +1,4 @@
-"""What is told of each attempt of a call: a line of the log, and events."""
+"""What is logged and emitted for each attempt of a call: a line, and events."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Attempt:
     Args:
         call: The call, which counts this attempt already.
         slot: The slot it is sent with.
-        listeners: Who is told.
-        redact: Takes the API key out of a text.
+        listeners: Who is called with its events.
+        redact: Removes the API key from a text.
 
     Attributes:
-        status: The status of its response, to be set when it comes; None where none does.
+        status: The status of its response, to be set when it comes; None if none does.
         elapsed: Seconds on the wire; set when the block ends.
     """
 

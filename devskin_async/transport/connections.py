@@ -1,4 +1,4 @@
-"""Kept connections: used again only while nothing came unasked, closed when they are forgotten."""
+"""Connections: a kept one is used again only if nothing came on it while it was idle."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ connected: ContextVar[bool] = ContextVar("connected", default=True)
 
 
 class QuietConnector(aiohttp.TCPConnector):
-    """Opens connections and keeps them, and drops a kept one on which something has come.
+    """Opens and keeps connections, and drops a kept one on which something came while it was idle.
 
-    A server may send onto an idle connection: a 408 before it closes it, or a response twice.
-    aiohttp would take such bytes for the response to the next request, which then gets the wrong
-    one, and so does every request after it; or it would wait without end for the rest.
+    A server may send on an idle connection: a 408 before it closes it, or a response twice.
+    aiohttp would take such bytes for the response to the next request. Then that request and all
+    after it get the wrong response, or aiohttp waits for the rest for ever.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class QuietConnector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: ClientTimeout,  # noqa: ASYNC109  # aiohttp's signature
     ) -> Connection:
-        """Take a kept connection that is quiet, or open one."""
+        """Return a kept connection on which nothing came, or a new one."""
         while not self._may_use(connection := await super().connect(req, traces, timeout)):
             connection.close()
         connected.set(True)
@@ -61,13 +61,13 @@ class QuietConnector(aiohttp.TCPConnector):
         return trusted and _is_quiet(protocol)
 
     def distrust(self) -> None:
-        """Use no connection again that is kept or in use now."""
+        """Reuse no connection that is kept or in use now."""
         for protocol in self._trusted:
             self._trusted[protocol] = False
 
 
 def _is_quiet(protocol: ResponseHandler) -> bool:
-    """Say whether nothing has come since the last response: neither read yet nor in the socket."""
+    """Return whether nothing came after the last response, neither in aiohttp nor in the socket."""
     if protocol.should_close or protocol.transport is None:
         return False
     sock: TransportSocket = protocol.transport.get_extra_info("socket")
@@ -80,8 +80,8 @@ def _is_quiet(protocol: ResponseHandler) -> bool:
 
 
 def close_when_forgotten(owner: object, session: aiohttp.ClientSession) -> None:
-    """Close a session when its owner is gone, and warn once if that was left to do."""
-    # Unlike `__del__`, this comes before anything that the session holds says the same.
+    """Close a session when its owner is garbage-collected, and warn if it was still open."""
+    # Unlike `__del__`, this runs before the session's own parts warn that they were not closed.
     loop, thread = asyncio.get_running_loop(), threading.get_ident()
     finalize(owner, _close_forgotten, [session], loop, thread)
 
@@ -89,7 +89,7 @@ def close_when_forgotten(owner: object, session: aiohttp.ClientSession) -> None:
 def _close_forgotten(
     held: list[aiohttp.ClientSession], loop: asyncio.AbstractEventLoop, thread: int
 ) -> None:
-    """Close a session whose client is gone, and warn once if that was left to do."""
+    """Close a session whose client was garbage-collected, and warn if it was still open."""
     session = held.pop()
     if session.closed:
         return
@@ -98,7 +98,7 @@ def _close_forgotten(
     else:
         _begin_closing(session)
     if loop.is_closed() and sys.warnoptions:
-        # Its connections can't be closed any more, and each would warn of itself later on.
+        # Its connections can't be closed any more, and each would give a warning later.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             del session
@@ -108,7 +108,7 @@ def _close_forgotten(
 
 
 def _begin_closing(session: aiohttp.ClientSession) -> None:
-    """Take the first step, which closes the connections; the rest would only wait for them."""
+    """Run the first step of `close`, which closes the connections; the rest waits for them."""
     closing = session.close()
     with suppress(StopIteration):
         closing.send(None)

@@ -37,12 +37,12 @@ class Transport(Protocol):
             request: What to read, by its `method`, `path` and `params`.
 
         Raises:
-            TransportError: No whole response came; the call is tried again if it is `transient`.
+            TransportError: No complete response came; the call is retried if it is `transient`.
         """
         ...
 
     async def aclose(self) -> None:
-        """Free what is held; the client that was given it calls this when it is closed."""
+        """Release its resources; the client that uses it calls this when it is closed."""
         ...
 
 
@@ -89,7 +89,7 @@ class HTTPTransport:
         """Send a request once and take its response.
 
         Raises:
-            TransportError: No whole response came.
+            TransportError: No complete response came.
             DecodeError: The body is longer than any that the reference describes.
             ConfigurationError: The caller's session is closed, or belongs to another event loop.
         """
@@ -168,7 +168,7 @@ class HTTPTransport:
 
 
 class _NotConnectedError(aiohttp.ClientError):
-    """There is no connection, so nothing was sent."""
+    """No connection was made, so nothing was sent."""
 
     def __init__(self, reason: str, *, transient: bool = True) -> None:
         super().__init__(reason)
@@ -220,14 +220,14 @@ def _refused_by_proxy(request: aiohttp.ClientRequest, status: int) -> _NotConnec
 
 
 def _peer(request: aiohttp.ClientRequest, error: aiohttp.ClientConnectorError) -> str:
-    """Name who could not be connected to: the proxy, or the API."""
+    """Return what could not be connected to: the proxy, or the API."""
     if (proxy := request.proxy) and (proxy.raw_host, proxy.port) == (error.host, error.port):
         return name_proxy(proxy)
     return f"{error.host} port {error.port}"
 
 
 def plain_reason(error: OSError) -> str:
-    """Say why an address can't be used, without the address."""
+    """Return why an address can't be used, without the address."""
     # asyncio's own text of a refused connection repeats the address. A name that is not found has
     # a negative number, and TLS numbers its errors in its own way.
     number = error.errno or 0
@@ -236,7 +236,7 @@ def plain_reason(error: OSError) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Say what went wrong, without the numbers that aiohttp adds as if the server had sent them."""
+    """Return what went wrong, without the status that aiohttp adds to errors of its own."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed the connection before it responded"
     if isinstance(error, aiohttp.ClientResponseError):
@@ -250,12 +250,12 @@ def _reason(error: Exception) -> str:
 
 
 def _unquoted(message: str) -> str:
-    """Leave out what aiohttp quotes of the response: cut off, it can hold a part of the key."""
+    """Remove what aiohttp quotes of the response: shortened, it can hold a part of the key."""
     return _QUOTE.split(message, maxsplit=1)[0] or "no reason given"
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:
-    """Read a body, or of an error's as much as tells what it is; None if it is too long."""
+    """Read a body, or the beginning of an error's; None if it is too long."""
     most = MAX_BODY if response.status in SUCCESSFUL else MAX_ERROR_BODY
     content = response.content
     chunks: list[bytes] = []

@@ -16,11 +16,11 @@ _DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 class Retry(Struct, frozen=True, cache_hash=True):  # it is part of the key of every call
     """How a request that failed transiently is sent again.
 
-    That is: connection errors, timeouts, broken bodies, responses to another request, and the
-    statuses 408, 425 and 5xx except 501 and 505. The wait after n failures is
-    `wait_initial` * 2**(n - 1) and a random part of up to `wait_jitter`, at most `wait_max`; a
+    Transient failures are connection errors, timeouts, broken bodies, responses to another
+    request, and the statuses 408, 425 and 5xx except 501 and 505. The wait after n failures is
+    `wait_initial` * 2**(n - 1) plus a random part of up to `wait_jitter`, at most `wait_max`; a
     `Retry-After` takes precedence. A 429 is not a failure: the call waits for the rate limit
-    again. It fails once no request of this key has been accepted for a whole window.
+    again, and fails only if no request of this key was accepted for a whole window.
 
     Args:
         attempts: How often one call may fail before its error is raised; 1 switches all retries
@@ -44,18 +44,18 @@ class Retry(Struct, frozen=True, cache_hash=True):  # it is part of the key of e
             check_seconds(name, getattr(self, name), positive=False)
 
     def wait(self, failures: int) -> float:
-        """Return the seconds to wait after so many failures, with a random part drawn anew."""
+        """Return the seconds to wait after so many failures, with a new random part."""
         grown = self.wait_initial * 2.0 ** min(failures - 1, _DOUBLINGS)
         jitter = random.uniform(0, self.wait_jitter)  # noqa: S311  # no secret
         return min(grown + jitter, self.wait_max)
 
 
 class Deadline(NamedTuple):
-    """A moment by which a call must be over.
+    """The time by which a call must be over.
 
     Args:
-        seconds: How long after the call's start that is.
-        at: The moment on the running loop's clock.
+        seconds: Its length in seconds, from the call's start.
+        at: Its end on the running loop's clock.
     """
 
     seconds: float
@@ -92,7 +92,7 @@ class RequestOptions(Struct, frozen=True):
         return self.deadline is not None or self.max_wait is not None
 
     def bound_below(self, wait: float, now: float) -> str | None:
-        """Name the bound that waiting `wait` seconds from `now` would exceed; None if none."""
+        """Return the bound that a wait of `wait` seconds would exceed, as text; None if none."""
         if self.max_wait is not None and wait > self.max_wait:
             return f"max_wait of {self.max_wait:g} s"
         if self.deadline is not None and wait > 0 and now + wait > self.deadline.at:

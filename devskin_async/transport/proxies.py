@@ -1,4 +1,4 @@
-"""Which proxy requests go through: the one that is given, or the environment's."""
+"""Which proxy requests go through: the one that is passed, or the environment's."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..errors import ConfigurationError
 
 @frozen
 class Proxy:
-    """A proxy that opens tunnels.
+    """An HTTP proxy, which opens tunnels.
 
     Args:
         url: Its address, without user and password.
-        headers: What it is sent with each `CONNECT`: user and password, if it has any.
+        headers: Sent to it with each `CONNECT`: user and password, if it has any.
     """
 
     url: URL
@@ -59,7 +59,7 @@ def find_proxy(base_url: URL, given: str | None = None) -> Proxy | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine itself."""
+    """Return whether a host is this machine itself."""
     if host == "localhost":
         return True
     try:
@@ -69,7 +69,7 @@ def is_loopback(host: str) -> bool:
 
 
 def name_proxy(url: URL) -> str:
-    """Name a proxy in a message."""
+    """Return a proxy's name for a message."""
     kind = "https proxy" if url.scheme == "https" else "proxy"
     return f"the {kind} {url.host} port {url.port}"
 
@@ -77,7 +77,7 @@ def name_proxy(url: URL) -> str:
 def _parse(name: str, address: str) -> Proxy:
     try:
         url = URL(address if "://" in address else f"http://{address}")
-        # A password with a `/`, `?` or `#` as it is makes a port of what is before, a path of it.
+        # After an unescaped `/`, `?` or `#` in a password, the rest is parsed as path or query.
         rest = url.path.strip("/") or url.query_string or url.fragment
         if url.scheme in ("http", "https") and url.port and not rest:
             return Proxy(url.origin(), _login(url))
@@ -98,7 +98,7 @@ def _login(url: URL) -> dict[str, str]:
 
 
 def _is_excluded(host: str, port: int | None, variables: dict[str, str]) -> bool:
-    """Say whether `NO_PROXY` names a host, its domain, or a network that its address is in."""
+    """Return whether `NO_PROXY` names a host, its domain, or a network of its address."""
     if proxy_bypass_environment(f"{host}:{port}", variables):
         return True
     return any(_is_inside(host, entry.strip()) for entry in variables.get("no", "").split(","))

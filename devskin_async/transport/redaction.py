@@ -1,4 +1,4 @@
-"""The API key, taken out of texts and errors in whatever way a server may have repeated it."""
+"""Removes the API key from texts and errors, however a server may have repeated it."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def decode_redacted(request: Request[T], response: Response, redact: Redactor) -
             response.on_mismatch()
     except DevSkinError:
         pass
-    # Taken out before anything is cut, since a cut key would not be found.
+    # The key is removed before anything is shortened, since a part of it would not be found.
     body = redact(response.body.decode("latin-1")).encode("latin-1")
     headers = redact_headers(response.headers, redact)
     try:
         return decode(request, response._replace(headers=headers, body=body))
     except DevSkinError as error:
-        # And once more from what was decoded.
+        # And again from the decoded text.
         args = [redact(arg) if isinstance(arg, str) else arg for arg in error.args]
         return type(error)(*args)
 
@@ -66,7 +66,7 @@ def redact_headers(headers: Mapping[str, str], redact: Redactor) -> CIMultiDict[
 
 
 def _ways_to_write(character: str) -> str:
-    """Match a character in every escape that is usual on the web, several of them on top too."""
+    """Return a pattern for a character in every escape usual on the web, repeated ones included."""
     code = ord(character)
     # A bounded number of backslashes: an unbounded one makes a run of them take quadratic time.
     slashes = r"\\{1,8}"
@@ -86,7 +86,7 @@ def _ways_to_write(character: str) -> str:
 
 
 def _in_base64(key: bytes) -> list[str]:
-    """Match the key inside of whatever was encoded, at each of the three ways it can lie in it."""
+    """Return patterns for the key in base64, at each of its three possible offsets."""
     forms = []
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + key).decode().rstrip("=")

@@ -76,7 +76,7 @@ class Sender:
 
     @cached_property
     def scheduler(self) -> Scheduler:
-        """The budget, which belongs to the event loop in which it is first asked for."""
+        """The budget, which belongs to the event loop in which it is first used."""
         scheduler = shared_scheduler(*self._budget, self._limit)
         scheduler.listeners.add(self, self._on_event)
         return scheduler
@@ -93,9 +93,9 @@ class Sender:
             share the request are unaffected.
 
         Raises:
-            APIError: The API answered with an error, also after the retries.
+            APIError: The API responded with an error, also after the retries.
             BudgetExceededError: The rate limit makes it wait longer than it may.
-            TransportError: No whole response came, or not before the deadline.
+            TransportError: No complete response came, or not before the deadline.
             DecodeError: The response is not what the reference describes.
             ConfigurationError: The client is closed, or belongs to another event loop.
         """
@@ -150,10 +150,10 @@ class Sender:
     def _check_bounds(
         self, request: Request[T], options: RequestOptions, call: SharedCall[T] | None
     ) -> None:
-        """Refuse at once what would wait too long; what is on the wire waits no more."""
+        """Raise at once if the call would wait too long; one on the wire waits no more."""
         now, deadline = asyncio.get_running_loop().time(), options.deadline
         if call is None or call.awaits_slot:
-            # A call in the queue is nearer than a new one would be; but a pause is for all.
+            # A call in the queue waits less than a new one would; but a pause is for all.
             scheduler, joins = self.scheduler, call is not None
             wait = scheduler.paused_for() if joins else scheduler.estimated_wait(options.lane)
             if (bound := options.bound_below(wait, now)) is not None:
@@ -191,7 +191,7 @@ class Sender:
             connected.set(True)
             attempt = Attempt(call, slot, self.scheduler.listeners, self._redact)
             try:
-                # aiohttp's own timeout does not end every wait of aiohttp's.
+                # aiohttp's own timeout does not cover every wait inside aiohttp.
                 with attempt:
                     async with asyncio.timeout(options.timeout):
                         response = await self.transport.send(request)
@@ -209,7 +209,7 @@ class Sender:
                     parse_rate_limit_headers(response.status, response.headers, response.at)
                 )
         if response is None:
-            sent, missing = connected.get(), "no answer"
+            sent, missing = connected.get(), "no response"
             if self._proxy is not None and not sent:
                 missing = f"no connection through {name_proxy(self._proxy.url)}"
             raise TransportError(f"{request}: {missing} within {options.timeout:g} s", sent=sent)
@@ -241,9 +241,9 @@ class Sender:
     def _wait_before_retry(
         self, call: SharedCall[T], error: DevSkinError, retry: Retry
     ) -> float | None:
-        """Say how long to wait before a call is sent again, the rate limit aside; None for never.
+        """Return the seconds until a call is sent again, the rate limit aside; None for never.
 
-        Refusals are waited out in the queue, where the pause that they bring is one for all.
+        Refusals are waited out in the queue, where one pause is for all calls.
         """
         if not may_retry(error) or retry.attempts == 1:
             return None
@@ -251,15 +251,15 @@ class Sender:
             return None if self._refused_for_a_window(call) else 0.0
         most = retry.attempts
         if isinstance(error, MismatchedResponseError):
-            # Left over on a connection, it does not come again; an API that has changed does.
+            # One left over on a connection does not come again; that of a changed API does.
             most = min(most, _MISMATCHED_ATTEMPTS)
         if call.failures >= most:
             return None
-        # "At once" (0, or a date that has passed) still leaves the growing wait of our own.
+        # If it asks for no wait (0, or a date that has passed), our own growing wait holds.
         return _asked_wait(error) or retry.wait(call.failures)
 
     def _refused_for_a_window(self, call: SharedCall[T]) -> bool:
-        """Say whether nothing of the key was accepted for a whole window before a refusal."""
+        """Return whether no request was accepted for a whole window before a refusal."""
         return self.scheduler.was_refused_for_a_window(call.granted_at)
 
     def _fail_refused_calls(self) -> None:

@@ -1,4 +1,4 @@
-"""Single flight: identical calls share one request, and each caller may give up alone."""
+"""Single flight: identical calls share one request, and each caller can cancel its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SharedCall(Generic[T]):
         request: What is read.
         key: What is read and how, and the options that its attempts keep to: an interactive call
             does not wait for bulk work, nor a short timeout for another caller's long one.
-        register: Where callers of the same find it.
+        register: Where callers of an identical call find it.
         limit_wait: Predicts the seconds that a request would wait for the rate limit now.
         awaits_slot: Whether it waits for the rate limit, or is about to.
         attempts: How often it was sent.
@@ -34,10 +34,10 @@ class SharedCall(Generic[T]):
         queued: Seconds that it waited for the rate limit.
         failures: How many attempts failed; refusals are not among them.
         failure: What the last attempt failed with, or was refused with.
-        response: What came in the last attempt; None where nothing has.
-        captures: Where callers collect what comes.
+        response: The response to the last attempt; None if there was none.
+        captures: The `capture` blocks that collect its responses.
         task: Its attempts.
-        waiters: The callers who wait for it, the first one first.
+        waiters: The futures of its callers, the first one first.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SharedCall(Generic[T]):
         self.task.add_done_callback(self._on_task_done)
 
     def begin_attempt(self, granted_at: float, queued: float) -> None:
-        """Note that it is sent."""
+        """Note that an attempt is sent."""
         self.awaits_slot = False
         self.granted_at = granted_at
         self.queued += queued
@@ -79,7 +79,7 @@ class SharedCall(Generic[T]):
             waiter.unbound_wait()
 
     def receive(self, response: CapturedResponse) -> None:
-        """Note what came, for errors and for callers who capture it."""
+        """Note a response, for errors and for callers who capture it."""
         self.response = response
         for block in self.captures:
             if not block.ended:
@@ -96,10 +96,10 @@ class SharedCall(Generic[T]):
         error.response, error.attempts, error.queued = self.response, self.attempts, self.queued
 
     def wait_again(self) -> None:
-        """Wait for the rate limit once more; whoever may not wait that long is told at once.
+        """Wait for the rate limit again; fail the waiters that may not wait so long.
 
         Raises:
-            CancelledError: Nobody is left who waits.
+            CancelledError: No waiter is left.
         """
         self.awaits_slot = True
         if any(waiter.options.bounded for waiter in self.waiters):
@@ -116,7 +116,7 @@ class SharedCall(Generic[T]):
         """Fail the waiters whose deadline comes before the next attempt.
 
         Args:
-            wait: The seconds that the API asked to be left alone; the rate limit may ask for more.
+            wait: The seconds of `Retry-After`; the rate limit may make it longer.
         """
         if all(waiter.options.deadline is None for waiter in self.waiters):
             return
@@ -135,13 +135,13 @@ class SharedCall(Generic[T]):
             self.task.cancel()
 
     def set_result(self, record: T) -> None:
-        """Give all callers what the response holds."""
+        """Set the result of all waiters."""
         for waiter in self._released():
             if not waiter.done():
                 waiter.set_result(record)
 
     def set_exception(self, error: BaseException) -> None:
-        """Give all callers an error."""
+        """Set the exception of all waiters."""
         if isinstance(error, DevSkinError):
             self.describe(error)
         for waiter in self._released():
@@ -166,7 +166,7 @@ class SharedCall(Generic[T]):
 class Waiter(asyncio.Future[T]):
     """One caller's own future of a call's result, within the caller's own bounds.
 
-    Who cancels it, or may wait no longer, leaves the others theirs.
+    Cancelling it, or its failing, leaves the other callers' futures unaffected.
     """
 
     __slots__ = ("_deadline_timer", "_wait_timer", "call", "options")
@@ -191,7 +191,7 @@ class Waiter(asyncio.Future[T]):
             self.bound_wait()
 
     def bound_wait(self) -> None:
-        """Let the caller wait for the rate limit for `max_wait` seconds from now."""
+        """Fail the caller if it still waits for the rate limit `max_wait` seconds from now."""
         self.unbound_wait()
         if (seconds := self.options.max_wait) is not None:
             # A slot that is free at that very moment is in time.
@@ -200,7 +200,7 @@ class Waiter(asyncio.Future[T]):
             )
 
     def unbound_wait(self) -> None:
-        """Let the caller wait on: it is not the rate limit any more that it waits for."""
+        """Stop that timer: the caller no longer waits for the rate limit."""
         if self._wait_timer is not None:
             self._wait_timer.cancel()
             self._wait_timer = None
@@ -213,7 +213,7 @@ class Waiter(asyncio.Future[T]):
             self.call.leave(self)
 
     def cancel(self, msg: object = None) -> bool:
-        """Give the call up, unless it is over."""
+        """Cancel this caller's future, and leave the call."""
         cancelled = super().cancel(msg)
         if cancelled:
             self.call.leave(self)
@@ -236,20 +236,20 @@ class Waiter(asyncio.Future[T]):
 def wait_error(
     request: Request[T], wait: float, bound: str, call: SharedCall[T] | None = None
 ) -> BudgetExceededError:
-    """Make the error of a call that would wait longer for the rate limit than it may.
+    """Return the error of a call that would wait longer for the rate limit than it may.
 
     Args:
         request: The request.
         wait: The predicted wait, in seconds.
         bound: What it is too long for.
-        call: What has become of it so far; None where nothing has.
+        call: The call, if it exists already; None if not.
     """
     text = f"would wait {wait:.1f} s for the rate limit, over the {bound}"
     return _budget_error(request, text, wait, call)
 
 
 def _deadline_error(call: SharedCall[T], deadline: Deadline) -> DevSkinError:
-    """Make the error of a call that has missed its deadline, or is bound to."""
+    """Return the error of a call that has missed its deadline, or will miss it."""
     request, wait = call.request, call.limit_wait()
     seconds = f"deadline of {deadline.seconds:g} s"
     now = asyncio.get_running_loop().time()
@@ -261,7 +261,7 @@ def _deadline_error(call: SharedCall[T], deadline: Deadline) -> DevSkinError:
         text = f"the {seconds} passed while it waited for the rate limit"
         return _budget_error(request, text, wait, call)
     so_far = f" (attempt {call.attempts}; last attempt: {call.failure})" if call.failure else ""
-    return TransportError(f"{request}: no answer within the {seconds}{so_far}")
+    return TransportError(f"{request}: no response within the {seconds}{so_far}")
 
 
 def _budget_error(

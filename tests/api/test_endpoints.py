@@ -1,4 +1,4 @@
-"""An endpoint makes a request, and wrong arguments are told before anything is sent."""
+"""An endpoint makes a request, and wrong arguments are refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ untyped: Any = endpoints
 
 
 @pytest.mark.parametrize(
-    ("asked", "target"),
+    ("call", "target"),
     [
         (endpoints.overview(), "/analytics/overview"),
         (endpoints.revenue(), "/revenue?period=30d"),
@@ -39,8 +39,8 @@ untyped: Any = endpoints
     ],
     ids=str,
 )
-def test_a_request_has_the_references_path_and_query(asked: Request[Any], target: str) -> None:
-    assert asked.target == target
+def test_a_request_has_the_references_path_and_query(call: Request[Any], target: str) -> None:
+    assert call.target == target
 
 
 class Word(str, Enum):  # noqa: UP042  # it prints as Word.PAID, which StrEnum does not
@@ -63,7 +63,7 @@ class Day(dt.date):
 
 
 @pytest.mark.parametrize(
-    ("asked", "target"),
+    ("call", "target"),
     [
         (endpoints.orders(1, 10, status=Word.PAID), "/orders?page=1&limit=10&status=paid"),
         (endpoints.revenue(Word.MONTH), "/revenue?period=30d"),
@@ -76,10 +76,10 @@ class Day(dt.date):
         ),
     ],
 )
-def test_an_argument_of_a_kindred_type_is_sent_as_its_plain_value(
-    asked: Request[Any], target: str
+def test_an_argument_of_a_related_type_is_sent_as_its_plain_value(
+    call: Request[Any], target: str
 ) -> None:
-    assert asked.target == target
+    assert call.target == target
 
 
 def test_a_request_prints_without_its_query() -> None:
@@ -137,21 +137,21 @@ def test_an_empty_list_has_one_page() -> None:
 
 
 @given(total=st.integers(0, 10**6), limit=st.integers(1, 100))
-def test_the_pages_hold_all_rows_and_no_page_is_spare(total: int, limit: int) -> None:
+def test_the_pages_hold_all_rows_and_none_is_superfluous(total: int, limit: int) -> None:
     pages = page_count(total, limit)
     assert pages * limit >= total
     assert pages == 1 or (pages - 1) * limit < total
 
 
-def test_a_raw_request_is_the_same_request_and_another_reading() -> None:
-    asked = endpoints.orders(2, 50, status="paid")
-    raw = endpoints.raw(asked)
-    assert raw.target == asked.target
-    assert raw.reads != asked.reads
+def test_a_raw_request_has_the_same_target_and_is_read_differently() -> None:
+    call = endpoints.orders(2, 50, status="paid")
+    raw = endpoints.raw(call)
+    assert raw.target == call.target
+    assert raw.reads != call.reads
 
 
 @pytest.mark.parametrize(
-    ("asked", "body"),
+    ("call", "body"),
     [
         (endpoints.raw(endpoints.orders(1, 10)), samples.ORDERS),
         (endpoints.raw(endpoints.products(1, 20)), samples.PRODUCTS),
@@ -160,8 +160,8 @@ def test_a_raw_request_is_the_same_request_and_another_reading() -> None:
         (endpoints.raw_overview(), samples.OVERVIEW),
     ],
 )
-def test_a_raw_request_gives_rows_as_the_server_wrote_them(asked: Any, body: bytes) -> None:
-    data = asked.decode(body).data
+def test_a_raw_request_gives_rows_as_the_server_wrote_them(call: Any, body: bytes) -> None:
+    data = call.decode(body).data
     raw = next(
         value
         for value in (getattr(data, name, None) for name in ("items", "order", "daily", "figures"))

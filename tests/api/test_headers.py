@@ -1,4 +1,4 @@
-"""What the headers of a response tell: when it was given, how long to wait, what is left."""
+"""What the headers of a response say: when it was sent, how long to wait, what is left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOW = dt.datetime(2026, 2, 10, 12, tzinfo=dt.UTC)
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "expected"),
     [
         ({}, (None, None)),
         ({"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": "30"}, (7, 30)),
@@ -48,10 +48,10 @@ NOW = dt.datetime(2026, 2, 10, 12, tzinfo=dt.UTC)
     ],
 )
 def test_the_requests_left_and_the_seconds_until_the_reset_are_read(
-    headers: dict[str, str], told: tuple[int | None, float | None]
+    headers: dict[str, str], expected: tuple[int | None, float | None]
 ) -> None:
     info = parse_rate_limit_headers(200, CIMultiDict(headers), NOW)
-    assert (info.remaining, info.reset_after) == told
+    assert (info.remaining, info.reset_after) == expected
 
 
 @given(
@@ -59,7 +59,7 @@ def test_the_requests_left_and_the_seconds_until_the_reset_are_read(
         st.sampled_from(["X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit"]), st.text()
     )
 )
-def test_no_header_is_an_error_or_a_day_away(headers: dict[str, str]) -> None:
+def test_any_headers_give_both_numbers_of_a_quota_or_neither(headers: dict[str, str]) -> None:
     _, _, remaining, reset_after = parse_rate_limit_headers(200, headers, NOW)
     assert (remaining is None) == (reset_after is None)
     assert remaining is None or remaining >= 0
@@ -91,7 +91,7 @@ def test_a_pause_is_as_long_as_the_server_means_whatever_this_machines_clock_say
         {"Date": "Tue, 10 Feb 2026 11:00:00 GMT", "Age": "3600"},
     ],
 )
-def test_without_a_date_of_its_own_a_response_is_of_this_machines_response_time(
+def test_without_its_own_date_a_response_has_this_machines_time(
     headers: dict[str, str],
 ) -> None:
     assert response_time(CIMultiDict(headers), NOW) == NOW
@@ -103,7 +103,7 @@ def test_without_a_date_of_its_own_a_response_is_of_this_machines_response_time(
     remaining=st.integers(0, 3),
     after=st.integers(-(10**6), 10**6),
 )
-def test_no_pause_beyond_five_minutes_is_believed(
+def test_no_pause_is_longer_than_five_minutes(
     clock: int, reset: int, remaining: int, after: int
 ) -> None:
     headers = CIMultiDict(
@@ -172,7 +172,7 @@ def test_no_retry_after_is_negative_or_above_5_minutes(text: str) -> None:
         ({"Retry-After": "7", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "20"}, 7),
     ],
 )
-def test_a_refusal_tells_how_long_to_wait_by_retry_after_or_by_its_reset(
+def test_a_refusal_says_how_long_to_wait_by_retry_after_or_by_its_reset(
     headers: dict[str, str], wait: float | None
 ) -> None:
     refused = parse_rate_limit_headers(429, CIMultiDict(headers), NOW)

@@ -1,4 +1,4 @@
-"""The page arithmetic of a list against stores of every kind, honest, mistaken and in motion."""
+"""The page arithmetic of a list against stores of every kind: right, wrong and changing ones."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ PastEnd = Literal["empty", "no page", "last page"]
 
 @define
 class Store:
-    """A store that pages as it likes.
+    """A store with these properties.
 
     Args:
         rows: Its rows, first one first.
         cap: The most rows that a page may have.
-        echoes: It tells the limit that was asked for, not the one that it keeps.
-        total: What it tells as the total; None counts its rows.
+        echoes: Its pages have the limit that was requested, not the one that it keeps.
+        total: The total of its pages; None counts its rows.
         past_end: What comes past the end: an empty page, what `devskin_async` makes of a 404, or
-            the last page under the number that was asked for.
-        change: Called before each answer.
+            the last page under the number that was requested.
+        change: Called before each response.
     """
 
     rows: list[int]
@@ -54,12 +54,12 @@ class Store:
             if self.past_end == "last page":
                 start = (len(self.rows) - 1) // size * size
         items = tuple(self.rows[start : start + size])
-        told = limit if self.echoes else size
-        return Page(items=items, total=total, page=number, limit=told)
+        shown = limit if self.echoes else size
+        return Page(items=items, total=total, page=number, limit=shown)
 
 
 class Read(NamedTuple):
-    """What came of a reading."""
+    """The result of a reading."""
 
     rows: list[int]
     inconsistency: InconsistentListError | None
@@ -75,12 +75,12 @@ def read(
     numbers = PageNumbers(wanted, first)
     limit = LIMIT if wanted is None or first > 1 else min(wanted, LIMIT)
     coming: deque[Page[int]] = deque()
-    asked = first - 1
+    requested = first - 1
     rows: list[int] = []
     while not numbers.over:
-        while asked < numbers.last and len(coming) < window:
-            asked += 1
-            coming.append(page(asked, limit))
+        while requested < numbers.last and len(coming) < window:
+            requested += 1
+            coming.append(page(requested, limit))
         rows += numbers.take(coming.popleft())
     if numbers.recounted is not None:
         numbers.recount(page(numbers.recounted, limit))
@@ -121,17 +121,17 @@ def test_a_reading_from_a_later_page_gives_the_rest_of_the_list(
 ) -> None:
     skipped = (first - 1) * cap
     if past_end == "last page" and skipped + cap >= count:
-        past_end = "empty"  # nothing tells such a page from the one asked for
+        past_end = "empty"  # nothing distinguishes such a page from the one requested
     store = Store([*range(count)], cap, echoes, past_end=past_end)
     rest = [*range(skipped, count)]
     assert read(store.page, wanted, first=first) == (rest[:wanted], None)
     needed = min(len(rest), wanted or len(rest))
-    # A first page with fewer rows than the limit told may be the last one.
+    # A first page with fewer rows than its limit may be the last one.
     assert store.requests <= max(1, -(-needed // cap)) + (0 < len(rest) < LIMIT)
 
 
 @given(cap=caps, pages=st.integers(2, 8), data=st.data(), excess=st.integers(1, 10**6))
-def test_a_total_that_is_too_large_is_said_of_a_reading_from_a_later_page_too(
+def test_a_total_that_is_too_large_is_inconsistent_from_a_later_page_on_too(
     cap: int, pages: int, data: st.DataObject, excess: int
 ) -> None:
     count = cap * (pages - 1) + data.draw(st.integers(1, cap))
@@ -145,7 +145,7 @@ def test_a_total_that_is_too_large_is_said_of_a_reading_from_a_later_page_too(
 
 
 @given(count=st.integers(1, 700), cap=caps, fewer=st.integers(1, 700), first=st.integers(2, 8))
-def test_a_total_below_the_rows_of_a_reading_from_a_later_page_is_said(
+def test_a_total_below_the_rows_of_a_reading_from_a_later_page_is_inconsistent(
     count: int, cap: int, fewer: int, first: int
 ) -> None:
     least = first * cap  # where page `first` is full
@@ -164,7 +164,7 @@ def test_a_total_below_the_rows_of_a_reading_from_a_later_page_is_said(
     first=st.integers(2, 6),
     window=st.integers(1, WINDOW),
 )
-def test_a_list_that_changes_is_not_called_inconsistent_from_a_later_page_on_either(
+def test_a_list_that_changes_is_not_inconsistent_from_a_later_page_on_either(
     *, data: st.DataObject, cap: int, echoes: bool, count: int, first: int, window: int
 ) -> None:
     store = Store([*range(count)], cap, echoes)
@@ -188,7 +188,7 @@ def test_a_list_that_changes_is_not_called_inconsistent_from_a_later_page_on_eit
     excess=st.integers(1, 1000) | st.just(10**9),
     past_end=past_ends,
 )
-def test_a_total_that_is_too_large_is_said_after_all_rows_and_a_few_requests(
+def test_a_total_that_is_too_large_is_inconsistent_after_all_rows_and_a_few_requests(
     count: int, cap: int, excess: int, past_end: PastEnd
 ) -> None:
     if past_end == "last page" and not count:
@@ -200,15 +200,15 @@ def test_a_total_that_is_too_large_is_said_after_all_rows_and_a_few_requests(
     assert store.requests <= -(-count // cap) + WINDOW + 1
 
 
-@given(count=st.integers(1, 700), cap=caps, told=counts, past_end=past_ends)
-def test_a_total_that_is_too_small_is_said_unless_it_ends_with_a_page(
-    count: int, cap: int, told: int, past_end: PastEnd
+@given(count=st.integers(1, 700), cap=caps, total=counts, past_end=past_ends)
+def test_a_total_that_is_too_small_is_inconsistent_unless_it_ends_with_a_page(
+    count: int, cap: int, total: int, past_end: PastEnd
 ) -> None:
-    told = told % count
-    store = Store([*range(count)], cap, total=told, past_end=past_end)
+    total = total % count
+    store = Store([*range(count)], cap, total=total, past_end=past_end)
     rows, inconsistency = read(store.page)
-    if told and told % cap == 0:  # as many rows came as the store tells
-        assert (rows, inconsistency) == ([*range(told)], None)
+    if total and total % cap == 0:  # as many rows came as the total
+        assert (rows, inconsistency) == ([*range(total)], None)
     else:
         assert rows == [*range(count)]
         assert inconsistency is not None
@@ -216,7 +216,7 @@ def test_a_total_that_is_too_small_is_said_unless_it_ends_with_a_page(
 
 
 @given(data=st.data(), cap=st.integers(5, LIMIT), count=counts, window=st.integers(1, WINDOW))
-def test_a_list_that_changes_is_never_called_inconsistent(
+def test_a_list_that_changes_is_never_inconsistent(
     data: st.DataObject, cap: int, count: int, window: int
 ) -> None:
     store = Store([*range(count)], cap)
@@ -268,7 +268,7 @@ def test_a_store_that_gives_the_same_page_again_and_again_is_inconsistent(
 
 
 @pytest.mark.parametrize("sizes", [(100, 50, 100), (60, 100, 90), (100, 120, 30)])
-def test_pages_of_varying_size_are_inconsistent_though_as_many_rows_come_as_told(
+def test_pages_of_varying_size_are_inconsistent_even_if_the_total_is_right(
     sizes: tuple[int, ...],
 ) -> None:
     total = sum(sizes)
@@ -293,7 +293,7 @@ def test_a_first_page_without_rows_of_a_list_that_has_some_is_inconsistent() -> 
     assert store.requests == 2
 
 
-def test_more_rows_than_asked_for_are_read_once_and_cut_to_what_is_wanted() -> None:
+def test_more_rows_than_requested_are_read_once_and_cut_to_what_is_wanted() -> None:
     store = Store([*range(250)])
     assert read(lambda number, limit: store.page(number, 100), wanted=7) == ([*range(7)], None)
     assert store.requests == 1
@@ -306,7 +306,7 @@ def test_more_rows_than_asked_for_are_read_once_and_cut_to_what_is_wanted() -> N
 
 @pytest.mark.parametrize("change", [-1, 1])
 @pytest.mark.parametrize("past_end", ["empty", "no page"])
-def test_a_row_that_comes_or_goes_between_the_count_and_the_rows_of_an_answer_is_a_change(
+def test_a_row_that_comes_or_goes_between_count_and_rows_of_a_response_is_a_change(
     change: int, past_end: PastEnd
 ) -> None:
     store = Store([*range(250)], past_end=past_end)
@@ -316,13 +316,13 @@ def test_a_row_that_comes_or_goes_between_the_count_and_the_rows_of_an_answer_is
         if number == 3 and counted == 250:
             store.rows = [*range(250 + change)]
         rows = store.page(number, limit).items
-        told = counted if rows or past_end == "empty" or number == 1 else 0
-        return Page(items=rows, total=told, page=number, limit=limit)
+        total = counted if rows or past_end == "empty" or number == 1 else 0
+        return Page(items=rows, total=total, page=number, limit=limit)
 
     assert read(page) == ([*range(250 + change)], None)
 
 
-def test_a_total_that_the_pages_contradict_names_all_that_was_told() -> None:
+def test_the_error_of_totals_that_the_pages_contradict_has_the_span_of_all_totals() -> None:
     store = Store([*range(150)], total=20_000)
 
     def change() -> None:

@@ -41,12 +41,12 @@ def refusal(message: object) -> dict[str, object]:
     return {"success": False, "error": message}
 
 
-@pytest.mark.parametrize(("asked", "body"), samples.EXAMPLES, ids=str)
-def test_the_references_responses_are_read(asked: Request[Any], body: bytes) -> None:
-    assert decode(asked, response(200, body)) is not None
+@pytest.mark.parametrize(("call", "body"), samples.EXAMPLES, ids=str)
+def test_the_references_responses_are_read(call: Request[Any], body: bytes) -> None:
+    assert decode(call, response(200, body)) is not None
 
 
-def test_an_order_is_taken_out_of_its_frame() -> None:
+def test_an_order_is_taken_out_of_its_envelope() -> None:
     assert (
         decode(endpoints.order(1234), response(200, samples.ORDER)).order_number
         == "ORD-2026-001234"
@@ -54,7 +54,7 @@ def test_an_order_is_taken_out_of_its_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "body", "message"),
+    ("call", "body", "message"),
     [
         (endpoints.order(2), samples.ORDER, "GET /orders/2: $.data.order.id: expected 2, got 1234"),
         (endpoints.orders(3, 10), samples.ORDERS, "GET /orders: $.data.page: expected 3, got 1"),
@@ -64,10 +64,10 @@ def test_an_order_is_taken_out_of_its_frame() -> None:
     ],
 )
 def test_a_response_to_another_request_is_refused(
-    asked: Request[Any], body: bytes, message: str
+    call: Request[Any], body: bytes, message: str
 ) -> None:
     with pytest.raises(errors.DecodeError) as caught:
-        decode(asked, response(200, body))
+        decode(call, response(200, body))
     assert message in str(caught.value)
 
 
@@ -159,9 +159,9 @@ def test_a_status_that_http_does_not_know_is_summed_up_too() -> None:
 def test_the_reason_is_shown_in_whatever_shape_it_comes(
     body: dict[str, object], message: str
 ) -> None:
-    for asked in (endpoints.overview(), endpoints.raw_overview()):
+    for call in (endpoints.overview(), endpoints.raw_overview()):
         with pytest.raises(errors.BadRequestError) as caught:
-            decode(asked, response(400, body))
+            decode(call, response(400, body))
         assert caught.value.message == message
 
 
@@ -174,27 +174,27 @@ PAGES = (
 
 
 @pytest.mark.parametrize("status", [400, 404])
-@pytest.mark.parametrize(("asked", "_body"), PAGES)
+@pytest.mark.parametrize(("call", "_body"), PAGES)
 def test_a_page_past_the_end_that_the_api_refuses_is_empty(
-    asked: Request[Any], _body: bytes, status: int
+    call: Request[Any], _body: bytes, status: int
 ) -> None:
-    page = decode(asked, response(status, refusal("page out of range")))
+    page = decode(call, response(status, refusal("page out of range")))
     assert (page.items, page.total, page.page) == ((), 0, 7)
 
 
-@pytest.mark.parametrize(("asked", "body"), PAGES)
+@pytest.mark.parametrize(("call", "body"), PAGES)
 def test_the_last_page_in_place_of_one_past_the_end_is_an_empty_page(
-    asked: Request[Any], body: bytes
+    call: Request[Any], body: bytes
 ) -> None:
     envelope = json.loads(body)
     data = envelope["data"]
     data["page"], data["total"] = 5, 5 * data["limit"]
-    page = decode(asked, response(200, envelope))
+    page = decode(call, response(200, envelope))
     assert (page.items, page.total, page.page) == ((), data["total"], 7)
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "body"),
+    ("call", "status", "body"),
     [
         (endpoints.orders(1, 10), 400, refusal("no")),
         (endpoints.orders(1, 10), 404, refusal("no")),
@@ -206,10 +206,10 @@ def test_the_last_page_in_place_of_one_past_the_end_is_an_empty_page(
     ],
 )
 def test_no_other_error_is_taken_for_an_empty_page(
-    asked: Request[Any], status: int, body: dict[str, object] | str
+    call: Request[Any], status: int, body: dict[str, object] | str
 ) -> None:
     with pytest.raises(errors.APIError):
-        decode(asked, response(status, body))
+        decode(call, response(status, body))
 
 
 def test_a_redirect_is_an_error_that_says_why_it_is_not_followed() -> None:
@@ -242,7 +242,7 @@ def test_success_false_with_status_200_is_an_api_error(
 def test_an_html_page_with_status_200_is_a_transport_error_that_shows_it() -> None:
     with pytest.raises(errors.TransportError) as caught:
         decode(endpoints.overview(), response(200, "<h1>Sign in to the Wi-Fi</h1>"))
-    assert "GET /analytics/overview: answered 200, but the body can't be read" in str(caught.value)
+    assert "GET /analytics/overview: status 200, but the body can't be read" in str(caught.value)
     assert "(OK; text/html: Sign in to the Wi-Fi)" in str(caught.value)
 
 
@@ -282,7 +282,7 @@ def test_a_refusal_carries_its_retry_after(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", range(300, 600))
-def test_statuses_that_pass_by_themselves_may_be_retried_and_no_others(status: int) -> None:
+def test_transient_statuses_may_be_retried_and_no_others(status: int) -> None:
     with pytest.raises(errors.APIError) as caught:
         decode(endpoints.overview(), response(status, refusal("no")))
     passing = status in {408, 425, 429} or (status >= 500 and status not in {501, 505})

@@ -133,7 +133,7 @@ def test_a_terminal_shows_it_until_ctrl_c(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_json_that_is_watched_is_a_line_each_time_until_it_is_stopped(
+def test_watched_json_is_one_line_each_time_until_it_is_stopped(
     shop: Shop, number: signal.Signals
 ) -> None:
     _, options = shop
@@ -158,7 +158,7 @@ def test_json_that_is_watched_is_a_line_each_time_until_it_is_stopped(
         ((), {"DEVSKIN_BUDGET": "process"}, "DEVSKIN_BUDGET=process: the slots are in the memory"),
     ],
 )
-def test_a_budget_that_can_not_be_shown_is_one_line(
+def test_the_error_of_a_budget_that_can_not_be_shown_is_one_line(
     argv: tuple[str, ...],
     environment: dict[str, str],
     told: str,
@@ -172,7 +172,7 @@ def test_a_budget_that_can_not_be_shown_is_one_line(
     assert ran.err.startswith(f"devskin: {told}")
 
 
-def test_a_file_that_another_process_keeps_to_itself_is_told(
+def test_a_file_that_another_process_has_locked_is_reported(
     devskin: Devskin, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, options = shop
@@ -187,7 +187,7 @@ def test_a_file_that_another_process_keeps_to_itself_is_told(
     assert ran.err.startswith("devskin: another process has held the budget's file for")
 
 
-def test_a_server_that_is_away_is_told(devskin: Devskin) -> None:
+def test_an_unreachable_server_is_reported(devskin: Devskin) -> None:
     ran = devskin("budget", "--api-key", "key", "--budget", "valkey://:pw@127.0.0.1:1/0")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith("devskin: the budget is unreachable: valkey://127.0.0.1:1/0: ")
@@ -212,7 +212,7 @@ def test_a_server_and_what_it_waits_for_are_shown_without_the_password(
     assert "s3cret" not in ran.out + ran.err
 
 
-def test_a_machine_that_can_keep_no_file_is_warned_of_once(shop: Shop, tmp_path: Path) -> None:
+def test_a_machine_that_can_keep_no_file_gives_one_warning(shop: Shop, tmp_path: Path) -> None:
     _, options = shop
     for name in (f"runtime-{os.getuid()}", f"devskin-async-{os.getuid()}", "devskin-async"):
         (tmp_path / name).touch()
@@ -225,11 +225,11 @@ def test_a_machine_that_can_keep_no_file_is_warned_of_once(shop: Shop, tmp_path:
     )
     warning, count = ran.stderr.splitlines()
     assert warning.startswith("Warning: ")
-    assert 'shared within this process alone: set DEVSKIN_BUDGET to "process" to accept' in warning
+    assert 'shared within this process only: set DEVSKIN_BUDGET to "process" to accept' in warning
     assert count.startswith("1 of 450 orders")
 
 
-async def test_a_look_takes_no_part_in_the_budget() -> None:
+async def test_showing_a_budget_takes_no_part_in_it() -> None:
     store = MemoryStore(lambda: 0.0, report_within=0.0)
     one, looking = (Scheduler(RateLimit(), store, name) for name in ("one.1", "other.1"))
     async with one.slot():
@@ -239,7 +239,7 @@ async def test_a_look_takes_no_part_in_the_budget() -> None:
         assert one.budget().processes == 1
 
 
-def test_a_sandbox_of_a_commands_own_shares_nothing(
+def test_a_commands_own_sandbox_shares_no_budget(
     devskin: Devskin, shop: Shop, tmp_path: Path
 ) -> None:
     assert devskin("overview", "--sandbox").code == 0
@@ -294,7 +294,7 @@ def test_a_wait_that_other_processes_cause_says_so(
     assert re.fullmatch(rf"Waiting for the rate limit, which {told}: {wait}\.\n", line)
 
 
-def test_a_plan_knows_of_what_other_processes_have_sent(devskin: Devskin, shop: Shop) -> None:
+def test_a_plan_counts_what_other_processes_have_sent(devskin: Devskin, shop: Shop) -> None:
     _, options = shop
     limited = ("--rate-limit", "5", *options)
     argv = ("export", "overview", "--plan", *limited)

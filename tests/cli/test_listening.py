@@ -480,7 +480,7 @@ def test_a_target_that_is_too_slow_is_told(listen: Listen, target: Target) -> No
     options = ("--forward-to", target.url, "--timeout", "0.05")
     ran = listen(lambda url: statuses.append(post(url)), *options)
     assert statuses == [500]
-    assert f": {target.url}: no answer within 0.05 s. " in told(ran)[0]
+    assert f": {target.url}: no response within 0.05 s. " in told(ran)[0]
 
 
 def test_of_two_copies_at_once_one_is_forwarded_also_to_a_slow_target(

@@ -177,14 +177,14 @@ def test_what_a_store_tells_of_its_list_and_does_not_keep_is_a_line_and_exit_3(
     told = f"devskin: GET /orders: $.data.items: expected {why}\n"
     ran = run(store, devskin, "orders", "--json")
     assert (ran.code, ran.err, ids_of(ran)) == (3, told, [*range(rows)])
-    assert len(store.asked) < 15
+    assert len(store.requested) < 15
     ran = run(store, devskin, "orders", "--max", "0")
     assert (ran.code, ran.err, len(ran.out.splitlines())) == (3, told, rows + 1)
 
 
 def test_fewer_rows_than_wanted_of_a_list_that_shrinks_is_no_error(devskin: Devskin) -> None:
     def change(store: PagingStore) -> None:
-        if len(store.asked) == 2:
+        if len(store.requested) == 2:
             store.rows = 110
 
     ran = run(PagingStore(250, change=change), devskin, "orders", "--max", "0")

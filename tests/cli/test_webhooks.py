@@ -268,7 +268,7 @@ async def raw_server(
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (None, "no answer within 0.05 s"),
+        (None, "no response within 0.05 s"),
         (b"", "the connection broke: Server disconnected"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", "the connection broke: "),
         (b"\x1b[2J\r\n\r\n", "the connection broke: "),

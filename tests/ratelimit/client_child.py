@@ -1,4 +1,4 @@
-"""A program with the key of others: `python -m tests.ratelimit.client_child REQUESTS PER TIMEOUT`.
+"""A program that shares a key: `python -m tests.ratelimit.client_child REQUESTS PER TIMEOUT`.
 
 It reads a listing's pages as bulk work, twenty at a time, without end.
 """

@@ -24,13 +24,13 @@ SHORT = Limit(10, 0.2, 10, 0)  # for those that really wait
 
 
 def say(*words: object) -> None:
-    """Tell who has started the process."""
+    """Write a line for the process that started this one."""
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
 
 
 class SignalledClock:
-    """Once armed, sends its process a signal when it is next asked within a step."""
+    """Once armed, sends its process a signal when it is next read within a step."""
 
     def __init__(self) -> None:
         self._calls = -1
@@ -85,7 +85,7 @@ def hammer(_: int) -> None:
 
 
 def in_step(number: int) -> None:
-    """Get a signal within a step; then tell what came of it."""
+    """Get a signal within a step; then report what came of it."""
     clock = SignalledClock()
     participant = Participant(opened(clock), "child")
     participant.take(1)

@@ -1,4 +1,4 @@
-"""Participants of a budget for tests: a store, and what is held and told through it."""
+"""Participants of a budget for tests, which hold and report slots through a store."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Participant:
         return len(self.exchange(wants=(wanted, 0)).granted)
 
     def answer_all(self) -> None:
-        """Report that all that is in flight is answered."""
+        """Report that all responses have come."""
         self.exchange(answered=tuple(slot.number for slot in self.in_flight))
 
 

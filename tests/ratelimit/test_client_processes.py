@@ -31,7 +31,7 @@ def budget(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.fixture
 async def box() -> AsyncIterator[Sandbox]:
-    faults = Faults(slow=4 * PATIENCE)  # where a test wants answers that do not come
+    faults = Faults(slow=4 * PATIENCE)  # for tests that need responses that never come
     async with Sandbox(
         orders=1000, limiter="sliding-log", limit=LIMIT, per=PER, faults=faults
     ) as running:

@@ -10,7 +10,7 @@ from devskin_async.ratelimit import FairQueue, Flow
 
 
 class Waiting:
-    """A waiter that can give up."""
+    """A waiter that can be cancelled."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -43,7 +43,7 @@ def drain(queue: Queue) -> str:
     return "".join(taken)
 
 
-def test_a_flow_alone_is_first_come_first_served() -> None:
+def test_a_single_flow_is_first_come_first_served() -> None:
     queue = Queue()
     push(queue, Flow(), *"abc")
     assert drain(queue) == "abc"
@@ -64,7 +64,7 @@ def test_a_flow_of_one_request_is_not_behind_what_another_has_queued() -> None:
     assert "b" in [pop(queue) for _ in range(2)]
 
 
-def test_a_flow_that_was_away_does_not_make_up_for_it() -> None:
+def test_a_flow_that_was_idle_does_not_catch_up() -> None:
     queue = Queue()
     early, late = Flow[Waiting](), Flow[Waiting]()
     push(queue, late, "b")
@@ -76,7 +76,7 @@ def test_a_flow_that_was_away_does_not_make_up_for_it() -> None:
     assert drain(queue) == "bababababa"
 
 
-def test_a_flow_that_comes_back_at_once_has_had_its_turn() -> None:
+def test_a_flow_that_queues_again_at_once_waits_for_the_others_turns() -> None:
     queue = Queue()
     greedy, other = Flow[Waiting](), Flow[Waiting]()
     push(queue, greedy, "a")
@@ -89,7 +89,7 @@ def test_a_flow_that_comes_back_at_once_has_had_its_turn() -> None:
     assert taken == "ababab"
 
 
-def test_those_who_gave_up_are_passed_over() -> None:
+def test_cancelled_waiters_are_skipped() -> None:
     queue = Queue()
     first = push(queue, Flow(), *"abc")
     second = push(queue, Flow(), *"xyz")
@@ -99,7 +99,7 @@ def test_those_who_gave_up_are_passed_over() -> None:
     assert queue.pop() is None
 
 
-def test_those_who_gave_up_are_not_kept_once_they_outnumber_the_others() -> None:
+def test_cancelled_waiters_are_removed_once_they_outnumber_the_others() -> None:
     queue = Queue()
     flow, waiting = Flow[Waiting](), []
     for _ in range(1000):
@@ -116,7 +116,7 @@ def test_those_who_gave_up_are_not_kept_once_they_outnumber_the_others() -> None
     assert drain(queue) == "ab"
 
 
-def test_many_may_give_up_before_the_first_is_noted() -> None:
+def test_many_waiters_may_be_cancelled_before_the_first_is_noted() -> None:
     queue = Queue()
     flow = Flow[Waiting]()
     waiting = push(queue, flow, *("a" * 100))
@@ -139,11 +139,11 @@ def test_a_flow_waits_in_one_lane_only() -> None:
         push(Queue(), flow, "b")
 
 
-def test_where_nobody_waits_there_is_nobody_to_take() -> None:
+def test_an_empty_queue_pops_none() -> None:
     assert Queue().pop() is None
 
 
-def test_what_goes_before_a_new_flow_is_a_turn_of_each_other_for_each_of_its_own() -> None:
+def test_each_request_of_a_new_flow_is_behind_one_turn_of_every_other_flow() -> None:
     queue = Queue()
     push(queue, Flow(), *"aaaaa")
     push(queue, Flow(), "b")
@@ -164,7 +164,7 @@ def test_what_goes_before_a_new_flow_is_a_turn_of_each_other_for_each_of_its_own
         max_size=100,
     )
 )
-def test_everyone_who_stays_is_taken_once_and_each_flows_own_in_order(
+def test_every_waiter_is_popped_once_and_each_flows_in_order(
     steps: list[tuple[str, int]],
 ) -> None:
     queue = Queue()

@@ -13,20 +13,22 @@ from devskin_async import Lane, RateLimit
 from devskin_async.ratelimit import Flow, MemoryStore, RateLimitInfo, RequestFlow, Scheduler
 from devskin_async.testing import virtual_time
 
+from ..support import now
+
 
 async def request(
     scheduler: Scheduler, lane: Lane, seconds: float, job: RequestFlow | None = None
 ) -> float:
-    """Send one request that is answered after so many seconds, and say when it went."""
+    """Send one request whose response takes so many seconds; return when it was sent."""
     async with scheduler.slot(lane, job):
-        went = asyncio.get_running_loop().time()
+        went = now()
         await asyncio.sleep(seconds)
         return went
 
 
 async def all_sent(scheduler: Scheduler, requests: int, lane: Lane, seconds: float) -> float:
-    """Send so many requests of one job at once, and give the seconds until the last went."""
-    start = asyncio.get_running_loop().time()
+    """Send requests of one flow at once; return the seconds until the last was sent."""
+    start = now()
     job: RequestFlow = Flow()
     went = await asyncio.gather(*(request(scheduler, lane, seconds, job) for _ in range(requests)))
     return max(went) - start
@@ -63,7 +65,7 @@ async def test_a_forecast_comes_true(  # noqa: PLR0917  # one for each thing tha
 
 
 @virtual_time
-async def test_a_forecast_counts_those_who_wait_already() -> None:
+async def test_a_forecast_counts_requests_that_already_wait() -> None:
     scheduler = Scheduler(RateLimit(10, 60, reserve=0))
     waiting = asyncio.create_task(all_sent(scheduler, 25, Lane.BULK, 0.1))
     await asyncio.sleep(1)
@@ -74,7 +76,7 @@ async def test_a_forecast_counts_those_who_wait_already() -> None:
 
 
 @virtual_time
-async def test_a_forecast_takes_bulk_work_of_others_to_go_on_also_between_two_requests() -> None:
+async def test_a_forecast_assumes_that_bulk_work_of_others_continues_between_two_requests() -> None:
     limit = RateLimit(10, 60, reserve=0)
     store = MemoryStore(asyncio.get_running_loop().time, report_within=0.5)
     mine, others = (Scheduler(limit, store, name) for name in ("mine.1", "others.1"))
@@ -112,7 +114,7 @@ async def test_a_forecast_changes_nothing() -> None:
 
 
 @virtual_time
-async def test_the_forecast_of_nothing_is_a_value_error() -> None:
+async def test_a_forecast_of_no_requests_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="requests must be a positive integer, not 0"):
         Scheduler(RateLimit()).budget().forecast(0)
 
@@ -124,7 +126,7 @@ async def test_a_listing_of_500_pages_is_predicted_with_real_delays(seed: int) -
     scheduler = Scheduler(RateLimit())
     await request(scheduler, Lane.BULK, 0.12)
     predicted = scheduler.forecast(500, Lane.BULK)
-    start = asyncio.get_running_loop().time()
+    start = now()
     job: RequestFlow = Flow()
     at_once = asyncio.Semaphore(10)
 

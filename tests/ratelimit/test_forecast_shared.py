@@ -1,4 +1,4 @@
-"""A forecast knows of the other participants of the budget, as long as they wait too."""
+"""A forecast includes the other participants of the budget, as long as they wait too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from devskin_async import Lane, RateLimit
 from devskin_async.ratelimit.state import dumps
 from devskin_async.testing import virtual_time
 
-from .test_shares import Sharing, now
+from ..support import now
+from .test_shares import Sharing
 
 near = partial(pytest.approx, rel=0.1)
 
@@ -43,10 +44,10 @@ async def test_a_forecast_of_a_contested_budget_comes_true(
 
 
 @virtual_time
-async def test_what_others_hold_but_do_not_wait_for_is_theirs_for_a_window_only() -> None:
+async def test_slots_of_others_that_do_not_wait_are_counted_for_one_window_only() -> None:
     sharing = Sharing([RateLimit(100, 60, reserve=0)] * 2, seed=1)
     await served(sharing, 1, 80)
-    await asyncio.sleep(1)  # until the answers are reported, it is taken to go on
+    await asyncio.sleep(1)  # until its responses are reported, it counts as continuing
     predicted = sharing.schedulers[0].forecast(100, Lane.BULK)
     assert predicted == near(60)
     assert await served(sharing, 0, 100) == near(predicted)

@@ -1,4 +1,4 @@
-"""Who may go next: lanes across participants, equal shares, and when to ask again."""
+"""Which participant is granted slots: lanes, equal shares, and when to ask again."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def used_up(member: Member, answered_at: tuple[float, ...] = (0.0,)) -> None:
 # When to ask again.
 
 
-def test_one_that_wants_nothing_need_not_ask_again() -> None:
+def test_a_participant_that_wants_nothing_need_not_ask_again() -> None:
     one, _ = pair()
     assert one.ask(0).wait == math.inf
 
 
-def test_one_alone_is_told_when_the_next_slot_is_free() -> None:
+def test_the_reply_to_a_single_participant_says_when_the_next_slot_is_free() -> None:
     one, _ = pair()
     used_up(one, (5, 10))
     assert one.ask(10, interactive=1).wait == near(55)
 
 
-def test_one_alone_whose_requests_are_all_in_flight_need_not_ask_before_one_is_answered() -> None:
+def test_a_single_participant_with_all_slots_in_flight_need_not_ask_before_a_response() -> None:
     one, _ = pair()
     assert one.ask(0, interactive=11).wait == math.inf
 
 
-def test_one_beside_others_looks_again_though_no_moment_is_known() -> None:
+def test_a_participant_among_others_asks_again_even_if_no_slots_free_time_is_known() -> None:
     one, other = pair()
     other.ask(0)
     one.take(0, interactive=10)
     assert other.ask(0, interactive=1).wait == near(6)
 
 
-def test_each_is_told_the_moment_of_its_own_turn() -> None:
+def test_the_reply_to_each_participant_says_when_its_own_turn_is() -> None:
     one, other = pair()
     used_up(one, (0, 1, 2, 3))
     first = other.ask(10, interactive=2)
@@ -87,7 +87,7 @@ def test_a_free_slot_goes_to_whoever_holds_fewer() -> None:
     assert other.take(1, interactive=2) == 2
 
 
-def test_one_goes_on_while_more_is_free_than_the_others_need_to_catch_up() -> None:
+def test_a_participant_continues_while_more_is_free_than_the_others_need_to_catch_up() -> None:
     one, other = pair()
     one.take(0, interactive=6)
     other.take(0, interactive=5)  # gets 4, and waits for 1
@@ -96,7 +96,7 @@ def test_one_goes_on_while_more_is_free_than_the_others_need_to_catch_up() -> No
     assert other.take(1, interactive=1) == 1
 
 
-def test_among_those_who_hold_as_many_it_is_the_turn_of_whoever_waited_longest() -> None:
+def test_of_participants_that_hold_equally_many_the_one_that_waited_longest_is_next() -> None:
     one, other = pair()
     keeper = Member(one.state, "keeper.1")
     keeper.take(0, interactive=2)
@@ -123,21 +123,21 @@ def test_ties_are_broken_by_name_so_that_exactly_one_of_two_goes(names: tuple[st
     assert granted[names.index("a.1")] == 1
 
 
-def test_one_with_a_lower_limit_gets_nothing_while_the_others_hold_as_many() -> None:
+def test_a_participant_with_a_lower_limit_gets_nothing_while_the_others_hold_as_many() -> None:
     one, low = pair(LIMIT, RateLimit(5, 60, burst=1000, reserve=0))
     assert one.take(0, interactive=6) == 6
     assert low.take(0, interactive=1) == 0
     assert one.take(0, interactive=4) == 4
 
 
-def test_one_with_a_lower_limit_counts_everybodys_slots() -> None:
+def test_a_participant_with_a_lower_limit_counts_everybodys_slots() -> None:
     one, low = pair(LIMIT, RateLimit(5, 60, burst=1000, reserve=0))
     one.take(0, interactive=3)
     assert low.take(0, interactive=5) == 2
     assert one.take(0, interactive=9) == 5
 
 
-def test_one_that_does_not_come_back_holds_a_slot_up_for_a_fraction_of_a_window_only() -> None:
+def test_a_participant_that_never_asks_again_delays_a_slot_by_a_fraction_of_a_window() -> None:
     one, gone = pair()
     used_up(one)
     assert gone.ask(1, interactive=5).wait == near(59)
@@ -148,7 +148,7 @@ def test_one_that_does_not_come_back_holds_a_slot_up_for_a_fraction_of_a_window_
     assert now <= 60 + 60 * 3 / 20 + 1e-6
 
 
-def test_an_emptied_queue_is_told_and_its_slots_are_the_others_at_once() -> None:
+def test_the_slots_of_an_emptied_queue_go_to_the_others_at_once() -> None:
     one, other = pair()
     one.take(0, interactive=10)
     other.ask(1, interactive=1)
@@ -157,7 +157,7 @@ def test_an_emptied_queue_is_told_and_its_slots_are_the_others_at_once() -> None
     assert one.take(2, interactive=1) == 1
 
 
-def test_one_that_holds_fewer_takes_no_more_than_it_wants() -> None:
+def test_a_participant_that_holds_fewer_takes_no_more_than_it_wants() -> None:
     one, other = pair()
     used_up(one)
     other.ask(1, interactive=1)
@@ -205,7 +205,9 @@ def test_the_reserve_is_one_reserve_for_all_participants() -> None:
     assert one.take(0, interactive=2) == 1
 
 
-def test_bulk_work_of_one_gets_the_reserve_though_another_makes_interactive_requests() -> None:
+def test_bulk_work_gets_the_reserve_even_if_another_participant_makes_interactive_requests() -> (
+    None
+):
     limit = RateLimit(10, 60, burst=1000, reserve=3)
     one, other = pair(limit, limit)
     used_up(one)
@@ -219,20 +221,20 @@ def automatic(requests: int = 100) -> tuple[Member, Member]:
     return pair(limit, limit)
 
 
-def test_without_interactive_requests_elsewhere_an_automatic_reserve_is_0() -> None:
+def test_an_automatic_reserve_is_0_without_interactive_requests_elsewhere() -> None:
     one, other = automatic()
     other.take(0, bulk=1)
     one.take(0, interactive=1)  # its own do not count
     assert one.take(0, bulk=100) == 98
 
 
-def test_where_somebody_else_was_interactive_lately_an_automatic_reserve_is_10() -> None:
+def test_an_automatic_reserve_is_10_after_a_recent_interactive_request_elsewhere() -> None:
     one, other = automatic()
     other.take(0, interactive=1)
     assert one.take(1, bulk=100) == 90
 
 
-def test_five_windows_after_the_last_interactive_request_elsewhere_the_reserve_is_0_again() -> None:
+def test_an_automatic_reserve_is_0_again_five_windows_after_the_last_such_request() -> None:
     one, other = automatic()
     other.take(0, interactive=1)
     other.answer(0, 1)
@@ -253,12 +255,12 @@ def test_an_automatic_reserve_leaves_bulk_work_a_slot() -> None:
 # Replies.
 
 
-def test_a_reply_tells_the_present_by_the_budgets_clock() -> None:
+def test_a_reply_has_the_present_by_the_budgets_clock() -> None:
     one, _ = pair()
     assert one.ask(1234.5).now == 1234.5
 
 
-def test_who_knows_another_epoch_is_told_and_nothing_of_its_report_is_taken_in() -> None:
+def test_a_report_with_another_epoch_is_not_applied_and_the_reply_has_the_right_one() -> None:
     one = Member(BudgetState(epoch=7))
     reply = one.ask(0, interactive=1, epoch=6, pause=30)
     assert (reply.epoch, reply.granted) == (7, ())
@@ -266,7 +268,7 @@ def test_who_knows_another_epoch_is_told_and_nothing_of_its_report_is_taken_in()
     assert one.state.paused_until == -math.inf
 
 
-def test_who_knows_no_epoch_yet_is_served() -> None:
+def test_a_report_without_an_epoch_is_applied() -> None:
     one = Member(BudgetState(epoch=7))
     assert one.ask(0, interactive=1).epoch == 7
     assert evolve(one, name="two.1").take(0, interactive=1) == 1

@@ -1,4 +1,4 @@
-"""Interactive calls go before bulk work, bulk work never starves, and jobs share a lane."""
+"""Interactive calls go before bulk work, bulk work never starves, and flows share a lane."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from devskin_async import Lane, RateLimit
 from devskin_async.ratelimit import Flow, RequestFlow, Scheduler
 from devskin_async.testing import virtual_time
 
+from ..support import now
+
 near = partial(pytest.approx, abs=1e-6)
 LIMIT = RateLimit(requests=10, per=60, burst=10, reserve=3)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def request(
@@ -73,7 +71,7 @@ async def test_interactive_calls_that_wait_go_before_bulk_work_that_waited_longe
 
 
 @virtual_time
-async def test_bulk_work_gets_the_reserve_though_interactive_calls_come_at_the_full_rate() -> None:
+async def test_bulk_work_gets_the_reserve_even_if_interactive_calls_come_at_the_full_rate() -> None:
     scheduler = Scheduler(LIMIT)
     bulk: list[float] = []
     calls: list[float] = []

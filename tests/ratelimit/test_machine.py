@@ -14,6 +14,8 @@ from devskin_async import Lane, RateLimit
 from devskin_async.ratelimit import Flow, RequestFlow, Scheduler
 from devskin_async.testing import VirtualTimeLoop
 
+from ..support import now
+
 
 class StrictServer:
     """Counts what reaches it, and notes every request over the limit in any span."""
@@ -58,7 +60,7 @@ class Traffic(RuleBasedStateMachine):
             async with self.scheduler.slot(lane, self.jobs[lane][job]):
                 self.sent += 1
                 await asyncio.sleep(there)
-                self.server.count(asyncio.get_running_loop().time())
+                self.server.count(now())
                 await asyncio.sleep(back)
                 if fails:
                     raise ConnectionError

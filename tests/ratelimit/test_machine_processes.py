@@ -14,11 +14,10 @@ from typing import IO
 
 import pytest
 
-from devskin_async.ratelimit.machine import MachineStore, open_machine_store
 from devskin_async.ratelimit.store import StoreBusyError, StoreUnavailableError
 
 from ..support import PATIENCE
-from .machine_child import BUDGET, SHORT
+from .machine_child import SHORT, opened
 from .reporting import LEASE, PER, Clock, Participant, slots_held
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and forks")
@@ -27,10 +26,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals a
 @pytest.fixture(autouse=True)
 def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-
-
-def opened(clock: Clock | None = None) -> MachineStore:
-    return open_machine_store(BUDGET, report_within=0.0, clock=clock or time.monotonic)
 
 
 @contextmanager
@@ -106,7 +101,7 @@ def test_processes_killed_at_any_moment_leave_a_sound_state() -> None:
         assert time.monotonic() < end, "slots were lost"
 
 
-def test_a_process_stopped_within_a_step_makes_the_others_busy_until_it_goes_on() -> None:
+def test_the_file_is_busy_for_others_while_a_process_is_stopped_within_a_step() -> None:
     participant = Participant(opened())
     with child("in-step", signal.SIGSTOP) as stopped:
         assert line(stopped) == "in the step"
@@ -126,7 +121,7 @@ def test_a_process_that_was_stopped_within_a_step_does_not_use_what_it_was_grant
         assert line(stopped) == "busy"
 
 
-def test_a_process_stopped_within_a_step_and_killed_there_frees_the_others() -> None:
+def test_killing_a_process_that_is_stopped_within_a_step_frees_the_file() -> None:
     participant = Participant(opened())
     with child("in-step", signal.SIGSTOP) as stopped:
         assert line(stopped) == "in the step"
@@ -167,7 +162,7 @@ def test_a_forked_child_that_ends_closes_nothing_of_its_parent() -> None:
 
 
 @pytest.mark.parametrize("missing", ["_sqlite3", "sqlite3"])
-def test_without_sqlite_there_is_no_such_store(missing: str) -> None:
+def test_without_sqlite_the_store_is_unavailable(missing: str) -> None:
     script = (
         f"import sys; sys.modules[{missing!r}] = None\n"
         "from devskin_async.ratelimit.machine import open_machine_store\n"
@@ -179,7 +174,7 @@ def test_without_sqlite_there_is_no_such_store(missing: str) -> None:
     assert f"{StoreUnavailableError.__name__}: this Python has no sqlite3 module" in done.stderr
 
 
-def test_a_process_that_is_out_of_descriptors_at_first_has_the_budget_when_it_has_some() -> None:
+def test_a_process_out_of_descriptors_at_first_uses_the_budget_once_it_has_some() -> None:
     script = (
         "import os, resource\n"
         "from devskin_async.ratelimit.machine import open_machine_store\n"

@@ -93,7 +93,7 @@ def test_a_budget_can_be_opened_while_another_process_uses_it(
     assert Participant(store, "other").take(10) == 6
 
 
-def test_a_step_that_takes_a_second_was_stopped_and_its_grants_are_given_back(
+def test_the_grants_of_a_step_that_takes_a_second_are_released(
     clock: Clock,
 ) -> None:
     def slow() -> float:
@@ -111,7 +111,7 @@ def test_a_step_that_takes_a_second_was_stopped_and_its_grants_are_given_back(
     assert slots_held(stopped.store) == 2
 
 
-def test_what_was_written_before_a_restart_keeps_nobody_longer_than_a_window(
+def test_a_state_from_before_a_reboot_delays_nobody_longer_than_a_window(
     clock: Clock,
 ) -> None:
     before = Participant(opened(clock), "before")
@@ -129,7 +129,7 @@ def test_what_was_written_before_a_restart_keeps_nobody_longer_than_a_window(
 # A file that is removed
 
 
-def test_participants_whose_file_is_removed_meet_again_with_all_they_hold(
+def test_participants_whose_file_is_removed_share_a_new_one_with_all_that_they_hold(
     clock: Clock, directory: Path
 ) -> None:
     one, other = Participant(opened(clock), "one"), Participant(opened(clock), "other")
@@ -143,7 +143,7 @@ def test_participants_whose_file_is_removed_meet_again_with_all_they_hold(
     assert the_file(directory).exists()
 
 
-def test_a_file_that_is_removed_is_noticed_though_another_took_its_place(
+def test_a_removed_file_is_noticed_even_if_another_took_its_place(
     clock: Clock, directory: Path
 ) -> None:
     one = Participant(opened(clock), "one")
@@ -155,7 +155,9 @@ def test_a_file_that_is_removed_is_noticed_though_another_took_its_place(
     assert slots_held(other.store) == 4
 
 
-def test_what_a_removed_file_held_of_others_is_waited_out(clock: Clock, directory: Path) -> None:
+def test_slots_that_others_held_in_a_removed_file_are_waited_out(
+    clock: Clock, directory: Path
+) -> None:
     one = Participant(opened(clock), "one")
     one.take(1)
     the_file(directory).unlink()
@@ -167,9 +169,7 @@ def test_what_a_removed_file_held_of_others_is_waited_out(clock: Clock, director
     assert one.take(1) == 1
 
 
-def test_a_file_that_is_removed_when_all_it_held_is_free_costs_nobody_a_wait(
-    clock: Clock, directory: Path
-) -> None:
+def test_removing_a_file_without_held_slots_delays_nobody(clock: Clock, directory: Path) -> None:
     one = Participant(opened(clock), "one")
     one.take(10)
     the_file(directory).unlink()
@@ -191,7 +191,7 @@ def test_a_directory_that_is_removed_is_made_again(clock: Clock, directory: Path
 # A file that can't be used
 
 
-def test_a_damaged_file_is_replaced_and_what_it_held_is_waited_out(
+def test_a_damaged_file_is_replaced_and_its_held_slots_are_waited_out(
     clock: Clock, directory: Path
 ) -> None:
     Participant(opened(clock), "before").take(10)
@@ -280,7 +280,9 @@ def test_many_unused_files_are_removed_in_several_turns(clock: Clock, directory:
     assert not list(directory.glob("unused*"))
 
 
-def test_a_file_in_use_is_kept_though_the_wall_clock_was_set(clock: Clock, directory: Path) -> None:
+def test_a_file_in_use_is_kept_even_if_the_wall_clock_was_set(
+    clock: Clock, directory: Path
+) -> None:
     Participant(opened(clock)).take(1)
     aged(the_file(directory))
     clock.now += 1
@@ -288,7 +290,7 @@ def test_a_file_in_use_is_kept_though_the_wall_clock_was_set(clock: Clock, direc
     assert the_file(directory).exists()
 
 
-def test_a_file_that_another_process_is_at_is_kept(clock: Clock, directory: Path) -> None:
+def test_a_file_that_another_process_is_using_is_kept(clock: Clock, directory: Path) -> None:
     Participant(opened(clock)).take(1)
     other = sqlite3.connect(the_file(directory), isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -308,7 +310,7 @@ def test_files_of_others_are_not_swept(clock: Clock, directory: Path) -> None:
     assert others.exists()
 
 
-def test_who_opened_a_file_just_before_it_was_swept_gets_the_new_one(
+def test_a_file_opened_just_before_it_was_swept_is_replaced_by_a_new_one(
     clock: Clock, directory: Path
 ) -> None:
     Participant(opened(clock), "before").take(1)
@@ -349,7 +351,7 @@ async def test_a_store_that_is_closed_keeps_no_descriptor(clock: Clock, director
     assert not open_descriptors(directory)
 
 
-async def test_a_store_that_another_loop_has_closed_goes_on(clock: Clock) -> None:
+async def test_a_store_that_another_loop_has_closed_can_still_be_used(clock: Clock) -> None:
     one, other = Participant(opened(clock), "one"), opened(clock)
     one.take(4)
     await other.aclose()

@@ -1,4 +1,4 @@
-"""A budget is one for a host and a key, however the host is written."""
+"""A host and a key have one budget, however the host is written."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_host_and_a_key_can_not_be_mistaken_for_another_pair() -> None:
 
 
 @pytest.mark.parametrize("digest", ["sha256", "sha1", "md5", "blake2b"])
-def test_the_name_is_no_digest_of_the_key_that_others_keep(digest: str) -> None:
+def test_the_name_is_not_a_digest_that_others_store_of_the_key(digest: str) -> None:
     plain = hashlib.new(digest, KEY.encode()).hexdigest()
     assert budget_name("localhost", KEY)[:16] not in plain
     assert KEY not in budget_name("localhost", KEY)

@@ -1,4 +1,4 @@
-"""A budget that can't be reached: its participants go on with shares that were promised to them."""
+"""An unreachable budget: its participants continue with the shares promised to them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,12 @@ from devskin_async.ratelimit.reports import Reply, Report
 from devskin_async.ratelimit.state import BudgetState
 from devskin_async.testing import VirtualTimeLoop, virtual_time
 
+from ..support import now
 from .members import StrictServer
 
 PER, LEASE = 60.0, 30.0
 TEN = RateLimit(10, PER, burst=10, reserve=0)
 near = partial(pytest.approx, abs=1e-6)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @define(eq=False)
@@ -132,7 +129,7 @@ async def end(tasks: list[asyncio.Task[None]], *schedulers: Scheduler) -> None:
 
 
 @virtual_time
-async def test_its_own_slots_are_used_again_as_they_become_free() -> None:
+async def test_a_participant_reuses_its_own_slots_as_they_become_free() -> None:
     server, sent = Server(), list[float]()
     one = participant(server)
     tasks = send_many(one, 30, sent)
@@ -146,7 +143,9 @@ async def test_its_own_slots_are_used_again_as_they_become_free() -> None:
 
 
 @virtual_time
-async def test_no_more_is_held_than_at_the_loss_until_all_that_was_held_is_free() -> None:
+async def test_a_participant_holds_no_more_than_at_the_loss_until_all_slots_of_then_are_free() -> (
+    None
+):
     server, sent = Server(), list[float]()
     one = participant(server)
     await send(one, sent)
@@ -161,7 +160,7 @@ async def test_no_more_is_held_than_at_the_loss_until_all_that_was_held_is_free(
 
 
 @virtual_time
-async def test_the_share_of_who_is_not_alone_is_a_part() -> None:
+async def test_participants_that_share_a_budget_each_continue_with_a_part_of_it() -> None:
     server, sent = Server(), list[float]()
     one, two = participant(server), participant(server, "b.1")
     for each in (one, two, one, two):
@@ -176,7 +175,7 @@ async def test_the_share_of_who_is_not_alone_is_a_part() -> None:
 
 
 @virtual_time
-async def test_who_had_no_part_waits_until_it_is_back() -> None:
+async def test_a_participant_without_a_share_waits_until_the_store_is_back() -> None:
     server, sent = Server(), list[float]()
     server.go_away()
     one = participant(server)
@@ -211,7 +210,7 @@ async def test_a_share_holds_for_five_windows_after_the_last_reply(
 
 
 @virtual_time
-async def test_what_was_sent_meanwhile_counts_when_it_is_back() -> None:
+async def test_requests_sent_during_an_outage_count_once_the_store_is_back() -> None:
     server, sent = Server(), list[float]()
     one, two = participant(server), participant(server, "b.1")
     for each in (one, two):
@@ -229,7 +228,7 @@ async def test_what_was_sent_meanwhile_counts_when_it_is_back() -> None:
 
 
 @virtual_time
-async def test_a_store_that_has_lost_its_state_is_gone_without_until_it_knows_all() -> None:
+async def test_a_store_that_has_lost_its_state_is_not_used_until_it_knows_all_slots() -> None:
     server, sent = Server(), list[float]()
     one = participant(server)
     tasks = send_many(one, 40, sent)
@@ -243,7 +242,7 @@ async def test_a_store_that_has_lost_its_state_is_gone_without_until_it_knows_al
 
 
 @virtual_time
-async def test_the_pause_is_kept() -> None:
+async def test_a_pause_is_kept_during_an_outage() -> None:
     server, sent = Server(), list[float]()
     one = participant(server)
     await send(one, [])
@@ -263,7 +262,9 @@ async def send_and_give_up(scheduler: Scheduler) -> None:
 
 
 @virtual_time
-async def test_an_event_each_way_says_what_happened(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_begins_with_one_event_and_ends_with_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     server, events = Server(), list[Event]()
     one = participant(server)
     one.listeners.add(server, events.append)
@@ -274,8 +275,8 @@ async def test_an_event_each_way_says_what_happened(caplog: pytest.LogCaptureFix
         await send_and_give_up(one)
     server.come_back()
     await asyncio.sleep(3)
-    told = [each for each in events if isinstance(each, Degraded | Restored)]
-    assert told == [
+    changes = [each for each in events if isinstance(each, Degraded | Restored)]
+    assert changes == [
         Degraded(where="valkey", reason="no route", share=10),
         Restored(where="valkey"),
     ]
@@ -285,7 +286,7 @@ async def test_an_event_each_way_says_what_happened(caplog: pytest.LogCaptureFix
 
 
 @virtual_time
-async def test_a_store_that_is_in_use_for_seconds_is_gone_without() -> None:
+async def test_a_store_that_is_busy_for_seconds_counts_as_unreachable() -> None:
     server, sent = Server(), list[float]()
     one = participant(server)
     await send(one, [])
@@ -304,7 +305,7 @@ async def test_a_store_that_is_in_use_for_seconds_is_gone_without() -> None:
 
 
 @virtual_time
-async def test_two_moments_in_which_a_store_is_in_use_are_no_outage() -> None:
+async def test_a_store_that_is_busy_at_two_moments_is_not_an_outage() -> None:
     server = Server()
     one = participant(server)
     await send(one, [])
@@ -318,7 +319,7 @@ async def test_two_moments_in_which_a_store_is_in_use_are_no_outage() -> None:
 
 
 @virtual_time
-async def test_who_was_closed_in_an_outage_finds_the_store_that_is_back() -> None:
+async def test_a_participant_that_was_closed_in_an_outage_finds_the_store_once_it_is_back() -> None:
     server, sent = Server(), list[float]()
     one = participant(server)
     await send(one, [])
@@ -335,7 +336,9 @@ async def test_who_was_closed_in_an_outage_finds_the_store_that_is_back() -> Non
 
 
 @virtual_time
-async def test_who_is_used_again_in_the_same_outage_goes_on_with_its_share() -> None:
+async def test_a_participant_that_is_used_again_in_the_same_outage_continues_with_its_share() -> (
+    None
+):
     server, sent = Server(), list[float]()
     one = participant(server)
     await send(one, [])
@@ -351,7 +354,9 @@ async def test_who_is_used_again_in_the_same_outage_goes_on_with_its_share() -> 
 
 
 @virtual_time
-async def test_who_was_stopped_in_an_outage_looks_for_the_store_before_it_grants_anything() -> None:
+async def test_a_process_that_was_stopped_in_an_outage_tries_the_store_before_it_grants_slots() -> (
+    None
+):
     server, stopped_for = Server(), 0.0
     clock = asyncio.get_running_loop().time
     store = OutageStore(RemoteStore(server, immediate=True), clock=lambda: clock() + stopped_for)
@@ -368,7 +373,7 @@ async def test_who_was_stopped_in_an_outage_looks_for_the_store_before_it_grants
 
 
 @virtual_time
-async def test_a_store_that_never_was_of_use_is_an_error() -> None:
+async def test_a_store_that_never_worked_is_an_error() -> None:
     server = Server(failure=ConfigurationError("wrong password"))
     one = participant(server, immediate=False)
     with pytest.raises(ConfigurationError, match="wrong password"):
@@ -377,7 +382,7 @@ async def test_a_store_that_never_was_of_use_is_an_error() -> None:
 
 
 @virtual_time
-async def test_one_that_was_of_use_is_an_outage_whatever_it_says() -> None:
+async def test_a_store_that_has_worked_is_an_outage_whatever_its_error() -> None:
     server, sent = Server(), list[float]()
     one = participant(server, immediate=False)
     await send(one, [])
@@ -405,7 +410,7 @@ ALL_ARE_BACK = 5.0  # seconds
     ),
 )
 @settings(max_examples=12)
-def test_nothing_is_refused_whenever_it_goes_and_comes(
+def test_nothing_is_refused_whenever_the_store_goes_away_and_comes_back(
     seed: int, participants: int, outages: list[tuple[float, float, bool, bool]]
 ) -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
@@ -447,7 +452,7 @@ async def play(
         await asyncio.sleep(out_of_reach * 0.99)
         server.come_back(empty=empty)
         back_at[0] = now()
-        if empty:  # all hear of it before it goes again
+        if empty:  # all get a reply before it goes away again
             await asyncio.sleep(PER + LEASE)
     await asyncio.sleep(400)
     for each in programs:

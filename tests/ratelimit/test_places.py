@@ -1,4 +1,4 @@
-"""Wherever a budget is kept, its participants are never over the limit, and all get done."""
+"""Wherever a budget is kept, its participants stay within the limit, and all finish."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class Traffic(RuleBasedStateMachine):
             return
         member, other = self.world.members[:2]
         self.requests_come(1, 0, of_the_other)
-        self.world.ask(member)  # who knew it lately is the one to notice
+        self.world.ask(member)  # a participant that knew the state recently notices its loss
         self.world.run(self.world.now)
         self.world.crash(other)
         self.world.place.lose()

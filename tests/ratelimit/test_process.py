@@ -68,7 +68,7 @@ async def calls(box: Sandbox, number: int, limit: RateLimit = LIMIT) -> None:
         await asyncio.gather(*(worker(page) for page in range(1, 21)))
 
 
-def test_a_program_that_runs_a_loop_after_another_is_not_refused(strict: Sandbox) -> None:
+def test_a_program_that_runs_one_loop_after_another_is_not_refused(strict: Sandbox) -> None:
     asyncio.run(calls(strict, 100))
     asyncio.run(calls(strict, 100))
     assert strict.counts.requests == 200
@@ -90,7 +90,7 @@ def test_a_loop_for_each_call_is_not_refused(strict: Sandbox) -> None:
     assert strict.counts.refused == 0
 
 
-def test_a_closed_clients_slots_go_on_counting(strict: Sandbox) -> None:
+def test_the_slots_of_a_closed_client_still_count(strict: Sandbox) -> None:
     limit = RateLimit(100, 60)
     asyncio.run(calls(strict, 60, limit))
 
@@ -202,7 +202,7 @@ def test_a_budget_in_use_is_found_however_many_others_come_and_go(clock: Clock) 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_forked_child_begins_anew_though_another_thread_held_the_lock() -> None:
+def test_a_forked_child_starts_afresh_even_if_another_thread_held_the_lock() -> None:
     take_and_leave("key of the parent", 10)
     held, go_on = threading.Event(), threading.Event()
 

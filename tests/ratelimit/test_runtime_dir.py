@@ -1,4 +1,4 @@
-"""Budgets of the machine are in a directory that is this user's alone, or nowhere."""
+"""Budgets of the machine are in a directory of this user alone, or in none."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def own(temporary: Path) -> Path:
     return temporary / f"devskin-async-{os.geteuid()}"
 
 
-def test_it_is_in_the_runtime_directory(runtime: Path) -> None:
+def test_budgets_are_kept_in_the_runtime_directory(runtime: Path) -> None:
     assert budget_directory() == runtime / "devskin-async"
     assert mode(runtime / "devskin-async") == 0o700
 
 
-def test_one_that_others_can_read_is_made_private(runtime: Path) -> None:
+def test_a_directory_that_others_can_read_is_made_private(runtime: Path) -> None:
     (runtime / "devskin-async").mkdir(mode=0o755)
     assert mode(budget_directory()) == 0o700
 
 
-def test_without_a_runtime_directory_it_is_a_private_one_under_the_temporary_one(
+def test_without_a_runtime_directory_a_private_one_under_the_temporary_one_is_used(
     runtime: Path, temporary: Path
 ) -> None:
     (runtime / "devskin-async").touch()  # no directory can be there
@@ -63,7 +63,9 @@ def test_without_a_runtime_directory_it_is_a_private_one_under_the_temporary_one
     assert mode(own(temporary)) == 0o700
 
 
-def test_finding_none_in_the_environment_warns_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_runtime_directory_in_the_environment_gives_no_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -99,7 +101,7 @@ def test_a_runtime_directory_that_others_can_write_to_is_not_used(
     assert runtime not in budget_directory().parents
 
 
-def test_where_no_directory_can_be_made_the_error_says_so_and_what_to_do(
+def test_the_error_without_any_usable_directory_says_why_and_what_to_do(
     runtime: Path, temporary: Path
 ) -> None:
     (runtime / "devskin-async").touch()
@@ -109,7 +111,7 @@ def test_where_no_directory_can_be_made_the_error_says_so_and_what_to_do(
         budget_directory()
 
 
-def test_where_the_system_has_no_directory_for_the_user_it_is_under_the_temporary_one(
+def test_if_the_system_has_no_directory_for_the_user_it_is_under_the_temporary_one(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> Path:
@@ -143,5 +145,5 @@ def test_the_file_system_of_a_path_is_that_of_the_nearest_mount(tmp_path: Path) 
     assert file_system(Path("/home/me"), str(mounts)) == "tmpfs"
 
 
-def test_where_mounts_are_not_told_the_file_system_is_not_known(tmp_path: Path) -> None:
+def test_without_a_list_of_mounts_the_file_system_is_unknown(tmp_path: Path) -> None:
     assert file_system(tmp_path, str(tmp_path / "none")) == ""

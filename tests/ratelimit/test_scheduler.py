@@ -20,12 +20,10 @@ from devskin_async.ratelimit.reports import Reply, Report
 from devskin_async.ratelimit.state import BudgetState
 from devskin_async.testing import VirtualTimeLoop, virtual_time
 
+from ..support import now
+
 # A turn of the virtual clock is a nanosecond.
 near = partial(pytest.approx, abs=1e-6)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def request(scheduler: Scheduler, sent: list[float], seconds: float = 0.0) -> None:
@@ -41,20 +39,20 @@ async def gather(scheduler: Scheduler, callers: int, seconds: float = 0.0) -> li
 
 
 @virtual_time
-async def test_a_free_slot_is_had_at_once() -> None:
+async def test_a_free_slot_is_granted_at_once() -> None:
     start = now()
     assert await gather(Scheduler(RateLimit(100, 60)), 100) == near([start] * 100)
 
 
 @virtual_time
-async def test_what_is_over_the_limit_waits_until_per_after_the_answers() -> None:
+async def test_requests_over_the_limit_wait_until_per_after_the_responses() -> None:
     start = now()
     sent = await gather(Scheduler(RateLimit(3, 60)), 7, seconds=2)
     assert sent == near([start] * 3 + [start + 62] * 3 + [start + 124])
 
 
 @virtual_time
-async def test_callers_go_first_come_first_served() -> None:
+async def test_callers_are_first_come_first_served() -> None:
     scheduler = Scheduler(RateLimit(1, 10))
     order: list[int] = []
 
@@ -125,7 +123,7 @@ async def test_a_request_that_fails_keeps_its_slot_for_the_window() -> None:
 
 
 @virtual_time
-async def test_a_slot_tells_how_long_its_caller_queued() -> None:
+async def test_a_slot_records_how_long_its_caller_queued() -> None:
     scheduler = Scheduler(RateLimit(1, 60))
     async with scheduler.slot() as slot:
         assert slot.queued == near(0)
@@ -134,7 +132,7 @@ async def test_a_slot_tells_how_long_its_caller_queued() -> None:
 
 
 @virtual_time
-async def test_a_refusal_holds_everybody_back_and_a_shorter_one_does_not_shorten_it() -> None:
+async def test_a_refusal_pauses_everybody_and_a_shorter_one_does_not_shorten_the_pause() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     start = now()
     async with scheduler.slot() as one, scheduler.slot() as another:
@@ -146,7 +144,7 @@ async def test_a_refusal_holds_everybody_back_and_a_shorter_one_does_not_shorten
 
 
 @virtual_time
-async def test_a_refusal_that_says_no_time_pauses_for_longer_each_time_up_to_the_window() -> None:
+async def test_refusals_without_a_time_pause_for_longer_each_time_up_to_the_window() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     pauses: list[float] = []
     for _ in range(7):
@@ -163,7 +161,7 @@ async def test_a_refusal_that_says_no_time_pauses_for_longer_each_time_up_to_the
 
 
 @virtual_time
-async def test_a_refusal_that_comes_while_a_caller_waits_for_the_bucket_holds_it_too() -> None:
+async def test_a_refusal_pauses_a_caller_that_waits_for_the_bucket_too() -> None:
     scheduler = Scheduler(RateLimit(requests=60, per=60, burst=1))
     start = now()
     sent: list[float] = []
@@ -216,7 +214,7 @@ async def test_no_span_at_the_server_has_more_than_the_limit_whatever_the_delays
 
 
 @virtual_time
-async def test_after_a_pause_one_request_goes_alone_until_it_is_answered() -> None:
+async def test_after_a_pause_one_request_is_sent_alone_until_its_response() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     start = now()
     async with scheduler.slot() as slot:
@@ -239,7 +237,7 @@ async def answered(
 
 
 @virtual_time
-async def test_a_probe_that_is_cancelled_lets_the_next_one_go() -> None:
+async def test_a_cancelled_probe_is_followed_by_the_next() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     async with scheduler.slot() as slot:
         slot.observe(RateLimitInfo(refused=True, retry_after=10))
@@ -266,7 +264,7 @@ async def test_a_refusal_within_the_budget_shapes_the_flow() -> None:
 
 
 @virtual_time
-async def test_a_refused_request_is_not_counted_and_gives_its_slot_back() -> None:
+async def test_a_refused_request_is_not_counted_and_releases_its_slot() -> None:
     scheduler = Scheduler(RateLimit(10, 60))
     async with scheduler.slot() as slot:
         slot.observe(RateLimitInfo(refused=True, retry_after=1))
@@ -274,7 +272,7 @@ async def test_a_refused_request_is_not_counted_and_gives_its_slot_back() -> Non
 
 
 @virtual_time
-async def test_quota_headers_that_leave_nothing_hold_everybody_until_the_reset() -> None:
+async def test_quota_headers_that_leave_nothing_pause_everybody_until_the_reset() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
     async with scheduler.slot() as slot:
         slot.observe(RateLimitInfo(remaining=2, reset_after=30))
@@ -294,16 +292,16 @@ def rounded(event: Event) -> Event:
 
 
 @virtual_time
-async def test_what_happens_is_told_in_order() -> None:
+async def test_events_are_emitted_in_order() -> None:
     scheduler = Scheduler(RateLimit(1, 60, reserve=0))
-    told: list[Event] = []
-    scheduler.listeners.add(scheduler, told.append)
+    events: list[Event] = []
+    scheduler.listeners.add(scheduler, events.append)
     async with scheduler.slot() as slot:
         waiting = asyncio.create_task(answered(scheduler, []))
         await asyncio.sleep(1)
         slot.observe(RateLimitInfo(refused=True, retry_after=7))
     await waiting
-    assert [rounded(event) for event in told] == [
+    assert [rounded(event) for event in events] == [
         Granted(lane=Lane.INTERACTIVE, queued=0.0),
         Queued(lane=Lane.INTERACTIVE, waiting=1),
         Refused(lane=Lane.INTERACTIVE, retry_after=7),
@@ -317,15 +315,15 @@ async def test_a_listener_that_fails_is_logged_and_stops_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     scheduler = Scheduler(RateLimit())
-    told: list[Event] = []
+    events: list[Event] = []
 
     def fail(event: Event) -> None:
-        told.append(event)
+        events.append(event)
         raise KeyError("listener")
 
     scheduler.listeners.add(scheduler, fail)
     await gather(scheduler, 2)
-    assert len(told) == 2
+    assert len(events) == 2
     assert "on_event failed on Granted(" in caplog.text
 
 
@@ -337,8 +335,10 @@ async def test_events_are_logged_under_the_ratelimits_name(
     scheduler = Scheduler(RateLimit())
     async with scheduler.slot() as slot:
         slot.observe(RateLimitInfo(refused=True))
-    told = [(record.levelname, record.getMessage().partition("(")[0]) for record in caplog.records]
-    assert told == [("DEBUG", "Granted"), ("INFO", "Refused"), ("INFO", "Paused")]
+    logged = [
+        (record.levelname, record.getMessage().partition("(")[0]) for record in caplog.records
+    ]
+    assert logged == [("DEBUG", "Granted"), ("INFO", "Refused"), ("INFO", "Paused")]
 
 
 class SlowStore:
@@ -366,7 +366,7 @@ class SlowStore:
 
 
 @virtual_time
-async def test_a_store_may_take_its_time() -> None:
+async def test_a_slow_store_is_waited_for() -> None:
     limit = RateLimit(3, 60)
     scheduler = Scheduler(limit, SlowStore())
     sent = await gather(scheduler, 7, seconds=2)
@@ -379,7 +379,7 @@ async def test_a_store_may_take_its_time() -> None:
 
 
 @virtual_time
-async def test_callers_cancelled_while_a_slow_store_is_asked_leave_no_slot_taken() -> None:
+async def test_callers_cancelled_during_a_call_to_a_slow_store_leave_no_slot_taken() -> None:
     limit = RateLimit(5, 60)
     scheduler = Scheduler(limit, SlowStore())
     tasks = [asyncio.create_task(request(scheduler, [])) for _ in range(3)]
@@ -393,7 +393,7 @@ async def test_callers_cancelled_while_a_slow_store_is_asked_leave_no_slot_taken
 
 
 @virtual_time
-async def test_a_slow_store_lets_one_probe_go_alone_too() -> None:
+async def test_a_slow_store_grants_one_probe_alone_too() -> None:
     limit = RateLimit(100, 60)
     scheduler = Scheduler(limit, SlowStore())
     async with scheduler.slot() as slot:
@@ -405,7 +405,7 @@ async def test_a_slow_store_lets_one_probe_go_alone_too() -> None:
 
 
 @virtual_time
-async def test_a_caller_cancelled_in_the_moment_its_turn_comes_costs_nothing() -> None:
+async def test_a_caller_cancelled_at_the_moment_of_its_turn_costs_nothing() -> None:
     scheduler = Scheduler(RateLimit(1, 60))
     sent: list[float] = []
     async with scheduler.slot():
@@ -414,7 +414,7 @@ async def test_a_caller_cancelled_in_the_moment_its_turn_comes_costs_nothing() -
     other = asyncio.create_task(request(scheduler, sent))
     await asyncio.sleep(59)
     loop = asyncio.get_running_loop()
-    # Between the turn being given and the task going on with it.
+    # Between the grant of the slot and the task that continues with it.
     real = MemoryStore.exchange
 
     def exchange(self: MemoryStore, report: Report) -> Reply:
@@ -443,7 +443,7 @@ def test_a_loop_that_closes_with_callers_waiting_leaves_nothing_behind() -> None
 
 
 class StoppedClockLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock moves only when it is told to."""
+    """A loop whose clock moves only when a test sets it."""
 
     stopped_at = 1000.0
 
@@ -451,7 +451,9 @@ class StoppedClockLoop(asyncio.SelectorEventLoop):
         return self.stopped_at
 
 
-def test_a_clock_that_stands_still_hands_out_what_is_free_and_goes_on_when_it_moves() -> None:
+def test_free_slots_are_granted_while_the_clock_stands_still_and_further_ones_when_it_moves() -> (
+    None
+):
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, StoppedClockLoop)
@@ -470,7 +472,7 @@ def test_a_clock_that_stands_still_hands_out_what_is_free_and_goes_on_when_it_mo
 
 
 @virtual_time
-async def test_ten_thousand_waiters_may_all_give_up() -> None:
+async def test_ten_thousand_waiters_may_all_be_cancelled() -> None:
     scheduler = Scheduler(RateLimit(1, 60))
     sent: list[float] = []
     async with scheduler.slot():
@@ -486,7 +488,7 @@ async def test_ten_thousand_waiters_may_all_give_up() -> None:
 
 
 class BusyStore(MemoryStore):
-    """A store that another process uses, as often as it is told."""
+    """A store that is in use by another process, for as many calls as a test sets."""
 
     busy_for = 0
 
@@ -498,7 +500,7 @@ class BusyStore(MemoryStore):
 
 
 @virtual_time
-async def test_the_last_report_is_tried_again_while_the_store_is_in_use() -> None:
+async def test_the_last_report_is_retried_while_the_store_is_busy() -> None:
     store = BusyStore(now, report_within=0.5)
     scheduler = Scheduler(RateLimit(10, 60), store)
     await gather(scheduler, 1)
@@ -509,7 +511,7 @@ async def test_the_last_report_is_tried_again_while_the_store_is_in_use() -> Non
 
 
 @virtual_time
-async def test_a_store_that_stays_in_use_does_not_keep_the_last_user_for_long() -> None:
+async def test_a_store_that_stays_busy_does_not_delay_the_last_user_for_long() -> None:
     store = BusyStore(now, report_within=0.5)
     scheduler = Scheduler(RateLimit(10, 60), store)
     store.busy_for = 10**9
@@ -519,7 +521,7 @@ async def test_a_store_that_stays_in_use_does_not_keep_the_last_user_for_long() 
 
 
 @virtual_time
-async def test_one_who_comes_while_the_last_report_is_tried_takes_part() -> None:
+async def test_a_user_that_joins_during_the_last_report_takes_part() -> None:
     store = BusyStore(now, report_within=0.5)
     scheduler = Scheduler(RateLimit(10, 60), store)
     await gather(scheduler, 1)
@@ -532,7 +534,7 @@ async def test_one_who_comes_while_the_last_report_is_tried_takes_part() -> None
 
 
 @virtual_time
-async def test_waiters_get_their_turns_though_all_other_tasks_are_cancelled() -> None:
+async def test_waiters_get_their_turns_even_if_all_other_tasks_are_cancelled() -> None:
     scheduler = Scheduler(RateLimit(1, 60))
     await gather(scheduler, 1)
     start, sent = now(), list[float]()
@@ -562,7 +564,7 @@ def test_a_loop_that_ends_while_callers_wait_leaves_no_task_behind() -> None:
 
 
 @virtual_time
-async def test_what_the_context_of_a_call_holds_is_free_after_it() -> None:
+async def test_the_context_of_a_call_is_freed_after_it() -> None:
     class Held:
         """What a caller keeps in its context, such as a database session."""
 
@@ -581,7 +583,7 @@ async def test_what_the_context_of_a_call_holds_is_free_after_it() -> None:
 
 
 @virtual_time
-async def test_a_budget_whose_quota_is_used_up_is_paused_until_there_are_more() -> None:
+async def test_a_budget_whose_quota_is_used_up_is_paused_until_the_reset() -> None:
     scheduler = Scheduler(RateLimit(10, 60))
     async with scheduler.slot() as slot:
         slot.observe(RateLimitInfo(remaining=0, reset_after=20))

@@ -1,4 +1,4 @@
-"""Several participants of one budget, whatever they do: the server never counts too many."""
+"""Several participants of one budget: whatever they do, the server never counts too many."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ positions = st.integers(0, 50)
 
 @define(eq=False)
 class Request:
-    """One that got a slot: it reaches the server, is answered, and that is reported, in time."""
+    """A request with a slot: when it reaches the server, is answered, and is reported."""
 
     number: int
     ends_at: float
@@ -63,9 +63,9 @@ class Several(RuleBasedStateMachine):
     def _exchange(self, process: Process, **news: Any) -> None:
         answered = [each for each in process.requests if each.answered_at is not None]
         process.requests = [each for each in process.requests if each.answered_at is None]
-        told = tuple((r.number, self.now - (r.answered_at or 0.0)) for r in answered)
+        responses = tuple((r.number, self.now - (r.answered_at or 0.0)) for r in answered)
         first = process.member.next_number
-        reply = process.member.ask(self.now, *process.waiting, answered=told, **news)
+        reply = process.member.ask(self.now, *process.waiting, answered=responses, **news)
         for number, lane in enumerate(reply.granted, first):
             process.requests.append(Request(number, self.now + LEASE))
             process.waiting[lane] -= 1
@@ -85,8 +85,8 @@ class Several(RuleBasedStateMachine):
     def a_reply_is_lost(self, position: int) -> None:
         process = self.processes[position % 3]
         answered = [each for each in process.requests if each.answered_at is not None]
-        told = tuple((r.number, self.now - (r.answered_at or 0.0)) for r in answered)
-        step(self.state, self.now, process.member.report(*process.waiting, answered=told))
+        responses = tuple((r.number, self.now - (r.answered_at or 0.0)) for r in answered)
+        step(self.state, self.now, process.member.report(*process.waiting, answered=responses))
 
     @rule(position=positions)
     def one_is_killed(self, position: int) -> None:
@@ -162,7 +162,7 @@ class Several(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "processes"):
             return
-        # Whoever asks when it was told to is served in the end.
+        # A participant that asks when its reply says is granted all in the end.
         turns = 0
         while any(any(process.waiting) for process in self.processes):
             turns += 1

@@ -30,7 +30,7 @@ def lesson(now: float = 1.0, accepted_at: float = 0.0) -> Shaping:
     return refused(Shaping(), now, now - 0.5, (1, accepted_at))
 
 
-def test_nothing_is_in_force_at_first() -> None:
+def test_no_learned_shape_is_in_force_at_first() -> None:
     assert Shaping().shape is None
     assert not Shaping().probing
 
@@ -80,7 +80,7 @@ def test_a_request_that_is_accepted_as_usual_changes_nothing() -> None:
     assert accepted(known, 10, granted_at=9) is known
 
 
-def test_a_probe_that_is_refused_says_no_more_about_the_shape() -> None:
+def test_a_refused_probe_does_not_change_the_shape() -> None:
     assert refused(lesson(), 4, granted_at=3.5, accepted=(1, 0)).shape == CAUTIOUS
 
 
@@ -136,7 +136,7 @@ def tracker() -> RefusalTracker:
     return RefusalTracker(per=60)
 
 
-def test_refusals_are_over_when_nothing_was_accepted_for_a_window(
+def test_refusals_are_waited_out_until_nothing_was_accepted_for_a_window(
     tracker: RefusalTracker,
 ) -> None:
     tracker.refused(10, pause=2)
@@ -145,7 +145,7 @@ def test_refusals_are_over_when_nothing_was_accepted_for_a_window(
     assert tracker.is_over(granted_at=70)
 
 
-def test_a_request_that_is_accepted_begins_the_wait_anew(tracker: RefusalTracker) -> None:
+def test_an_accepted_request_restarts_the_wait(tracker: RefusalTracker) -> None:
     tracker.refused(10, pause=2)
     tracker.accepted()
     tracker.refused(60, pause=2)
@@ -153,11 +153,11 @@ def test_a_request_that_is_accepted_begins_the_wait_anew(tracker: RefusalTracker
     assert tracker.is_over(granted_at=120)
 
 
-def test_a_refusal_long_after_the_last_one_begins_the_wait_anew(tracker: RefusalTracker) -> None:
+def test_a_refusal_long_after_the_last_one_restarts_the_wait(tracker: RefusalTracker) -> None:
     tracker.refused(10, pause=2)
     tracker.refused(500, pause=2)
     assert not tracker.is_over(granted_at=559)
 
 
-def test_without_a_refusal_nothing_is_over(tracker: RefusalTracker) -> None:
+def test_without_a_refusal_the_wait_does_not_end(tracker: RefusalTracker) -> None:
     assert not tracker.is_over(granted_at=1e9)

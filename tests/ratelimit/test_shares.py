@@ -15,14 +15,11 @@ from devskin_async import Lane, RateLimit
 from devskin_async.ratelimit import Flow, MemoryStore, RequestFlow, Scheduler
 from devskin_async.testing import virtual_time
 
+from ..support import now
 from .members import StrictServer
 
 CALLERS = 25
 near = partial(pytest.approx, abs=1e-3)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class Sent(NamedTuple):
@@ -111,7 +108,7 @@ async def test_greedy_participants_get_equal_shares_after_the_first_window(
 @windows_of
 @seeds
 @virtual_time
-async def test_a_budget_that_is_shared_is_used_as_fast_as_by_one(
+async def test_a_shared_budget_is_used_as_fast_as_by_one_participant(
     participants: int, per: float, seed: int
 ) -> None:
     sharing = equal(participants, per, seed)
@@ -142,7 +139,7 @@ async def test_a_grant_takes_less_than_two_calls_to_the_store(
 
 
 @virtual_time
-async def test_one_that_comes_later_has_its_share_within_a_window() -> None:
+async def test_a_participant_that_joins_later_has_its_share_within_a_window() -> None:
     sharing = equal(2, 60, seed=1)
     first = asyncio.create_task(sharing.work(0, lambda: True))
     await asyncio.sleep(90)
@@ -156,7 +153,7 @@ async def test_one_that_comes_later_has_its_share_within_a_window() -> None:
 
 
 @virtual_time
-async def test_one_that_is_done_leaves_its_share_to_the_others_at_once() -> None:
+async def test_a_participant_that_is_done_leaves_its_share_to_the_others_at_once() -> None:
     sharing = equal(2, 60, seed=1)
     few = iter(range(50))
     await asyncio.gather(
@@ -181,7 +178,7 @@ async def test_an_interactive_request_passes_the_bulk_work_of_another_participan
 
 
 @virtual_time
-async def test_each_keeps_its_own_limit_and_counts_everybodys_slots() -> None:
+async def test_each_participant_keeps_its_own_limit_and_counts_everybodys_slots() -> None:
     sharing = Sharing([RateLimit(100, 60, reserve=0), RateLimit(30, 60, reserve=0)], seed=1)
     low = asyncio.create_task(sharing.work(1, lambda: True))
     await asyncio.sleep(30)

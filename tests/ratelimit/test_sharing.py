@@ -93,7 +93,7 @@ def test_a_closed_loop_is_forgotten() -> None:
         "file:///tmp/x",
     ],
 )
-def test_a_budget_that_is_no_place_is_a_configuration_error_that_says_what_is(budget: str) -> None:
+def test_an_unknown_place_is_a_configuration_error_that_says_which_there_are(budget: str) -> None:
     with pytest.raises(ConfigurationError, match='budget must be "machine", "process" or an addr'):
         DevSkinClient("key", budget=budget)
 
@@ -112,7 +112,7 @@ def test_the_budgets_place_is_taken_from_the_environment(monkeypatch: pytest.Mon
     DevSkinClient("key", budget="process")
 
 
-async def test_the_argument_goes_before_the_environment(
+async def test_the_argument_takes_precedence_over_the_environment(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEVSKIN_BUDGET", "machine")
@@ -121,7 +121,7 @@ async def test_the_argument_goes_before_the_environment(
 
 
 @pytest.mark.parametrize("budget", [42, False, b"machine"])
-def test_a_place_that_is_no_text_is_an_error_that_shows_no_key(budget: Any) -> None:
+def test_a_place_that_is_not_a_string_is_an_error_that_shows_no_key(budget: Any) -> None:
     with pytest.raises(ConfigurationError, match="budget must be") as caught:
         DevSkinClient("dsk_secret", budget=budget)
     assert "dsk_secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""A budget is a pure state: what holds slots, for how long, and what is shared beside them."""
+"""The state of a budget: what holds slots, for how long, and what else is shared."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_longest_window_of_all_that_take_part_is_kept() -> None:
     assert one.take(100, interactive=1) == 1
 
 
-def test_a_longer_window_is_kept_no_more_once_who_has_it_left() -> None:
+def test_a_longer_window_ends_when_its_participant_leaves() -> None:
     state = new_state()
     long, one = Member(state, "long.1", RateLimit(10, 3600, reserve=0)), Member(state)
     long.take(0, interactive=1)
@@ -119,7 +119,7 @@ def test_a_longer_window_is_kept_no_more_once_who_has_it_left() -> None:
     ]
 
 
-def test_a_longer_window_is_kept_until_one_that_was_not_heard_of_is_forgotten() -> None:
+def test_a_longer_window_is_kept_until_its_silent_participant_is_forgotten() -> None:
     state = new_state()
     long, one = Member(state, "long.1", RateLimit(10, 3600, reserve=0)), Member(state)
     long.take(0, interactive=1)
@@ -138,7 +138,7 @@ def test_slots_are_kept_for_their_own_participants_window_at_least() -> None:
     assert [slot.at for slot in state.answered] == [130]
 
 
-def test_a_pause_holds_everybody_and_the_longest_one_wins() -> None:
+def test_a_pause_is_for_everybody_and_the_longest_one_wins() -> None:
     state = new_state()
     one, other = Member(state), Member(state, "other.1")
     one.ask(0, pause=30)
@@ -211,7 +211,7 @@ def test_a_learned_shape_holds_for_all_that_share_the_budget() -> None:
     assert one.take(2, interactive=5) == 0
 
 
-def test_a_shape_that_was_learned_from_an_older_one_is_not_taken() -> None:
+def test_a_shape_that_was_learned_from_an_older_one_is_ignored() -> None:
     state = new_state()
     one, other = Member(state), Member(state, "other.1")
     old = state.shaping
@@ -227,7 +227,7 @@ def test_a_shaped_flow_begins_with_an_empty_bucket_after_each_pause() -> None:
     assert one.ask(5, interactive=1).wait == near(2)
 
 
-def test_after_a_pause_one_request_goes_alone_for_all_that_share_the_budget() -> None:
+def test_after_a_pause_one_request_of_all_that_share_the_budget_is_sent_alone() -> None:
     state = new_state()
     one, other = Member(state), Member(state, "other.1")
     one.ask(0, pause=2, shaping=replace(state.shaping, probing=True))
@@ -237,7 +237,7 @@ def test_after_a_pause_one_request_goes_alone_for_all_that_share_the_budget() ->
     assert other.take(3, interactive=5) == 5
 
 
-def test_a_probe_that_was_cancelled_or_whose_process_is_gone_lets_the_next_one_go() -> None:
+def test_a_probe_that_was_cancelled_or_whose_process_died_is_followed_by_the_next() -> None:
     state = new_state()
     one, other = Member(state, lease=30), Member(state, "other.1")
     one.ask(0, shaping=replace(state.shaping, probing=True))
@@ -287,7 +287,7 @@ def test_slots_in_flight_before_a_restart_of_the_machine_are_free_after_per() ->
     assert new.take(67, interactive=1) == 1
 
 
-def test_a_participant_that_was_not_heard_of_for_five_windows_and_a_lease_is_forgotten() -> None:
+def test_a_participant_that_is_silent_for_five_windows_and_a_lease_is_forgotten() -> None:
     state = new_state()
     one, other = Member(state, lease=30), Member(state, "other.1")
     one.take(0, interactive=1)
@@ -311,7 +311,7 @@ def test_with_a_long_window_a_participant_is_forgotten_an_hour_and_a_lease_after
     assert list(state.participants) == ["other.1"]
 
 
-def test_the_share_of_one_that_was_not_heard_of_goes_to_the_others() -> None:
+def test_the_share_of_a_silent_participant_goes_to_the_others() -> None:
     state = new_state()
     killed, other = Member(state, "killed.1", lease=30), Member(state)
     killed.ask(0)
@@ -338,7 +338,7 @@ def test_two_event_loops_of_one_process_are_one_process() -> None:
     assert state.processes() == 2
 
 
-def test_a_budget_that_lost_its_state_asks_what_is_held_and_takes_it_in() -> None:
+def test_a_budget_that_lost_its_state_is_restored_from_what_its_participants_hold() -> None:
     state = BudgetState(epoch=2)
     one = Member(state)
     assert one.ask(0, interactive=1, epoch=1).granted == ()
@@ -445,7 +445,7 @@ def test_a_copy_shares_nothing_with_its_state(state: BudgetState) -> None:
     assert dumps(state) == before
 
 
-def test_asking_the_state_what_it_is_changes_nothing() -> None:
+def test_queries_change_nothing() -> None:
     one = Member(new_state())
     one.take(0, interactive=3)
     before = dumps(one.state)
@@ -474,7 +474,7 @@ def test_a_state_without_lessons_pauses_or_quota_is_not_adapted() -> None:
     assert not one.state.is_adapted()
 
 
-def test_a_slot_that_was_not_used_is_free_though_its_lease_has_ended() -> None:
+def test_an_unused_slot_is_free_even_if_its_lease_has_ended() -> None:
     one = Member(new_state(), lease=5)
     one.take(0, interactive=1)
     one.ask(6, cancelled=(1,))

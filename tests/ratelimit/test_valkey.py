@@ -55,7 +55,7 @@ class Participant:
         return len((await self.exchange(wanted)).granted)
 
     async def take_soon(self, wanted: int) -> int:
-        """Ask when told to, until something is granted."""
+        """Ask when the replies say, until something is granted."""
         reply = await self.exchange(wanted)
         while not reply.granted:
             await asyncio.sleep(min(reply.wait, 0.1))
@@ -129,7 +129,7 @@ async def test_the_view_is_the_budget_as_last_seen(store: ValkeyStore) -> None:
     assert len(store.view()[0].in_flight) == 3
 
 
-async def test_the_key_goes_by_itself(valkey: ValkeyProcess, store: ValkeyStore) -> None:
+async def test_the_key_expires_by_itself(valkey: ValkeyProcess, store: ValkeyStore) -> None:
     await Participant(store).take(1)
     (key,) = valkey.client.keys()
     assert key == b"{devskin:budget}:1"
@@ -270,7 +270,7 @@ async def test_a_server_that_is_away_is_named_without_the_password(
         own_valkey.start()
 
 
-async def test_a_killed_server_that_is_back_is_gone_on_with(own_valkey: ValkeyProcess) -> None:
+async def test_a_killed_server_is_used_again_when_it_is_back(own_valkey: ValkeyProcess) -> None:
     async with opened(own_valkey.url) as store:
         one = Participant(store)
         await one.take_soon(1)
@@ -288,9 +288,9 @@ async def test_a_frozen_server_is_waited_for_no_longer_than_a_second(
         one = Participant(store, limit=Limit(10, 600, 10, 0))
         await one.exchange(1)
         own_valkey.freeze()
-        with pytest.raises(StoreUnavailableError, match="did not answer within 1 s"):
+        with pytest.raises(StoreUnavailableError, match="did not respond within 1 s"):
             await one.take(1)
-        with pytest.raises(StoreUnavailableError, match="did not answer within 1 s"):
+        with pytest.raises(StoreUnavailableError, match="did not respond within 1 s"):
             await store.check()
         own_valkey.thaw()
         await store.check()
@@ -339,7 +339,7 @@ async def test_a_caller_that_is_cancelled_loses_no_slots(valkey: ValkeyProcess) 
 
 @pytest.mark.parametrize(
     ("password", "text"),
-    [("", "refuses the user or the password, or asks for one"), (":wrong@", "refuses the user")],
+    [("", "refuses the user or the password, or requires them"), (":wrong@", "refuses the user")],
 )
 async def test_a_wrong_password_says_what_to_do(
     own_valkey: ValkeyProcess, password: str, text: str
@@ -353,7 +353,7 @@ async def test_a_wrong_password_says_what_to_do(
         await Participant(store).take_soon(1)
 
 
-async def test_a_user_who_may_not_is_told_what_to_allow(own_valkey: ValkeyProcess) -> None:
+async def test_the_error_of_a_forbidden_user_says_what_to_allow(own_valkey: ValkeyProcess) -> None:
     own_valkey.client.execute_command(
         "ACL", "SETUSER", "shop", "on", ">sesame", "~*", "+@all", "-info"
     )
@@ -413,7 +413,7 @@ async def test_a_node_of_a_cluster_is_an_error_that_says_what_to_do() -> None:
         ("valkeys://host/0?ssl_cert_reqs=sesame", "must be one of none, optional, required"),
     ],
 )
-def test_an_address_that_can_not_be_used_is_told_without_its_password(
+def test_the_error_of_an_unusable_address_does_not_show_its_password(
     url: str, problem: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=problem) as error:
@@ -422,7 +422,7 @@ def test_an_address_that_can_not_be_used_is_told_without_its_password(
     assert "sesame" not in str(error.value)
 
 
-def test_an_error_that_says_nothing_is_told_by_its_name() -> None:
+def test_an_error_without_a_message_is_shown_by_its_name() -> None:
     error = translated(NotConnectedError(), "valkey://host:6379/0", "budget")
     assert str(error) == "valkey://host:6379/0: ConnectionError"
 

@@ -1,4 +1,4 @@
-"""The script that runs on a Valkey server does what the model does."""
+"""The script on a Valkey server does the same as the Python code that it is a port of."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def ask(store: ScriptStore, name: str = "a.1", epoch: int = 0) -> Reply:
     )
 
 
-def test_no_number_loses_anything(running_valkey: ValkeyProcess) -> None:
+def test_numbers_keep_their_precision(running_valkey: ValkeyProcess) -> None:
     clock = Clock(BEGAN + 0.1234567)
     store = ScriptStore(running_valkey, clock)
     ask(store)
@@ -167,13 +167,13 @@ def test_a_young_server_pauses_what_it_may_have_forgotten(running_valkey: Valkey
     assert reply.paused_until == BEGAN - 1 + 1 + (1.0 + 2.0)
 
 
-def test_who_was_first_to_come_to_an_old_server_is_not_paused(
+def test_the_first_participant_of_an_old_server_is_not_paused(
     running_valkey: ValkeyProcess,
 ) -> None:
     assert ask(ScriptStore(running_valkey, Clock(BEGAN))).granted == (0,)
 
 
-def test_a_loss_is_noticed_also_when_somebody_new_came_first(
+def test_a_loss_is_noticed_even_if_a_new_participant_came_first(
     running_valkey: ValkeyProcess,
 ) -> None:
     clock = Clock(BEGAN)
@@ -187,7 +187,9 @@ def test_a_loss_is_noticed_also_when_somebody_new_came_first(
     assert reply.paused_until == pytest.approx(clock.now + (1.0 + 2.0), abs=1)
 
 
-def test_another_server_that_took_over_asks_what_is_held(running_valkey: ValkeyProcess) -> None:
+def test_after_a_fail_over_participants_are_asked_what_they_hold(
+    running_valkey: ValkeyProcess,
+) -> None:
     store = ScriptStore(running_valkey, Clock(BEGAN))
     epoch = ask(store).epoch
     store.info = OLD.replace("abc", "def")

@@ -83,7 +83,7 @@ class Request:
 
 @define(kw_only=True)
 class Delays:
-    """How a request fares: seconds there and back, and what it is answered."""
+    """What happens to a request: seconds there and back, and its response."""
 
     there: float
     back: float
@@ -134,7 +134,7 @@ class Member:
 
 
 class World:
-    """Everything there is.
+    """The simulated participants, server and time.
 
     Args:
         place: Where the budget is kept.
@@ -299,7 +299,7 @@ class World:
             member.lesson = learned if learned is not known else member.lesson
             if fate.remaining is not None:
                 member.quota = Quota(fate.remaining, self.per, request.granted_at)
-        # A lesson, or what another waits for, is told at once.
+        # A lesson, or a slot that another waits for, is reported at once.
         within = 0.0 if member.cancelled or member.lesson else member.report_within
         member.asks_at = min(member.asks_at, self.now + within)
 

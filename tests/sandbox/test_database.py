@@ -192,7 +192,7 @@ async def test_a_database_another_process_has_locked_is_500_in_one_line_of_the_l
         assert (answer.status, answer.error) == (500, "Internal server error")
         (line,) = caplog.records
         assert (line.levelno, line.exc_info) == (logging.WARNING, None)
-        assert line.getMessage() == "no answer to GET /api/v1/orders: database is locked"
+        assert line.getMessage() == "no response to GET /api/v1/orders: database is locked"
         assert (await api.get("/orders")).status == 200
 
 

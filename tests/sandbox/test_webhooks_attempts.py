@@ -163,7 +163,7 @@ async def test_an_attempt_without_an_answer_times_out_and_is_made_again(
         box.live.change()
         await box.webhooks.idle()
         assert ended(box) == [
-            ("given up", 1, None, "no answer within 0.05 s"),
+            ("given up", 1, None, "no response within 0.05 s"),
             ("delivered", 1, 200, None),
         ]
 

@@ -77,7 +77,7 @@ async def test_the_waits_grow_up_to_the_longest() -> None:
 
 @virtual_time
 async def test_by_default_an_event_is_given_up_after_two_minutes() -> None:
-    instants = await attempts(WebhookSending(), Outcome(None, "no answer"))
+    instants = await attempts(WebhookSending(), Outcome(None, "no response"))
     assert len(instants) == 8
     assert instants[-1] - instants[0] == pytest.approx(127, abs=1e-3)
 

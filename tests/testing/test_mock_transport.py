@@ -20,6 +20,7 @@ from devskin_async import (
 from devskin_async.testing import MockTransport, Request, Response, respond, virtual_time
 from tests import samples
 from tests.conftest import AT_ONCE
+from tests.support import now
 
 client = partial(DevSkinClient, "dsk_any", retry=AT_ONCE)
 FIGURES = {
@@ -48,16 +49,16 @@ async def test_the_function_may_be_async() -> None:
 
 
 async def test_the_function_is_given_method_path_and_query() -> None:
-    asked: list[tuple[str, str, dict[str, str]]] = []
+    requests: list[tuple[str, str, dict[str, str]]] = []
 
     def handler(request: Request[object]) -> Response:
-        asked.append((request.method, request.path, request.params))
+        requests.append((request.method, request.path, request.params))
         return respond(404, json={"success": False, "error": "no such store"})
 
     async with client(transport=MockTransport(handler)) as store:
         with pytest.raises(NotFoundError, match="no such store"):
             await store.orders.page(1, limit=50, status="paid")
-    assert asked == [("GET", "/orders", {"page": "1", "limit": "50", "status": "paid"})]
+    assert requests == [("GET", "/orders", {"page": "1", "limit": "50", "status": "paid"})]
 
 
 async def test_failures_are_retried_as_those_of_a_network() -> None:
@@ -70,7 +71,7 @@ async def test_failures_are_retried_as_those_of_a_network() -> None:
         assert store.budget.sent == 3
 
 
-async def test_any_other_error_of_the_function_comes_out_of_the_call() -> None:
+async def test_any_other_error_of_the_function_is_raised_by_the_call() -> None:
     def handler(_: Request[object]) -> Response:
         raise AssertionError("not expected to be called")
 
@@ -88,7 +89,7 @@ def respond_plainly(_: Request[object]) -> Any:
 
 
 @pytest.mark.parametrize("handler", [respond_later, respond_plainly])
-async def test_a_function_that_gives_no_response_is_named(handler: Any) -> None:
+async def test_the_error_of_a_function_that_returns_no_response_names_it(handler: Any) -> None:
     async with client(transport=MockTransport(handler)) as store:
         with pytest.raises(TypeError, match=rf"the handler {handler.__name__} must return a resp"):
             await store.analytics.overview()
@@ -112,7 +113,7 @@ async def test_the_timeout_bounds_the_function() -> None:
         raise AssertionError
 
     async with client(transport=MockTransport(handler), timeout=30) as store:
-        with pytest.raises(TransportError, match="no answer within 30 s"):
+        with pytest.raises(TransportError, match="no response within 30 s"):
             await store.analytics.overview()
         assert store.budget.sent == 6
 
@@ -122,13 +123,13 @@ async def test_headers_have_their_effect() -> None:
     rest = iter((respond(429, headers={"retry-after": "7"}), respond(body=samples.OVERVIEW)))
     async with client(transport=MockTransport(lambda _: next(rest))) as store:
         await store.analytics.overview()
-    assert asyncio.get_running_loop().time() == pytest.approx(7, abs=0.01)
+    assert now() == pytest.approx(7, abs=0.01)
 
 
 @pytest.mark.parametrize(
     ("response", "error"), [(respond(500), ServerError), (respond(json={}), DecodeError)]
 )
-async def test_what_is_wrong_is_an_error_of_the_tree(
+async def test_a_wrong_response_is_an_error_of_the_tree(
     response: Response, error: type[Exception]
 ) -> None:
     async with client(transport=MockTransport(lambda _: response)) as store:

@@ -1,4 +1,4 @@
-"""Each attempt is a line of the log `devskin_async.http`, and events for whoever listens."""
+"""Each attempt is a line of the log `devskin_async.http`, and events for listeners."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from devskin_async.sandbox import Sandbox
 from devskin_async.testing import MockTransport, respond, virtual_time
 from tests import samples
 from tests.conftest import AT_ONCE, UNLIMITED
+from tests.serving import KEY
 
-KEY = "dsk_secret_key"
 HTTP = "devskin_async.http"
 
 
@@ -43,8 +43,8 @@ async def overview(_: Request[object]) -> Response:
     return respond(body=samples.OVERVIEW)
 
 
-def on_the_wire(told: list[Event]) -> list[Event]:
-    return [event for event in told if isinstance(event, Sent | Answered)]
+def on_the_wire(events: list[Event]) -> list[Event]:
+    return [event for event in events if isinstance(event, Sent | Answered)]
 
 
 # The log
@@ -66,7 +66,7 @@ async def test_each_attempt_is_a_line_with_path_and_query_status_and_number(
 
 
 @virtual_time
-async def test_the_line_tells_the_time_on_the_wire_and_in_the_queue(
+async def test_the_line_has_the_time_on_the_wire_and_in_the_queue(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, HTTP)
@@ -104,7 +104,7 @@ async def test_an_attempt_without_a_response_is_a_line_that_says_why(
 
 
 @virtual_time
-async def test_an_attempt_that_is_given_up_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_attempt_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, HTTP)
     async with client(MockTransport(overview)) as store:
         with pytest.raises(TimeoutError):
@@ -121,81 +121,81 @@ async def test_the_key_is_in_no_line(
     caplog.set_level(logging.DEBUG, HTTP)
     box.fail_next("500", "reset", "truncated", "ok")
     await store.analytics.overview()
-    told = "".join(repr(vars(record)) for record in caplog.records if record.name == HTTP)
-    assert "attempt 4" in told
-    assert box.api_key not in told
+    logged = "".join(repr(vars(record)) for record in caplog.records if record.name == HTTP)
+    assert "attempt 4" in logged
+    assert box.api_key not in logged
 
 
 @virtual_time
-async def test_a_log_that_is_off_is_asked_once_for_each_attempt(
+async def test_a_disabled_log_is_checked_once_for_each_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[int] = []
+    levels: list[int] = []
     log = logging.getLogger(HTTP)
 
     def is_off(level: int) -> bool:
-        asked.append(level)
+        levels.append(level)
         return False
 
     monkeypatch.setattr(log, "isEnabledFor", is_off)
     async with client(MockTransport(overview)) as store:
         await store.analytics.overview()
         await store.analytics.overview()
-    assert asked == [logging.DEBUG] * 2
+    assert levels == [logging.DEBUG] * 2
 
 
 # The events
 
 
 @virtual_time
-async def test_a_listener_is_told_when_a_request_is_sent_and_when_it_is_answered() -> None:
-    told: list[Event] = []
-    async with client(MockTransport(overview), on_event=told.append) as store:
+async def test_a_listener_is_called_when_a_request_is_sent_and_when_it_is_answered() -> None:
+    events: list[Event] = []
+    async with client(MockTransport(overview), on_event=events.append) as store:
         await store.analytics.overview()
     request = "GET /analytics/overview"
     sent = Sent(request=request, lane=Lane.INTERACTIVE, attempt=1, queued=0)
     answered = Answered(request=request, status=200, seconds=0.25, attempt=1)
-    _, came = on_the_wire(told)
+    _, came = on_the_wire(events)
     assert isinstance(came, Answered)
     assert came.seconds == pytest.approx(0.25, abs=1e-6)
     assert on_the_wire(told) == [sent, replace(answered, seconds=came.seconds)]
 
 
-async def test_every_attempt_is_told_whatever_its_status(box: Sandbox) -> None:
-    told: list[Event] = []
+async def test_every_attempt_has_its_events_whatever_its_status(box: Sandbox) -> None:
+    events: list[Event] = []
     box.fail_next("500", "429", "ok")
     async with DevSkinClient(
-        box.api_key, base_url=box.base_url, retry=AT_ONCE, on_event=told.append
+        box.api_key, base_url=box.base_url, retry=AT_ONCE, on_event=events.append
     ) as store:
         await store.analytics.overview()
     kinds = (Sent, Answered, Refused, Retried)
-    assert [type(event) for event in told if isinstance(event, kinds)] == [
+    assert [type(event) for event in events if isinstance(event, kinds)] == [
         *(Sent, Answered, Retried),
         *(Sent, Answered, Refused, Retried),
         *(Sent, Answered),
     ]
-    assert [e.status for e in told if isinstance(e, Answered)] == [500, 429, 200]
-    assert [e.attempt for e in on_the_wire(told)] == [1, 1, 2, 2, 3, 3]  # type: ignore[union-attr]
+    assert [e.status for e in events if isinstance(e, Answered)] == [500, 429, 200]
+    assert [e.attempt for e in on_the_wire(events)] == [1, 1, 2, 2, 3, 3]  # type: ignore[union-attr]
 
 
 @virtual_time
-async def test_a_request_without_a_response_is_sent_and_not_answered() -> None:
+async def test_a_request_without_a_response_has_a_sent_event_and_no_answered_event() -> None:
     def cut(request: Request[object]) -> Response:
         raise TransportError(f"{request}: cut")
 
-    told: list[Event] = []
-    async with client(MockTransport(cut), retry=Retry(attempts=1), on_event=told.append) as store:
+    events: list[Event] = []
+    async with client(MockTransport(cut), retry=Retry(attempts=1), on_event=events.append) as store:
         with pytest.raises(TransportError):
             await store.analytics.overview()
-    assert [type(event) for event in on_the_wire(told)] == [Sent]
+    assert [type(event) for event in on_the_wire(events)] == [Sent]
 
 
 @virtual_time
-async def test_callers_who_share_a_request_are_one_event_each_way() -> None:
-    told: list[Event] = []
-    async with client(MockTransport(overview), on_event=told.append) as store:
+async def test_callers_who_share_a_request_get_one_event_of_each_kind() -> None:
+    events: list[Event] = []
+    async with client(MockTransport(overview), on_event=events.append) as store:
         await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
-    assert [type(event) for event in on_the_wire(told)] == [Sent, Answered]
+    assert [type(event) for event in on_the_wire(events)] == [Sent, Answered]
 
 
 @virtual_time

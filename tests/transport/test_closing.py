@@ -1,4 +1,4 @@
-"""Clients, sessions and event loops: what belongs to whom, and what is closed."""
+"""Clients, sessions and event loops: what belongs to what, and what is closed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY
 from tests.support import open_sessions, until
-
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
+from tests.transport.addresses import OVERVIEW
 
 
 async def test_a_client_may_be_closed_twice(store: DevSkinClient) -> None:
@@ -51,7 +49,7 @@ async def test_a_loop_that_cancels_all_its_tasks_leaves_no_caller_waiting(
         await call
 
 
-async def test_closing_tells_the_calls_under_way(box: Sandbox, store: DevSkinClient) -> None:
+async def test_closing_fails_the_calls_in_flight(box: Sandbox, store: DevSkinClient) -> None:
     box.fail_next("slow")
     call = asyncio.create_task(store.analytics.overview())
     await until(lambda: store.budget.in_flight)
@@ -70,7 +68,7 @@ async def test_the_callers_own_session_is_used_and_left_open(box: Sandbox) -> No
         assert box.counts.requests == 1
 
 
-async def test_a_session_of_the_callers_that_is_closed_says_so(box: Sandbox) -> None:
+async def test_the_error_of_a_callers_session_that_is_closed_says_so(box: Sandbox) -> None:
     session = aiohttp.ClientSession()
     await session.close()
     async with DevSkinClient(box.api_key, base_url=box.base_url, session=session) as store:
@@ -79,7 +77,7 @@ async def test_a_session_of_the_callers_that_is_closed_says_so(box: Sandbox) -> 
         assert store.budget.available == 100
 
 
-async def test_a_session_of_another_loop_says_so(box: Sandbox) -> None:
+async def test_the_error_of_a_session_of_another_loop_says_so(box: Sandbox) -> None:
     def read() -> None:
         async def from_another_loop() -> None:
             async with DevSkinClient(KEY, base_url=box.base_url, session=session) as store:
@@ -117,8 +115,9 @@ async def test_a_close_that_is_cancelled_closes_the_session_all_the_same(
 
 
 async def test_a_client_that_is_left_open_says_what_to_do(box: Sandbox) -> None:
-    told: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, told_: told.append(told_["message"]))
+    messages: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: messages.append(context["message"]))
     others = open_sessions()
     store = DevSkinClient(box.api_key, base_url=box.base_url)
     await store.analytics.overview()
@@ -127,7 +126,7 @@ async def test_a_client_that_is_left_open_says_what_to_do(box: Sandbox) -> None:
     del store
     with pytest.warns(ResourceWarning, match="a DevSkinClient was not closed: use `async with`"):
         clients.clear()
-    assert told == []
+    assert messages == []
     assert session.closed
 
 

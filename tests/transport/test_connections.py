@@ -1,4 +1,4 @@
-"""What comes on a kept connection unasked never becomes the answer to another request."""
+"""What comes on an idle connection never becomes the response to another request."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from devskin_async import DecodeError, DevSkinClient, DevSkinError, TransportError
 from tests import samples
 from tests.conftest import AT_ONCE, UNLIMITED
+from tests.serving import KEY
 
-KEY = "dsk_secret_key"
 LATE_408 = b"HTTP/1.0 408 Request Time-out\r\nConnection: close\r\n\r\nToo slow"
 
 Answer = Callable[[str], bytes]
@@ -87,7 +87,7 @@ def http(body: bytes, head: str = "HTTP/1.1 200 OK") -> bytes:
 
 
 def numbered_store() -> Answer:
-    """Answers each request with what was asked for; overviews count themselves."""
+    """Responds to each request with what it is for; overviews are numbered."""
     overviews = 0
 
     def answer(target: str) -> bytes:
@@ -139,7 +139,7 @@ async def a_byte(connection: Connection) -> None:
 
 
 class Unasked:
-    """Does something to a connection at once after each answer, or when the client has it.
+    """Does something to a connection right after each response, or when the client has it.
 
     Args:
         after: What is done.
@@ -158,7 +158,7 @@ class Unasked:
         self.latest.put_nowait(connection)
 
     async def happens(self) -> None:
-        """Have it done to the connections with an answer; the client has all their answers."""
+        """Do it to the connections with a response; the client has all their responses."""
         async with asyncio.timeout(10):
             connections = {await self.latest.get()}
         while not self.latest.empty():
@@ -187,7 +187,7 @@ moments = pytest.mark.parametrize("moment", ["at once", "in the socket", "read"]
         a_byte,
     ],
 )
-async def test_every_answer_is_the_one_that_was_asked_for(after: After, moment: str) -> None:
+async def test_every_response_is_the_one_to_its_request(after: After, moment: str) -> None:
     unasked = Unasked(after, moment)
     async with (
         raw_server(numbered_store(), unasked) as url,
@@ -203,7 +203,9 @@ async def test_every_answer_is_the_one_that_was_asked_for(after: After, moment: 
 
 @moments
 @pytest.mark.parametrize("after", [once_more, once_more_the_first_time])
-async def test_the_overview_does_not_stay_one_behind(after: After, moment: str) -> None:
+async def test_the_overview_is_never_the_response_to_the_request_before(
+    after: After, moment: str
+) -> None:
     unasked = Unasked(after, moment)
     async with (
         raw_server(numbered_store(), unasked) as url,
@@ -250,8 +252,10 @@ async def test_the_timeout_ends_an_attempt_whatever_the_connection_does() -> Non
     "other",
     ["/orders/7", "/orders?page=1&status=paid", "/orders?page=2", "/analytics/overview"],
 )
-@pytest.mark.parametrize("asked", ["order", "page", "overview"])
-async def test_an_answer_to_another_request_is_asked_for_again(asked: str, other: str) -> None:
+@pytest.mark.parametrize("kind", ["order", "page", "overview"])
+async def test_a_request_whose_response_belongs_to_another_is_retried(
+    kind: str, other: str
+) -> None:
     seen: list[str] = []
     right = numbered_store()
 
@@ -263,17 +267,17 @@ async def test_an_answer_to_another_request_is_asked_for_again(asked: str, other
         raw_server(first_wrong, nothing) as url,
         DevSkinClient(KEY, base_url=url, rate_limit=UNLIMITED, retry=AT_ONCE) as store,
     ):
-        if asked == "order":
+        if kind == "order":
             assert (await store.orders.get(5)).id == 5
-        elif asked == "page":
+        elif kind == "page":
             assert (await store.orders.page(status="shipped")).items[0].status == "shipped"
         else:
             assert (await store.analytics.overview()).total_products == 87
-    # An overview says nothing of which it is.
-    assert len(seen) == (1 if asked == "overview" and "overview" in other else 2)
+    # An overview does not say which request it belongs to.
+    assert len(seen) == (1 if kind == "overview" and "overview" in other else 2)
 
 
-async def test_an_answer_that_stays_another_is_an_error_that_names_the_place() -> None:
+async def test_a_response_that_stays_mismatched_is_an_error_that_names_the_place() -> None:
     seen: list[str] = []
 
     def shipped(target: str) -> bytes:

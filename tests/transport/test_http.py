@@ -1,4 +1,4 @@
-"""What is sent and what comes back: requests as they are, answers that break HTTP, certificates."""
+"""What is sent and what comes back: request headers, invalid responses, certificates."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from devskin_async import BadRequestError, DevSkinClient, RateLimit, Retried, Tr
 from devskin_async.transport import plain_reason
 from tests import samples
 from tests.conftest import AT_ONCE, UNLIMITED
-from tests.serving import answering, serving, whole_text
+from tests.serving import KEY, answering, serving, whole_text
 
-KEY = "dsk_secret_key"
 FINE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 @asynccontextmanager
 async def babbling(data: bytes) -> AsyncIterator[str]:
-    """A server that writes the same bytes whatever it is asked, and closes."""
+    """A server that writes the same bytes to any request, and closes."""
 
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -68,7 +67,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("data", "reason"), BROKEN.values(), ids=BROKEN)
-async def test_an_answer_that_breaks_http_says_in_one_line_how(data: bytes, reason: str) -> None:
+async def test_the_error_of_a_response_that_breaks_http_says_how_in_one_line(
+    data: bytes, reason: str
+) -> None:
     async with (
         babbling(data) as url,
         DevSkinClient(KEY, base_url=url, rate_limit=UNLIMITED, retry=AT_ONCE) as store,
@@ -94,7 +95,7 @@ async def test_an_answer_that_breaks_http_says_in_one_line_how(data: bytes, reas
     ],
     ids=["in a header", "cut in a long header", "cut in the status"],
 )
-async def test_what_breaks_http_and_repeats_the_key_does_not_bring_it_into_the_error(
+async def test_a_response_that_breaks_http_and_repeats_the_key_does_not_bring_it_into_the_error(
     data: bytes,
 ) -> None:
     async with (
@@ -114,7 +115,7 @@ async def test_headers_may_have_up_to_32_kb(size: int) -> None:
         assert store.budget.sent == 1
 
 
-async def test_caches_are_asked_for_nothing_of_theirs() -> None:
+async def test_requests_ask_for_no_cached_responses() -> None:
     seen: list[str | None] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -136,24 +137,24 @@ async def test_a_certificate_that_is_not_trusted_ends_the_call_at_once_and_takes
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
     server = await asyncio.start_server(silent, "127.0.0.1", 0, ssl=context)
-    told: list[object] = []
+    events: list[object] = []
     async with server:
         port = server.sockets[0].getsockname()[1]
         async with DevSkinClient(
             KEY,
             base_url=f"https://127.0.0.1:{port}/api/v1",
             rate_limit=RateLimit(10, 3600),
-            on_event=told.append,
+            on_event=events.append,
         ) as store:
             with pytest.raises(TransportError, match=r"can't trust 127\.0\.0\.1 port .*self") as e:
                 await store.analytics.overview()
             assert (store.budget.sent, store.budget.available) == (1, 10)
     assert (e.value.sent, e.value.transient) == (False, False)
-    assert not any(isinstance(event, Retried) for event in told)
+    assert not any(isinstance(event, Retried) for event in events)
 
 
 async def test_a_connection_that_is_not_made_in_time_takes_no_slot() -> None:
-    # It accepts and then says nothing; the TLS handshake is part of making the connection.
+    # It accepts and then sends nothing; the TLS handshake is part of making the connection.
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with (
@@ -166,7 +167,7 @@ async def test_a_connection_that_is_not_made_in_time_takes_no_slot() -> None:
             retry=AT_ONCE,
         ) as store,
     ):
-        with pytest.raises(TransportError, match=r"no answer within 0\.2 s") as caught:
+        with pytest.raises(TransportError, match=r"no response within 0\.2 s") as caught:
             await store.analytics.overview()
         assert not caught.value.sent
         assert store.budget.available == 10
@@ -174,5 +175,5 @@ async def test_a_connection_that_is_not_made_in_time_takes_no_slot() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(), ConnectionResetError()])
-def test_an_error_that_says_nothing_is_told_by_its_name(error: OSError) -> None:
+def test_an_error_without_a_message_is_shown_by_its_name(error: OSError) -> None:
     assert plain_reason(error) == type(error).__name__

@@ -1,4 +1,4 @@
-"""Over a network: whatever is no whole HTTP response is an error, bounded and without the key."""
+"""Over a network: anything but a complete response is an error, bounded and without the key."""
 
 from __future__ import annotations
 
@@ -25,10 +25,7 @@ from devskin_async.testing import virtual_time
 from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY, answering, serving, whole_text
-
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
-
+from tests.transport.addresses import OVERVIEW
 
 FAILURES = (
     TimeoutError(),
@@ -65,7 +62,7 @@ async def test_a_failing_connection_is_a_transport_error_that_does_not_hold_the_
     assert KEY not in whole_text(caught.value)
 
 
-async def test_a_body_over_32_mib_is_told_and_not_tried_again() -> None:
+async def test_a_body_over_32_mib_is_an_error_that_is_not_retried() -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -79,7 +76,7 @@ async def test_a_body_over_32_mib_is_told_and_not_tried_again() -> None:
         assert store.budget.sent == 1
 
 
-async def test_the_body_of_an_error_is_read_no_further_than_it_tells_what_it_is() -> None:
+async def test_the_body_of_an_error_is_read_only_as_far_as_its_message_needs() -> None:
     sent = 0
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -98,7 +95,7 @@ async def test_the_body_of_an_error_is_read_no_further_than_it_tells_what_it_is(
     assert sent < 3 * 64
 
 
-async def test_a_body_that_unpacks_to_over_32_mib_is_told() -> None:
+async def test_a_body_that_unpacks_to_over_32_mib_is_an_error() -> None:
     bomb = gzip.compress(b" " * (40 * 2**20))
     async with serving(answering(bomb, headers={"Content-Encoding": "gzip"})) as store:
         with pytest.raises(DecodeError, match="expected a body of at most 32 MiB"):

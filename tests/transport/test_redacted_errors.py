@@ -15,10 +15,8 @@ from devskin_async import (
 )
 from tests.serving import KEY, answering, serving, whole_text
 
-API = "https://api-marketplace.devskin.com/api/v1"
 
-
-async def test_an_answer_that_echoes_the_key_does_not_bring_it_into_the_error() -> None:
+async def test_a_response_that_echoes_the_key_does_not_bring_it_into_the_error() -> None:
     body = f'{{"success": false, "error": "unknown key {KEY}"}}'.encode()
     async with serving(answering(body, 401)) as store:
         with pytest.raises(AuthenticationError) as caught:
@@ -60,7 +58,7 @@ async def test_a_key_echoed_in_a_url_or_in_json_does_not_come_into_the_error(key
 @pytest.mark.parametrize(
     "body", [f"<p>{KEY}</p>".encode(), f'{{"success": true, "data": "{KEY}"}}'.encode()]
 )
-async def test_a_broken_answer_that_echoes_the_key_does_not_bring_it_into_the_error(
+async def test_a_broken_response_that_echoes_the_key_does_not_bring_it_into_the_error(
     body: bytes,
 ) -> None:
     async with serving(answering(body)) as store:

@@ -103,10 +103,10 @@ async def test_a_key_that_a_server_repeats_escaped_does_not_come_into_the_error(
     async with serving(answering(raw.encode(), status, headers), KEY) as store:
         with pytest.raises(DevSkinError) as caught:
             await store.analytics.overview()
-    told = whole_text(caught.value) + "".join(map(held_by, frames_of(caught.value)))
-    assert KEY not in told
-    assert KEY[3:] not in html.unescape(told)
-    assert echo not in told
+    shown = whole_text(caught.value) + "".join(map(held_by, frames_of(caught.value)))
+    assert KEY not in shown
+    assert KEY[3:] not in html.unescape(shown)
+    assert echo not in shown
 
 
 @given(
@@ -119,11 +119,11 @@ def test_any_key_in_any_escape_is_taken_out(
     key: str, names: list[str], before: str, after: str
 ) -> None:
     text = before + " ".join(ESCAPES[name](key) for name in names) + after
-    told = Redactor(key)(text)
+    redacted = Redactor(key)(text)
     for name in names:
         if "base64" not in name:
-            assert ESCAPES[name](key) not in told
-    assert told.count(REDACTED) >= len(names)
+            assert ESCAPES[name](key) not in redacted
+    assert redacted.count(REDACTED) >= len(names)
 
 
 @pytest.mark.parametrize("run", ["\\", "%25", "&amp;", "&#0", "\\u", "&", "%"])
@@ -138,7 +138,7 @@ def test_what_is_not_the_key_is_left_as_it_is(text: str) -> None:
     assert Redactor("dsk_secret_key_0123456789")(text) == text
 
 
-async def test_the_frames_of_an_error_hold_no_answer_that_repeats_the_key() -> None:
+async def test_the_frames_of_an_error_hold_no_response_that_repeats_the_key() -> None:
     key = "dsk_secret_key_0123"
 
     async def echo(request: web.Request) -> web.Response:
@@ -151,9 +151,9 @@ async def test_the_frames_of_an_error_hold_no_answer_that_repeats_the_key() -> N
         for call in (store.analytics.overview(), store.orders.page(), store.orders.list()):
             with pytest.raises(APIError) as caught:
                 await call
-            told = [held_by(frame) for frame in frames_of(caught.value)]
-            assert any(told)
-            assert key not in "".join(told)
+            held = [held_by(frame) for frame in frames_of(caught.value)]
+            assert any(held)
+            assert key not in "".join(held)
 
 
 async def test_a_client_in_a_frame_shows_no_key(box: Any) -> None:

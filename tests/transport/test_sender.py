@@ -30,17 +30,12 @@ from devskin_async.transport import Deadline, RequestOptions
 from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY, answering, serving
-
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
+from tests.support import now
+from tests.transport.addresses import API, OVERVIEW
 
 
 @pytest.mark.parametrize("fault", ["500", "502-html", "reset", "truncated"])
-async def test_a_passing_fault_is_tried_again_without_the_caller_noticing(
+async def test_a_transient_fault_is_retried_without_the_caller_noticing(
     box: Sandbox, store: DevSkinClient, fault: str
 ) -> None:
     box.fail_next(fault, "ok")  # type: ignore[arg-type]  # parametrized
@@ -48,7 +43,7 @@ async def test_a_passing_fault_is_tried_again_without_the_caller_noticing(
     assert box.counts.requests == 2
 
 
-async def test_an_answer_later_than_the_timeout_is_tried_again(box: Sandbox) -> None:
+async def test_a_response_later_than_the_timeout_is_retried(box: Sandbox) -> None:
     box.fail_next("slow", "ok")
     async with DevSkinClient(
         box.api_key, base_url=box.base_url, timeout=0.3, retry=AT_ONCE
@@ -64,7 +59,9 @@ async def test_each_attempt_takes_a_slot_of_the_budget(box: Sandbox, store: DevS
 
 
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 520, 522, 525, 530, 599])
-async def test_a_passing_status_is_tried_again_as_often_as_said_and_then_told(status: int) -> None:
+async def test_a_transient_status_is_retried_as_often_as_configured_and_then_raised(
+    status: int,
+) -> None:
     seen: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -79,7 +76,7 @@ async def test_a_passing_status_is_tried_again_as_often_as_said_and_then_told(st
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 418, 501, 505])
-async def test_another_status_is_told_at_once(status: int) -> None:
+async def test_any_other_status_is_raised_at_once(status: int) -> None:
     async with serving(answering(b"", status)) as store:
         with pytest.raises(APIError) as caught:
             await store.analytics.overview()
@@ -97,7 +94,7 @@ async def test_one_attempt_means_no_retry(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     "values", [{"attempts": 0}, {"wait_initial": -1}, {"wait_max": -1}, {"wait_jitter": -0.1}]
 )
-def test_a_retry_that_can_not_be_is_a_value_error(values: dict[str, int]) -> None:
+def test_invalid_retry_options_are_value_errors(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         Retry(**values)
 
@@ -130,7 +127,7 @@ async def test_retry_after_in_seconds_is_waited_for(status: int, text: str, seco
 @pytest.mark.parametrize(("status", "waits"), [(429, 2 + 4 + 8 + 16 + 32), (503, 0.5 + 1 + 2)])
 @pytest.mark.parametrize("text", ["0", "Tue, 10 Feb 2026 12:00:00 GMT"])
 @virtual_time
-async def test_a_retry_after_of_nothing_still_leaves_the_growing_wait(
+async def test_a_retry_after_of_zero_still_leaves_the_growing_wait(
     status: int, text: str, waits: float
 ) -> None:
     with aioresponses() as mocked:
@@ -143,7 +140,7 @@ async def test_a_retry_after_of_nothing_still_leaves_the_growing_wait(
 
 
 @virtual_time
-async def test_bare_refusals_for_most_of_a_minute_are_sat_out_by_default() -> None:
+async def test_bare_refusals_for_most_of_a_minute_are_waited_out_by_default() -> None:
     with aioresponses() as mocked:
         start = now()
 
@@ -173,7 +170,7 @@ async def test_retry_after_as_a_date_is_waited_for() -> None:
 
 
 @virtual_time
-async def test_a_refusal_holds_the_other_callers_back_too() -> None:
+async def test_a_refusal_pauses_the_other_callers_too() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, status=429, headers={"Retry-After": "20"})
         mocked.get(OVERVIEW, body=samples.OVERVIEW)
@@ -190,7 +187,7 @@ async def test_a_refusal_holds_the_other_callers_back_too() -> None:
 
 
 @virtual_time
-async def test_a_refusal_that_outlasts_the_retries_says_when_to_come_back() -> None:
+async def test_a_refusal_that_outlasts_the_retries_says_when_to_retry() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, status=429, headers={"Retry-After": "20"}, repeat=True)
         async with DevSkinClient(KEY, retry=Retry(attempts=2)) as store:
@@ -208,7 +205,7 @@ async def test_the_deadline_covers_attempts_and_the_waits_between_them() -> None
             with pytest.raises(TransportError) as caught:
                 await store.with_options(deadline=5).analytics.overview()
             assert str(caught.value) == (
-                "GET /analytics/overview: no answer within the deadline of 5 s "
+                "GET /analytics/overview: no response within the deadline of 5 s "
                 "(attempt 4; last attempt: GET /analytics/overview: 500 Internal Server Error; "
                 "an empty body)"
             )
@@ -235,7 +232,7 @@ async def test_a_refusal_that_outlasts_the_deadline_ends_the_call_at_once(
 
 
 @virtual_time
-async def test_a_deadline_that_the_queue_can_not_keep_fails_at_once() -> None:
+async def test_a_call_whose_queue_is_longer_than_its_deadline_fails_at_once() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
         async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
@@ -277,7 +274,7 @@ async def test_a_deadline_covers_a_queue_that_turned_out_longer_than_predicted()
 
 
 @virtual_time
-async def test_max_wait_is_judged_before_options() -> None:
+async def test_max_wait_is_checked_before_a_request_is_queued() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
         mocked.get(f"{API}/revenue?period=30d", body=samples.REVENUE)

@@ -1,4 +1,4 @@
-"""Identical calls share one request, and whoever gives up leaves the others theirs."""
+"""Identical calls share one request; a caller that gives up leaves it to the others."""
 
 from __future__ import annotations
 
@@ -24,14 +24,8 @@ from devskin_async.transport import RequestOptions
 from tests import samples
 from tests.conftest import AT_ONCE
 from tests.serving import KEY
-from tests.support import until
-
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
+from tests.support import now, until
+from tests.transport.addresses import API, OVERVIEW
 
 
 @virtual_time
@@ -53,9 +47,9 @@ async def test_an_interactive_call_does_not_wait_for_the_same_read_in_the_bulk_l
 async def test_identical_reads_in_flight_share_one_request(
     box: Sandbox, store: DevSkinClient
 ) -> None:
-    answers = await asyncio.gather(*(store.analytics.overview() for _ in range(50)))
+    results = await asyncio.gather(*(store.analytics.overview() for _ in range(50)))
     assert box.counts.requests == 1
-    assert all(answer is answers[0] for answer in answers)
+    assert all(result is results[0] for result in results)
 
 
 async def test_identical_reads_of_views_share_a_request_where_timeout_and_retries_agree(
@@ -77,14 +71,14 @@ async def test_a_short_timeout_does_not_end_the_request_of_a_caller_with_a_long_
         patient = asyncio.ensure_future(store.analytics.overview())
         await asyncio.sleep(1)
         hasty = store.with_options(timeout=2)
-        with pytest.raises(TransportError, match="no answer within 2 s"):
+        with pytest.raises(TransportError, match="no response within 2 s"):
             await hasty.analytics.overview()
         assert now() == pytest.approx(3, abs=0.01)
         assert (await patient).total_orders == 1563
         assert store.budget.sent == 2
 
 
-async def test_a_caller_without_retries_is_told_at_once_though_another_retries(
+async def test_a_caller_without_retries_gets_the_error_at_once_while_another_retries(
     box: Sandbox, store: DevSkinClient
 ) -> None:
     box.fail_next("500", "500")
@@ -138,15 +132,15 @@ async def test_a_later_read_is_a_request_of_its_own(box: Sandbox, store: DevSkin
 
 
 async def test_an_error_reaches_everyone_who_shares_it(box: Sandbox, store: DevSkinClient) -> None:
-    answers = await asyncio.gather(
+    results = await asyncio.gather(
         *(store.orders.get(999_999) for _ in range(5)), return_exceptions=True
     )
-    assert [type(answer).__name__ for answer in answers] == ["NotFoundError"] * 5
+    assert [type(result).__name__ for result in results] == ["NotFoundError"] * 5
     assert box.counts.requests == 1
 
 
 @virtual_time
-async def test_cancelling_one_who_shares_a_request_leaves_the_others_theirs() -> None:
+async def test_cancelling_one_caller_of_a_shared_request_leaves_it_to_the_others() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW)
         async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
@@ -163,7 +157,7 @@ async def test_cancelling_one_who_shares_a_request_leaves_the_others_theirs() ->
 
 
 @virtual_time
-async def test_when_all_who_share_a_request_give_up_a_new_read_is_a_new_request() -> None:
+async def test_after_all_callers_of_a_request_gave_up_a_new_read_is_a_new_request() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
         async with DevSkinClient(KEY, rate_limit=RateLimit(1, 60)) as store:
@@ -180,7 +174,9 @@ async def test_when_all_who_share_a_request_give_up_a_new_read_is_a_new_request(
             assert store.budget.waiting == 0
 
 
-async def test_the_last_to_give_up_cancels_the_request(store: DevSkinClient, box: Sandbox) -> None:
+async def test_the_last_caller_to_give_up_cancels_the_request(
+    store: DevSkinClient, box: Sandbox
+) -> None:
     box.fail_next("slow", "slow")
     callers = [asyncio.create_task(store.orders.get(1)) for _ in range(2)]
     await until(lambda: store.budget.in_flight)

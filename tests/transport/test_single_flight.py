@@ -1,4 +1,4 @@
-"""Identical calls share a response, which is read once, and asked for again where it can't be."""
+"""Identical calls share a response, which is decoded once, and retried if it is broken."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from devskin_async.testing import virtual_time
 from devskin_async.transport.single_flight import SharedCall, Waiter
 from tests import samples
 from tests.conftest import UNLIMITED
+from tests.serving import KEY
+from tests.support import now
+from tests.transport.addresses import API, OVERVIEW
 
-KEY = "dsk_secret_key"
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
 BROKEN = b'{"success": true, "data": {"total_orders": }'
 
 
@@ -51,7 +51,7 @@ def page(number: int, rows: bytes = b"", total: int = 5) -> bytes:
 
 
 def serve(mocked: aioresponses, *bodies: bytes) -> None:
-    """Answer with each body in turn, with the last one from then on."""
+    """Respond with each body in turn, with the last one from then on."""
     for body in bodies[:-1]:
         mocked.get(OVERVIEW, body=body)
     mocked.get(OVERVIEW, body=bodies[-1], repeat=True)
@@ -64,20 +64,20 @@ def serve_pages(mocked: aioresponses, bodies: dict[int, list[bytes]]) -> None:
 
 
 @virtual_time
-async def test_a_broken_answer_is_asked_for_again_once_for_all_who_share_it() -> None:
-    told: list[object] = []
+async def test_a_broken_response_is_retried_once_for_all_callers_who_share_it() -> None:
+    events: list[object] = []
     with aioresponses() as mocked:
         serve(mocked, BROKEN, samples.OVERVIEW)
-        async with client(on_event=told.append) as store:
-            answers = await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
+        async with client(on_event=events.append) as store:
+            results = await asyncio.gather(*(store.analytics.overview() for _ in range(5)))
             assert store.budget.sent == 2
-    assert all(answer is answers[0] for answer in answers)
-    assert [event.attempt for event in told if isinstance(event, Retried)] == [1]
+    assert all(result is results[0] for result in results)
+    assert [event.attempt for event in events if isinstance(event, Retried)] == [1]
 
 
 @virtual_time
 @pytest.mark.parametrize("attempts", [1, 2, 6])
-async def test_an_answer_that_stays_broken_is_asked_for_as_often_as_retry_says(
+async def test_a_response_that_stays_broken_is_retried_as_often_as_retry_allows(
     attempts: int,
 ) -> None:
     with aioresponses() as mocked:
@@ -102,33 +102,33 @@ async def test_failures_of_all_kinds_count_together() -> None:
 
 
 @virtual_time
-async def test_waits_between_broken_answers_grow() -> None:
+async def test_waits_between_broken_responses_grow() -> None:
     with aioresponses() as mocked:
         for body in (BROKEN, BROKEN, BROKEN, BROKEN, samples.OVERVIEW):
             mocked.get(OVERVIEW, body=body)
         retry = Retry(wait_initial=1, wait_max=5, wait_jitter=0)
         async with DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry) as store:
-            began = asyncio.get_running_loop().time()
+            began = now()
             await store.analytics.overview()
-            took = asyncio.get_running_loop().time() - began
+            took = now() - began
     assert took == pytest.approx(1 + 2 + 4 + 5, abs=0.01)
 
 
 @virtual_time
-async def test_broken_answers_end_with_the_deadline() -> None:
+async def test_broken_responses_are_retried_until_the_deadline() -> None:
     with aioresponses() as mocked:
         serve(mocked, BROKEN)
         retry = Retry(attempts=100, wait_initial=4, wait_jitter=0)
         async with DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry) as store:
-            began = asyncio.get_running_loop().time()
+            began = now()
             with pytest.raises(TransportError, match="deadline of 10 s"):
                 await store.with_options(deadline=10).analytics.overview()
-            assert asyncio.get_running_loop().time() - began == pytest.approx(10)
+            assert now() - began == pytest.approx(10)
 
 
 @virtual_time
 @pytest.mark.parametrize("attempts", [2, 6])
-async def test_a_broken_first_page_is_asked_for_again_once(attempts: int) -> None:
+async def test_a_broken_first_page_is_retried_once(attempts: int) -> None:
     with aioresponses() as mocked:
         serve_pages(mocked, {1: [BROKEN, page(1), BROKEN]})
         async with client(attempts) as store:
@@ -137,7 +137,7 @@ async def test_a_broken_first_page_is_asked_for_again_once(attempts: int) -> Non
 
 
 @virtual_time
-async def test_a_broken_answer_is_asked_for_again_once_though_it_is_taken_at_many_times() -> None:
+async def test_a_broken_response_is_retried_once_even_if_it_is_awaited_at_many_times() -> None:
     with aioresponses() as mocked:
         mocked.get(f"{API}/orders/1234", body=BROKEN)
         mocked.get(f"{API}/orders/1234", body=samples.ORDER, repeat=True)
@@ -148,7 +148,7 @@ async def test_a_broken_answer_is_asked_for_again_once_though_it_is_taken_at_man
 
 
 @virtual_time
-async def test_an_error_of_another_page_comes_out_while_one_is_asked_for_again() -> None:
+async def test_an_error_of_one_page_is_raised_while_another_is_retried() -> None:
     with aioresponses() as mocked:
         mocked.get(f"{API}/orders?page=1&limit=100", body=page(1))
         mocked.get(f"{API}/orders?page=2&limit=100", body=BROKEN, repeat=True)
@@ -156,10 +156,10 @@ async def test_an_error_of_another_page_comes_out_while_one_is_asked_for_again()
         mocked.get(f"{API}/orders?page=3&limit=100", status=401)
         retry = Retry(wait_initial=60, wait_max=60, wait_jitter=0)
         async with DevSkinClient(KEY, rate_limit=UNLIMITED, retry=retry, concurrency=3) as store:
-            began = asyncio.get_running_loop().time()
+            began = now()
             with pytest.raises(AuthenticationError):
                 await store.orders.list()
-            assert asyncio.get_running_loop().time() - began == pytest.approx(1, abs=0.01)
+            assert now() - began == pytest.approx(1, abs=0.01)
 
 
 @virtual_time
@@ -205,7 +205,7 @@ async def test_calls_that_are_over_leave_nothing_for_the_garbage_collector(
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are eager from Python 3.12 on")
 @virtual_time
-async def test_a_call_that_is_over_before_its_task_is_there_reaches_its_caller() -> None:
+async def test_a_call_that_ends_before_its_task_is_stored_reaches_its_caller() -> None:
     asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009  # unknown to Python 3.11's types
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, exception=aiohttp.ClientConnectionError("gone"))
@@ -220,7 +220,7 @@ async def test_a_call_that_is_over_before_its_task_is_there_reaches_its_caller()
 
 
 @virtual_time
-async def test_a_broken_page_of_a_listing_is_asked_for_again() -> None:
+async def test_a_broken_page_of_a_listing_is_retried() -> None:
     with aioresponses() as mocked:
         serve_pages(mocked, {3: [BROKEN, page(3)]})
         async with client() as store:
@@ -255,5 +255,5 @@ async def test_a_pause_that_outlasts_the_deadline_ends_a_broken_call_at_once() -
                 BudgetExceededError, match="over the deadline of 5 s; last attempt: GET"
             ):
                 await store.with_options(deadline=5).analytics.overview()
-            assert asyncio.get_running_loop().time() == pytest.approx(1, abs=0.01)
+            assert now() == pytest.approx(1, abs=0.01)
             refused.cancel()

@@ -1,4 +1,4 @@
-"""Refusals, pauses and bounds: how long a call waits for the rate limit, and what it then says."""
+"""Refusals, pauses and bounds: how long a call waits for the rate limit, and its errors."""
 
 from __future__ import annotations
 
@@ -33,16 +33,11 @@ from devskin_async.sandbox import Sandbox
 from devskin_async.testing import virtual_time
 from tests import samples
 from tests.conftest import AT_ONCE
-from tests.support import until
+from tests.serving import KEY
+from tests.support import now, until
+from tests.transport.addresses import API, OVERVIEW
 
-KEY = "dsk_secret_key"
-API = "https://api-marketplace.devskin.com/api/v1"
-OVERVIEW = f"{API}/analytics/overview"
 REVENUE = f"{API}/revenue?period=30d"
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def never(*_: object, **__: object) -> CallbackResult:
@@ -51,7 +46,7 @@ async def never(*_: object, **__: object) -> CallbackResult:
 
 
 def refusing_until(moment: float, **headers: str) -> Callable[..., CallbackResult]:
-    """Answer with 429 up to a moment of the loop's clock, and with the overview from then on."""
+    """Respond with 429 up to a moment of the loop's clock, and with the overview from then on."""
 
     def answer(*_: object, **__: object) -> CallbackResult:
         if now() < moment:
@@ -79,7 +74,7 @@ async def test_max_wait_bounds_the_wait_after_a_refusal_too(headers: dict[str, s
 
 
 @virtual_time
-async def test_max_wait_bounds_who_joins_a_call_that_waits_out_its_pause() -> None:
+async def test_max_wait_bounds_a_caller_that_joins_a_call_during_its_pause() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, callback=refusing_until(6, Retry_After="6"), repeat=True)
         async with DevSkinClient(KEY) as store:
@@ -137,7 +132,9 @@ def test_no_caller_waits_for_the_rate_limit_longer_than_it_may(
 
 @pytest.mark.parametrize("max_wait", [None, 20.0])
 @virtual_time
-async def test_a_server_error_is_no_wait_for_the_rate_limit(max_wait: float | None) -> None:
+async def test_the_wait_after_a_server_error_is_not_a_wait_for_the_rate_limit(
+    max_wait: float | None,
+) -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, status=503, headers={"Retry-After": "30"})
         mocked.get(OVERVIEW, body=samples.OVERVIEW)
@@ -149,7 +146,7 @@ async def test_a_server_error_is_no_wait_for_the_rate_limit(max_wait: float | No
 @pytest.mark.parametrize("behind", [dt.timedelta(hours=1), dt.timedelta(hours=-1)])
 @pytest.mark.parametrize("header", ["Retry-After", "X-RateLimit-Reset"])
 @virtual_time
-async def test_a_pause_is_by_the_servers_clock_where_this_machines_is_wrong(
+async def test_a_pause_follows_the_servers_clock_even_if_this_machines_is_wrong(
     behind: dt.timedelta, header: str
 ) -> None:
     there = dt.datetime.now(dt.UTC).replace(microsecond=0) + behind
@@ -170,7 +167,7 @@ async def test_a_pause_is_by_the_servers_clock_where_this_machines_is_wrong(
 
 @pytest.mark.parametrize("attempts", [2, 4, 6])
 @virtual_time
-async def test_a_refusal_uses_up_no_attempt_and_is_sat_out_for_a_whole_window(
+async def test_a_refusal_uses_up_no_attempt_and_is_waited_out_for_a_whole_window(
     attempts: int,
 ) -> None:
     with aioresponses() as mocked:
@@ -182,7 +179,7 @@ async def test_a_refusal_uses_up_no_attempt_and_is_sat_out_for_a_whole_window(
 
 @pytest.mark.parametrize("per", [1.0, 60.0])
 @virtual_time
-async def test_who_is_refused_for_longer_than_a_window_hears_why_and_when_to_come_back(
+async def test_the_error_of_a_call_refused_for_over_a_window_says_why_and_when_to_retry(
     per: float,
 ) -> None:
     with aioresponses() as mocked:
@@ -205,7 +202,7 @@ async def test_who_is_refused_for_longer_than_a_window_hears_why_and_when_to_com
 @pytest.mark.parametrize("retry_after", [{}, {"Retry-After": "5"}])
 @pytest.mark.parametrize("left", [1, 5, 20])
 @virtual_time
-async def test_a_call_that_is_merely_behind_others_of_the_same_client_is_not_given_up(
+async def test_a_call_that_is_merely_behind_others_of_its_client_does_not_fail(
     left: int, retry_after: dict[str, str]
 ) -> None:
     accepted: list[float] = []
@@ -222,12 +219,12 @@ async def test_a_call_that_is_merely_behind_others_of_the_same_client_is_not_giv
         mocked.get(re.compile(r".*/orders\?.*"), callback=answer, repeat=True)
         async with DevSkinClient(KEY) as store:
             calls = [store.orders.page(number) for number in range(1, 31)]
-            answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert not [error for error in answers if isinstance(error, RateLimitedError)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+    assert not [error for error in results if isinstance(error, RateLimitedError)]
 
 
 @virtual_time
-async def test_a_refusal_after_a_failure_is_no_window_of_refusals() -> None:
+async def test_a_refusal_after_a_failure_is_not_a_window_of_refusals() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, status=429, headers={"Retry-After": "1"})
         mocked.get(OVERVIEW, status=503, headers={"Retry-After": "61"})
@@ -238,7 +235,7 @@ async def test_a_refusal_after_a_failure_is_no_window_of_refusals() -> None:
 
 
 @virtual_time
-async def test_all_that_were_refused_are_given_up_together() -> None:
+async def test_all_refused_calls_fail_together() -> None:
     async def refuse(*_: object, **__: object) -> CallbackResult:
         await asyncio.sleep(0.1)  # so that all of them are under way
         return CallbackResult(status=429)
@@ -254,7 +251,7 @@ async def test_all_that_were_refused_are_given_up_together() -> None:
 
 
 @virtual_time
-async def test_a_refusal_long_after_the_last_one_is_waited_out_anew() -> None:
+async def test_a_refusal_long_after_the_last_one_is_waited_out_again() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, status=429, repeat=True)
         mocked.get(REVENUE, status=429)
@@ -288,7 +285,7 @@ async def test_failures_between_refusals_are_counted() -> None:
 
 
 @virtual_time
-async def test_with_retries_off_a_refusal_is_told_at_once() -> None:
+async def test_with_retries_off_a_refusal_is_raised_at_once() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, status=429, headers={"Retry-After": "7"}, repeat=True)
         async with DevSkinClient(KEY, retry=Retry(attempts=1)) as store:
@@ -298,7 +295,7 @@ async def test_with_retries_off_a_refusal_is_told_at_once() -> None:
 
 
 @virtual_time
-async def test_a_deadline_that_ends_in_the_queue_is_the_limits_error_with_its_wait() -> None:
+async def test_a_deadline_that_passes_in_the_queue_is_a_budget_error_with_the_wait() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
         mocked.get(REVENUE, status=429, headers={"Retry-After": "60"}, repeat=True)
@@ -315,7 +312,7 @@ async def test_a_deadline_that_ends_in_the_queue_is_the_limits_error_with_its_wa
 
 
 @virtual_time
-async def test_a_deadline_that_ends_on_the_wire_or_in_a_backoff_is_a_transport_error() -> None:
+async def test_a_deadline_that_passes_on_the_wire_or_in_a_backoff_is_a_transport_error() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, status=503, headers={"Retry-After": "30"}, repeat=True)
         async with DevSkinClient(KEY) as store:
@@ -365,12 +362,12 @@ async def test_a_burst_of_refusals_is_one_warning(caplog: pytest.LogCaptureFixtu
 
 @virtual_time
 async def test_a_retry_event_has_the_seconds_until_the_next_attempt() -> None:
-    told: list[tuple[float, Retried]] = []
+    events: list[tuple[float, Retried]] = []
     sent: list[float] = []
 
     def listen(event: object) -> None:
         if isinstance(event, Retried):
-            told.append((now(), event))
+            events.append((now(), event))
 
     def answer(*_: object, **__: object) -> CallbackResult:
         sent.append(now())
@@ -384,13 +381,13 @@ async def test_a_retry_event_has_the_seconds_until_the_next_attempt() -> None:
         mocked.get(OVERVIEW, callback=answer, repeat=True)
         async with DevSkinClient(KEY, on_event=listen) as store:
             await store.analytics.overview()
-    for (at, event), again in zip(told, sent[1:], strict=True):
+    for (at, event), again in zip(events, sent[1:], strict=True):
         # After a refusal the bucket is empty too, which takes less than a second.
         assert at + event.wait - 0.05 <= again <= at + event.wait + 1
 
 
 @virtual_time
-async def test_a_queued_call_is_joined_though_a_new_one_would_wait_too_long() -> None:
+async def test_a_queued_call_is_joined_even_if_a_new_one_would_wait_too_long() -> None:
     with aioresponses() as mocked:
         mocked.get(OVERVIEW, body=samples.OVERVIEW, repeat=True)
         mocked.get(re.compile(r".*/orders/.*"), status=404, repeat=True)
@@ -408,7 +405,7 @@ async def test_a_queued_call_is_joined_though_a_new_one_would_wait_too_long() ->
 
 
 @virtual_time
-async def test_thousands_whose_bounds_end_together_are_told_without_a_forecast_each(
+async def test_thousands_of_calls_whose_bounds_end_together_fail_without_a_forecast_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forecasts = 0
@@ -455,7 +452,7 @@ async def test_a_call_that_ends_while_it_connects_takes_no_slot(end: str) -> Non
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    # The TLS handshake is a part of connecting, and this server never answers it.
+    # The TLS handshake is a part of connecting, and this server never responds to it.
     url, limit = f"https://127.0.0.1:{port}", RateLimit(3, 3600, reserve=0)
     async with server, DevSkinClient(KEY, base_url=url, rate_limit=limit) as store:
         for number in range(1, 6):
@@ -510,7 +507,7 @@ async def test_a_listener_that_ends_the_program_keeps_no_slot(box: Sandbox) -> N
         assert store.budget.in_flight == 0
 
 
-async def test_schedulers_of_keys_that_are_gone_are_forgotten_once_their_slots_are_free() -> None:
+async def test_schedulers_of_unused_keys_are_forgotten_once_their_slots_are_free() -> None:
     @virtual_time
     async def come_and_go() -> int:
         with aioresponses() as mocked:

@@ -45,7 +45,7 @@ def _seconds(name: str, value: float) -> float:
 
 
 class Reader(Struct):
-    """Sends requests with the options of a client, or of a view of it.
+    """Reads records and lists with the options of a client, or of a view of it.
 
     Args:
         sender: Sends the requests.
@@ -80,7 +80,7 @@ class Reader(Struct):
             instance("lane", self.lane, Lane)
 
     def one(self, request: Request[T]) -> Awaitable[T]:
-        """Send one request and read its response."""
+        """Send one request and return what its response holds."""
         return self.sender.send(request, self._options(Lane.INTERACTIVE))
 
     def listing(

@@ -46,11 +46,11 @@ class PageNumbers:
         self.rows: int = 0
         self._taken = first - 1  # the last page that had rows
         self._size = 0
-        self._largest_size = 0  # what it may be at the most, as told
+        self._largest_size = 0  # the most that it may be, by `limit`
         self._latest_rows = 0
         # The first row and the total of the first and the latest page, by their numbers.
         self._starts: dict[int, tuple[object, int]] = {}
-        self._totals: tuple[int, ...] = ()  # the smallest and the largest told
+        self._totals: tuple[int, ...] = ()  # the smallest and the largest
         self._repeated: int | None = None  # the page that came again
         self._uneven: str | None = None
 

@@ -1,7 +1,7 @@
 """Where callers queue for slots: one task asks the budget for them, and reports what was sent.
 
-The budget says how many requests of each lane may go and when to ask again; fairness says whose
-turn it is. The task runs while somebody waits, and sleeps until something can change.
+The budget decides how many requests of each lane may be sent and when to ask again, `fairness`
+whose turn it is. The task runs while a caller waits, and sleeps until something can change.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Dispatcher:
 
     Args:
         participant: Asks the budget for slots.
-        listeners: Who is told of what happens.
+        listeners: Called with its events.
 
     Attributes:
         queues: The waiters of each lane.
@@ -56,7 +56,7 @@ class Dispatcher:
         return self._interactive.waiting, self._bulk.waiting
 
     async def take_at_once(self, lane: Lane) -> LocalSlot | None:
-        """Take a slot of an immediate store if one is free this moment."""
+        """Take a slot of an immediate store if one is free at this moment."""
         try:
             granted = await self._participant.exchange(
                 (1, 0) if lane is Lane.INTERACTIVE else (0, 1)
@@ -82,13 +82,13 @@ class Dispatcher:
                 queue.note_cancelled()
                 if not queue.waiting:
                     self._changed.set()
-            else:  # the turn had come, and the caller was cancelled before it could go
+            else:  # the slot was granted, and the caller cancelled before it could use it
                 self._participant.cancelled(waiter.result())
                 self.report_soon()
             raise
 
     def report_soon(self) -> None:
-        """Report what there is: at once where it lets somebody go, else with others in time."""
+        """Report what there is: at once if a waiting request may be sent then, else soon."""
         participant = self._participant
         waiting = self._interactive.waiting or self._bulk.waiting
         if participant.has_urgent_report or (waiting and participant.wait == math.inf):
@@ -99,7 +99,7 @@ class Dispatcher:
             )
 
     def stop_reporting(self) -> None:
-        """Leave what is not reported yet to the last report."""
+        """Stop the timer; what is not reported yet is left to the next report."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -120,27 +120,27 @@ class Dispatcher:
 
     def _run(self) -> None:
         if self.task is None or self.task.done():
-            # It serves many callers, and would keep alive what the first one's context holds.
+            # It serves many callers, and would keep the first one's context alive.
             context = Context()
             self.task = asyncio.get_running_loop().create_task(self._dispatch(), context=context)
             self.task.add_done_callback(self._on_done, context=context)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
-        """Start it anew if it was cancelled, as by who cancels all tasks of a loop."""
+        """Start it again if it was cancelled, as when all tasks of a loop are cancelled."""
         if task.cancelled() and self.waiting:
             self._run()
 
     async def _dispatch(self) -> None:
         try:
             await self._serve()
-        except Exception as error:  # noqa: BLE001  # whoever waits raises it, and hangs otherwise
+        except Exception as error:  # noqa: BLE001  # the waiters raise it, and would hang otherwise
             for queue in self.queues.values():
                 while (waiter := queue.pop()) is not None:
                     waiter.set_exception(error)
 
     async def _serve(self) -> None:
         while self.waiting or self._participant.has_report or self._participant.is_waiting:
-            self._changed.clear()  # what changes while a store is asked must not be missed
+            self._changed.clear()  # a change during the exchange must not be missed
             try:
                 granted = await self._participant.exchange(self.wants())
             except StoreBusyError:
@@ -149,7 +149,7 @@ class Dispatcher:
             self.emit_pause()
             for slot in granted:
                 waiter = self.queues[LANES[slot.lane]].pop()
-                if waiter is None:  # it gave up meanwhile
+                if waiter is None:  # it was cancelled meanwhile
                     self._participant.cancelled(slot)
                 else:
                     waiter.set_result(slot)

@@ -16,7 +16,7 @@ log: logging.Logger = logging.getLogger("devskin_async.ratelimit")
 
 
 class Queued(Struct, frozen=True, kw_only=True):
-    """A request waits for its turn.
+    """A request waits for a slot.
 
     Args:
         lane: The lane that it waits in.
@@ -72,7 +72,7 @@ class Answered(Struct, frozen=True, kw_only=True):
 
 
 class Refused(Struct, frozen=True, kw_only=True):
-    """A request was answered with 429.
+    """A request was refused with 429.
 
     Args:
         lane: The lane that it was sent in.

@@ -38,7 +38,7 @@ class Flow(Generic[W]):
 
 
 class FairQueue(Generic[W]):
-    """The waiters of one lane; those who gave up are removed once they outnumber the others.
+    """The waiters of one lane; cancelled ones are removed once they outnumber the others.
 
     Attributes:
         waiting: How many wait.

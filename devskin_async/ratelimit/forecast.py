@@ -16,8 +16,8 @@ from .state import BudgetState
 
 _MAX_AGE = 0.1  # seconds for which a forecast is recent
 _TICK = 1e-3  # by which two readings of one pause differ at the most
-_WINDOWS = 3  # are played before the rest is taken for more of the same
-_FURTHER = 2**40  # further slots of another participant, whose numbers are not known here
+_WINDOWS = 3  # are simulated; all later windows are taken to be like the last of them
+_FURTHER = 2**40  # the number of another participant's next slot; the real one is not known
 
 
 class Forecast:
@@ -150,7 +150,7 @@ class _Participant:
 class _Recent(NamedTuple):
     at: float  # when the forecast was made
     forecast: Forecast
-    granted: int  # how many requests of the lane had been by then
+    granted: int  # how many requests of the lane had been granted by then
     paused_until: float
 
 
@@ -166,7 +166,7 @@ class RecentForecasts:
         self._recent: dict[Lane, _Recent] = {}
 
     def wait(self, now: float, number: int, lane: Lane, granted: int, paused_until: float) -> float:
-        """Return the seconds until the request of a number is sent.
+        """Return the seconds until a waiting request is sent.
 
         Args:
             now: The present, by any clock.

@@ -145,7 +145,7 @@ class LocalParticipant:
         self._unreported = self._unreported.after(unreported)
 
     def answered(self, slot: LocalSlot, now: float) -> None:
-        """Note that a slot's request was answered, or given up, by now on the loop's clock."""
+        """Note that a slot's response came, or its request was given up, by the loop's clock."""
         slot.at, slot.in_flight = now + self._limit.per, False
         self._unreported.answered.append((slot.number, now))
 

@@ -80,7 +80,7 @@ class RateLimit(Struct, frozen=True):
 
 
 class Use(Struct, frozen=True, kw_only=True):
-    """What one process has of a budget, in one lane.
+    """What one process uses of a budget, in one lane.
 
     Args:
         process: Its host and process id, such as `web-1:4711`.

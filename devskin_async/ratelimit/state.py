@@ -182,7 +182,7 @@ class BudgetState(msgspec.Struct, array_like=True):
             elif not any(each.held):
                 del self.participants[name]
                 continue
-            if takes_part or each.takes_part_until > -math.inf:  # it may go on
+            if takes_part or each.takes_part_until > -math.inf:  # it may continue
                 self.per = max(self.per, each.per)
         return active, promised
 

@@ -73,7 +73,7 @@ def _is_quiet(protocol: ResponseHandler) -> bool:
     sock: TransportSocket = protocol.transport.get_extra_info("socket")
     if sys.platform == "win32":
         return not select.select([sock], [], [], 0)[0]
-    # Not select, which elsewhere takes low numbers of files only.
+    # Not select, which accepts only low descriptor numbers on POSIX.
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return not poll.poll(0)

@@ -99,7 +99,7 @@ class HTTPTransport:
             raise ConfigurationError(
                 "the session passed to this client is closed; pass an open one"
             )
-        connected.set(not self._owns_session)  # a session of the caller's does not tell
+        connected.set(not self._owns_session)  # a session of the caller's does not set it
         failure: Callable[[], DevSkinError]
         try:
             if (response := await self._round_trip(session, request)) is not None:

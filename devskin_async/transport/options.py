@@ -13,7 +13,7 @@ from ..ratelimit import Lane, RequestFlow, check_seconds, check_whole
 _DOUBLINGS = 64  # of a wait; more are not needed to reach any `wait_max`
 
 
-class Retry(Struct, frozen=True, cache_hash=True):  # it is part of the key of every call
+class Retry(Struct, frozen=True, cache_hash=True):  # since it is part of every call's key
     """How a request that failed transiently is sent again.
 
     Transient failures are connection errors, timeouts, broken bodies, responses to another
@@ -63,7 +63,7 @@ class Deadline(NamedTuple):
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """Start a deadline now."""
+        """Return a deadline that starts now."""
         return cls(seconds, asyncio.get_running_loop().time() + seconds)
 
 
@@ -88,7 +88,7 @@ class RequestOptions(Struct, frozen=True):
 
     @property
     def bounded(self) -> bool:
-        """Whether it may wait for some time only."""
+        """Whether it has a deadline or a `max_wait`."""
         return self.deadline is not None or self.max_wait is not None
 
     def bound_below(self, wait: float, now: float) -> str | None:

@@ -158,7 +158,7 @@ class SharedCall(Generic[T]):
     def _released(self) -> Iterable[Waiter[T]]:
         if self.register.get(self.key) is self:
             del self.register[self.key]
-        # A waiter and its call know each other, and shall not wait for the garbage collector.
+        # A waiter and its call refer to each other; this breaks the reference cycle.
         waiters, self.waiters = self.waiters, {}
         return waiters
 

@@ -158,7 +158,7 @@ async def test_a_listener_is_called_when_a_request_is_sent_and_when_it_is_answer
     _, came = on_the_wire(events)
     assert isinstance(came, Answered)
     assert came.seconds == pytest.approx(0.25, abs=1e-6)
-    assert on_the_wire(told) == [sent, replace(answered, seconds=came.seconds)]
+    assert on_the_wire(events) == [sent, replace(answered, seconds=came.seconds)]
 
 
 async def test_every_attempt_has_its_events_whatever_its_status(box: Sandbox) -> None:

@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any, TypeAlias
 
 import aiohttp
-from attrs import asdict, frozen
+from attrs import frozen
 
 from benchmarks import processes_cost
 from benchmarks.measuring import Server, serving
@@ -243,13 +243,11 @@ async def measure(
 def cost(slots: Valkey) -> tuple[list[Figure], dict[str, Any]]:
     """Measure what an uncontended call costs, print it, and give the figures."""
     costs = processes_cost.measure(slots)
+    kept = {}
     for title, measured in (("time", costs.wall), ("CPU", costs.cpu)):
         print(f"\n{title} of an uncontended call, {processes_cost.ROUNDS} rounds")
         print_costs(measured, "process")
-    kept = {
-        what: {name: quartiles(values) for name, values in measured.items()}
-        for what, measured in asdict(costs).items()
-    }
+        kept[title] = {name: quartiles(values) for name, values in measured.items()}
     return list(figures_of_cost(costs)), {"cost": kept}
 
 

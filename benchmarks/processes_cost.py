@@ -17,7 +17,7 @@ import valkey.asyncio as aio
 from attrs import define, field
 
 from benchmarks.measuring import SERVER_CORE, in_turn, prepare, serving
-from benchmarks.process_client import LIMIT, PER
+from benchmarks.process_client import LIMIT, PER, store_steps
 from benchmarks.processes_run import Valkey, client_here, new_key
 from devskin_async import RateLimit
 
@@ -32,10 +32,12 @@ class Costs:
     Args:
         wall: By the clock.
         cpu: Of this process.
+        trips: How many round trips to Valkey each call took.
     """
 
     wall: dict[str, list[float]]
     cpu: dict[str, list[float]] = field(factory=dict)
+    trips: list[float] = field(factory=list)
 
 
 async def timed(call: Callable[[int], Awaitable[object]], times: int) -> tuple[float, float]:
@@ -48,16 +50,19 @@ async def timed(call: Callable[[int], Awaitable[object]], times: int) -> tuple[f
     return median(walls) * 1e6, (time.process_time() - cpu) / times * 1e6
 
 
-async def calls(base_url: str, budget: str) -> tuple[float, float]:
+async def calls(base_url: str, budget: str) -> tuple[float, float, float]:
+    """Give the same, and how often the budget's store was called for each."""
     async with client_here(base_url, new_key(), budget, RateLimit(LIMIT, PER)) as store:
         await store.orders.get(CALLS + 1)  # connects
-        return await timed(store.orders.get, CALLS)
+        before = store_steps(store) or 0
+        wall, cpu = await timed(store.orders.get, CALLS)
+        return wall, cpu, ((store_steps(store) or 0) - before) / CALLS
 
 
-async def pings(port: int) -> tuple[float, float]:
+async def pings(port: int) -> tuple[float, float, float]:
     async with aio.Valkey(port=port) as server:
         await server.ping()
-        return await timed(lambda _: server.ping(), PINGS)
+        return *await timed(lambda _: server.ping(), PINGS), 1.0
 
 
 def measure(slots: Valkey) -> Costs:
@@ -68,8 +73,10 @@ def measure(slots: Valkey) -> Costs:
 
     def one(name: str, base_url: str) -> float:
         found = pings(slots.port) if name == PING else calls(base_url, budgets[name])
-        wall, cpu = asyncio.run(found)
+        wall, cpu, trips = asyncio.run(found)
         costs.cpu.setdefault(name, []).append(cpu)
+        if name == "valkey":
+            costs.trips.append(trips)
         return wall
 
     with serving("page_server", "1") as server:

@@ -134,8 +134,9 @@ def figures_of_cost(costs: Costs) -> Iterable[Figure]:
         pairs = zip(measured["machine"], measured["process"], strict=True)
         more = [ours - plain for ours, plain in pairs]
         yield figure(f"{what}: {name}", base, more, "µs more", at_most=60)
+    what = "an uncontended call, slots kept in Valkey"
+    yield figure(what, base, costs.trips, "round trips more", at_most=1)
     rounds = zip(*(costs.wall[name] for name in ("valkey", "process", PING)), strict=True)
     more = [(ours - plain) / ping for ours, plain, ping in rounds]
-    what = "an uncontended call, slots kept in Valkey: time"
     beside = f"{base}; a PING takes {median(costs.wall[PING]):.0f} µs"
-    yield figure(what, beside, more, "PINGs more", at_most=1)
+    yield figure(f"{what}: time", beside, more, "PINGs more")

@@ -23,10 +23,10 @@ class Waiting:
 Queue = FairQueue[Waiting]
 
 
-def push(queue: Queue, job: Flow[Waiting], *names: str) -> list[Waiting]:
+def push(queue: Queue, flow: Flow[Waiting], *names: str) -> list[Waiting]:
     waiters = [Waiting(name) for name in names]
     for waiter in waiters:
-        queue.push(job, waiter)
+        queue.push(flow, waiter)
     return waiters
 
 

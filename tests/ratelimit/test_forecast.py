@@ -17,10 +17,10 @@ from ..support import now
 
 
 async def request(
-    scheduler: Scheduler, lane: Lane, seconds: float, job: RequestFlow | None = None
+    scheduler: Scheduler, lane: Lane, seconds: float, flow: RequestFlow | None = None
 ) -> float:
     """Send one request whose response takes so many seconds; return when it was sent."""
-    async with scheduler.slot(lane, job):
+    async with scheduler.slot(lane, flow):
         went = now()
         await asyncio.sleep(seconds)
         return went
@@ -29,8 +29,8 @@ async def request(
 async def all_sent(scheduler: Scheduler, requests: int, lane: Lane, seconds: float) -> float:
     """Send requests of one flow at once; return the seconds until the last was sent."""
     start = now()
-    job: RequestFlow = Flow()
-    went = await asyncio.gather(*(request(scheduler, lane, seconds, job) for _ in range(requests)))
+    flow: RequestFlow = Flow()
+    went = await asyncio.gather(*(request(scheduler, lane, seconds, flow) for _ in range(requests)))
     return max(went) - start
 
 
@@ -127,12 +127,12 @@ async def test_a_listing_of_500_pages_is_predicted_with_real_delays(seed: int) -
     await request(scheduler, Lane.BULK, 0.12)
     predicted = scheduler.forecast(500, Lane.BULK)
     start = now()
-    job: RequestFlow = Flow()
+    flow: RequestFlow = Flow()
     at_once = asyncio.Semaphore(10)
 
     async def page() -> float:
         async with at_once:
-            return await request(scheduler, Lane.BULK, 0.04 + rng.expovariate(1 / 0.08), job)
+            return await request(scheduler, Lane.BULK, 0.04 + rng.expovariate(1 / 0.08), flow)
 
     went = await asyncio.gather(*(page() for _ in range(500)))
     assert close(predicted, max(went) - start)

@@ -19,20 +19,20 @@ LIMIT = RateLimit(requests=10, per=60, burst=10, reserve=3)
 
 
 async def request(
-    scheduler: Scheduler, lane: Lane, sent: list[float], job: RequestFlow | None = None
+    scheduler: Scheduler, lane: Lane, sent: list[float], flow: RequestFlow | None = None
 ) -> None:
-    async with scheduler.slot(lane, job):
+    async with scheduler.slot(lane, flow):
         sent.append(now())
 
 
 async def listing(scheduler: Scheduler, pages: int, sent: list[float]) -> None:
-    """So many pages of one job, ten at a time."""
-    job: RequestFlow = Flow()
+    """So many pages of one flow, ten at a time."""
+    flow: RequestFlow = Flow()
     at_once = asyncio.Semaphore(10)
 
     async def page() -> None:
         async with at_once:
-            await request(scheduler, Lane.BULK, sent, job)
+            await request(scheduler, Lane.BULK, sent, flow)
 
     await asyncio.gather(*(page() for _ in range(pages)))
 
@@ -114,9 +114,9 @@ async def test_two_listings_share_evenly_while_both_run() -> None:
 @virtual_time
 async def test_a_caller_of_one_request_is_not_behind_a_thousand_queued_ones() -> None:
     scheduler = Scheduler(RateLimit(100, 60))
-    job: RequestFlow = Flow()
+    flow: RequestFlow = Flow()
     bulk: list[float] = []
-    queued = [asyncio.create_task(request(scheduler, Lane.BULK, bulk, job)) for _ in range(1000)]
+    queued = [asyncio.create_task(request(scheduler, Lane.BULK, bulk, flow)) for _ in range(1000)]
     await asyncio.sleep(1)
     one: list[float] = []
     await request(scheduler, Lane.BULK, one)

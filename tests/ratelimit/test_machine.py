@@ -49,15 +49,15 @@ class Traffic(RuleBasedStateMachine):
         self.limit = limit
         self.scheduler = Scheduler(limit)
         self.server = StrictServer(limit)
-        self.jobs: dict[Lane, list[RequestFlow]] = {
+        self.flows: dict[Lane, list[RequestFlow]] = {
             lane: [Flow() for _ in range(3)] for lane in Lane
         }
         self.tasks: list[asyncio.Task[None]] = []
         self.sent = 0
 
-    async def _request(self, lane: Lane, job: int, there: float, back: float, fails: bool) -> None:
+    async def _request(self, lane: Lane, flow: int, there: float, back: float, fails: bool) -> None:
         with suppress(ConnectionError):
-            async with self.scheduler.slot(lane, self.jobs[lane][job]):
+            async with self.scheduler.slot(lane, self.flows[lane][flow]):
                 self.sent += 1
                 await asyncio.sleep(there)
                 self.server.count(now())
@@ -70,18 +70,18 @@ class Traffic(RuleBasedStateMachine):
 
     @rule(
         lane=st.sampled_from(Lane),
-        job=st.integers(0, 2),
+        flow=st.integers(0, 2),
         there=st.floats(0, 20),
         back=st.floats(0, 20),
         fails=st.booleans(),
         callers=st.integers(1, 5),
     )
     def callers_come(  # noqa: PLR0917  # one for each thing that matters
-        self, lane: Lane, job: int, there: float, back: float, fails: bool, callers: int
+        self, lane: Lane, flow: int, there: float, back: float, fails: bool, callers: int
     ) -> None:
         loop = self.runner.get_loop()
         self.tasks += [
-            loop.create_task(self._request(lane, job, there, back, fails)) for _ in range(callers)
+            loop.create_task(self._request(lane, flow, there, back, fails)) for _ in range(callers)
         ]
         self._run(0)
 

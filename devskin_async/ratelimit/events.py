@@ -14,6 +14,15 @@ from .policy import Lane
 
 log: logging.Logger = logging.getLogger("devskin_async.ratelimit")
 
+FORGETFUL_SERVER = (
+    "the Valkey server was started or emptied a moment ago, so it can't know what was sent just "
+    "before"
+)
+WAYS_OUT = {  # by where the budget is kept: which one does not wait, and what it lacks
+    "valkey": ("machine", "needs no server, and shares with this machine's programs alone"),
+    "machine": ("process", "needs no file, and shares with no other program"),
+}
+
 
 @frozen(kw_only=True)
 class Queued:
@@ -94,9 +103,17 @@ class Paused:
 
     Args:
         seconds: How long from now.
+        reason: Why, where the API did not ask for it: a Valkey server has just started, or has
+            lost its data. Else an empty string.
     """
 
     seconds: float
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if not self.reason:
+            return repr(self)
+        return f"nothing is sent for {self.seconds:.0f} s: {self.reason}; {_way_out('valkey')}"
 
 
 @frozen(kw_only=True)
@@ -151,8 +168,17 @@ class Degraded:
     share: int
 
     def __str__(self) -> str:
-        how = f"continues with {self.share} requests per window" if self.share else "waits for it"
-        return f"the budget ({self.where}) is unreachable; this client {how}: {self.reason}"
+        how, way_out = f"continues with {self.share} requests per window", ""
+        if not self.share:
+            how = "waits until it is back, or as long as max_wait and deadline allow"
+            way_out = f"; {_way_out(self.where)}"
+        text = f"the budget ({self.where}) is unreachable; this client {how}"
+        return f"{text}: {self.reason.rstrip('.')}{way_out}"
+
+
+def _way_out(where: str) -> str:
+    place, how = WAYS_OUT[where]
+    return f'budget="{place}" {how}'
 
 
 @frozen(kw_only=True)

@@ -109,11 +109,12 @@ class Budget:
         available: Slots of the window that are free now.
         in_flight: Requests sent and not answered yet, of all processes.
         waiting: Callers waiting for a slot, in this event loop.
-        paused_for: Seconds until the API asked to be called again, or gives the next quota where
-            none is left; 0 for neither.
+        paused_for: Seconds until the API asked to be called again, gives the next quota where
+            none is left, or a Valkey server has been up for long enough; 0 for none of these.
         sent: Requests sent so far, in this event loop.
         refused: Requests answered with 429 so far, in this event loop.
-        processes: Processes that share it, as far as is known here.
+        processes: Processes that take part in it or still hold slots, this one too, as far as is
+            known here.
         held_here: Slots that this event loop holds: in flight, or answered within `per`.
         where: What is shared: "process", "machine" or "valkey"; "degraded" while the file or the
             server can't be reached.

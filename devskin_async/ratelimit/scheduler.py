@@ -8,6 +8,7 @@ runs while somebody waits, and sleeps until something can change.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 from contextlib import suppress
@@ -16,7 +17,7 @@ from contextvars import Context
 from aiolimiter import AsyncLimiter
 
 from ..errors import ConfigurationError
-from .events import Adapted, Granted, Listeners, Paused, Queued, Refused
+from .events import FORGETFUL_SERVER, Adapted, Granted, Listeners, Paused, Queued, Refused
 from .fairness import FairQueue, Flow
 from .forecast import Forecast, RecentForecasts
 from .local_participant import LocalParticipant, LocalSlot
@@ -340,7 +341,14 @@ class Scheduler:
             now = asyncio.get_running_loop().time()
             if until > now:
                 self._forecasts.clear()
-                self.listeners.emit(Paused(seconds=until - now))
+                reason = self.pause_reason(until - now)
+                level = logging.WARNING if reason else None
+                self.listeners.emit(Paused(seconds=until - now, reason=reason), level)
+
+    def pause_reason(self, seconds: float) -> str:
+        """Say why nothing is sent for so long, where the API did not ask for it."""
+        unknown_for: float = getattr(self._store, "unknown_for", 0.0)
+        return FORGETFUL_SERVER if 0 < seconds <= unknown_for + _TICK else ""
 
     def _wants(self) -> tuple[int, int]:
         return len(self._queues[Lane.INTERACTIVE]), len(self._queues[Lane.BULK])

@@ -14,7 +14,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devskin_async import Degraded, Event, Lane, RateLimit, Restored
+from devskin_async import Degraded, Event, Lane, Paused, RateLimit, Restored
 from devskin_async.errors import ConfigurationError
 from devskin_async.ratelimit import Scheduler, StoreBusyError, StoreUnavailableError
 from devskin_async.ratelimit.grants import step
@@ -281,6 +281,45 @@ async def test_an_event_each_way_says_what_happened(caplog: pytest.LogCaptureFix
     ]
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
     one.listeners.remove(server)
+    await end([], one)
+
+
+@virtual_time
+async def test_who_comes_to_a_server_that_has_lost_its_state_pauses_and_reads_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server, events, sent = Server(), list[Event](), list[float]()
+    server.come_back(empty=True)
+    one = participant(server)
+    one.listeners.add(server, events.append)
+    for _ in range(3):
+        await send_and_give_up(one)
+    await send(one, sent)
+    assert sent == near([PER + LEASE])
+    told = [each for each in events if isinstance(each, Paused | Degraded | Restored)]
+    assert [type(each) for each in told] == [Paused]
+    assert caplog.messages == [
+        "nothing is sent for 90 s: the Valkey server was started or emptied a moment ago, so it "
+        'can\'t know what was sent just before; budget="machine" needs no server, and shares with '
+        "this machine's programs alone"
+    ]
+    one.listeners.remove(server)
+    await end([], one)
+
+
+@virtual_time
+async def test_who_never_reached_the_server_reads_the_ways_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server()
+    server.go_away()
+    one = participant(server)
+    await send_and_give_up(one)
+    assert caplog.messages == [
+        "the budget (valkey) is unreachable; this client waits until it is back, or as long as "
+        'max_wait and deadline allow: no route; budget="machine" needs no server, and shares with '
+        "this machine's programs alone"
+    ]
     await end([], one)
 
 

@@ -156,7 +156,8 @@ def _check_shared(store: DevSkinClient, connection: Connection) -> None:
     """Check that there is anything of other processes to see.
 
     Raises:
-        ValueError, ConfigurationError: There is not.
+        ValueError: `--budget` or `DEVSKIN_BUDGET` asks for a budget that nobody else can see.
+        ConfigurationError: This machine can keep no other.
     """
     if store.budget.where != PROCESS:
         return
@@ -165,7 +166,7 @@ def _check_shared(store: DevSkinClient, connection: Connection) -> None:
     if connection.budget == PROCESS:
         raise ValueError(f"--budget {PROCESS}: {wanted}")
     if os.environ.get("DEVSKIN_BUDGET") == PROCESS:
-        raise ConfigurationError(f"DEVSKIN_BUDGET={PROCESS}: {wanted}")
+        raise ValueError(f"DEVSKIN_BUDGET={PROCESS}: {wanted}")
     raise ConfigurationError(
         f"{unseen}, since no file can be kept on this machine; give the address of a Valkey server"
     )

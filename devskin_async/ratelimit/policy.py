@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+_DEFAULT_RESERVE = 10
+
 
 class Lane(Enum):
     """Who a request is for: `INTERACTIVE` calls go before `BULK` work."""
@@ -59,17 +61,19 @@ class RateLimit:
         burst: Size of the token bucket beneath the window, in requests: how many may be sent at
             once after a pause. The bucket refills at `requests` / `per`.
         reserve: How many slots of the window bulk work leaves to interactive calls, and
-            interactive calls leave to bulk work that waits. At most `requests` - 1 are left. None
-            is 10 while another process makes interactive calls with the key, and 0 otherwise.
+            interactive calls leave to bulk work that waits: fewer than `requests`, except that
+            10, the default, is `requests` - 1 for a lower limit. None is 10 while another process
+            makes interactive calls with the key, and 0 otherwise.
 
     Raises:
-        ValueError: A number is not positive (`reserve`: is negative) or not finite.
+        ValueError: A number is not positive (`reserve`: is negative) or not finite, or `reserve`
+            leaves nothing to bulk work.
     """
 
     requests: int = 100
     per: float = 60.0
     burst: int = 100
-    reserve: int | None = 10
+    reserve: int | None = _DEFAULT_RESERVE
 
     def __attrs_post_init__(self) -> None:
         # Not attrs' validators: they make importing the package dearer.
@@ -77,6 +81,11 @@ class RateLimit:
         check_whole("burst", self.burst, least=1)
         if self.reserve is not None:
             check_whole("reserve", self.reserve, least=0)
+            if self.reserve >= self.requests and self.reserve != _DEFAULT_RESERVE:
+                raise ValueError(
+                    f"reserve must be less than requests ({self.requests}), not {self.reserve}: "
+                    "bulk work would get none"
+                )
         check_seconds("per", self.per, positive=True)
 
 

@@ -251,9 +251,9 @@ async def test_what_happens_together_is_said_once(
 
 
 NO_FILE = "--budget process needs no file, and shares with no other program"
-AWAY = Degraded(where="valkey", reason="refused.", share=0)
+AWAY = Degraded(where="valkey", reason="gone.", share=0)
 HELD = Degraded(where="machine", reason="in use", share=0)
-SHARE = Degraded(where="valkey", reason="refused.", share=25)
+SHARE = Degraded(where="valkey", reason="gone.", share=25)
 
 
 @pytest.mark.parametrize(
@@ -261,8 +261,8 @@ SHARE = Degraded(where="valkey", reason="refused.", share=25)
     [
         (
             [AWAY],
-            f"shared budget unreachable, waiting until it is back: refused; {NO_SERVER}",
-            [f"The shared budget is unreachable, waiting until it is back: refused; {NO_SERVER}."],
+            f"shared budget unreachable, waiting until it is back: gone; {NO_SERVER}",
+            [f"The shared budget is unreachable, waiting until it is back: gone; {NO_SERVER}."],
         ),
         (
             [HELD],
@@ -271,14 +271,14 @@ SHARE = Degraded(where="valkey", reason="refused.", share=25)
         ),
         (
             [SHARE],
-            "shared budget unreachable, going on with 25 requests a minute: refused",
-            ["The shared budget is unreachable, going on with 25 requests a minute: refused."],
+            "shared budget unreachable, going on with 25 requests a minute: gone",
+            ["The shared budget is unreachable, going on with 25 requests a minute: gone."],
         ),
         (
             [AWAY, Restored(where="valkey")],
             "",
             [
-                f"The shared budget is unreachable, waiting until it is back: refused; {NO_SERVER}.",
+                f"The shared budget is unreachable, waiting until it is back: gone; {NO_SERVER}.",
                 "The shared budget is reachable again.",
             ],
         ),

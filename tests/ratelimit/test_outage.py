@@ -296,13 +296,14 @@ async def test_who_comes_to_a_server_that_has_lost_its_state_pauses_and_reads_wh
         await send_and_give_up(one)
     await send(one, sent)
     assert sent == near([PER + LEASE])
-    told = [each for each in events if isinstance(each, Paused | Degraded | Restored)]
-    assert [type(each) for each in told] == [Paused]
-    assert caplog.messages == [
+    kinds = [type(each) for each in events if isinstance(each, Paused | Degraded | Restored)]
+    assert kinds == [Paused]
+    (told,) = caplog.messages
+    assert told == (
         "nothing is sent for 90 s: the Valkey server was started or emptied a moment ago, so it "
         'can\'t know what was sent just before; budget="machine" needs no server, and shares with '
         "this machine's programs alone"
-    ]
+    )
     one.listeners.remove(server)
     await end([], one)
 
@@ -315,11 +316,12 @@ async def test_who_never_reached_the_server_reads_the_ways_out(
     server.go_away()
     one = participant(server)
     await send_and_give_up(one)
-    assert caplog.messages == [
+    (told,) = caplog.messages
+    assert told == (
         "the budget (valkey) is unreachable; this client waits until it is back, or as long as "
         'max_wait and deadline allow: no route; budget="machine" needs no server, and shares with '
         "this machine's programs alone"
-    ]
+    )
     await end([], one)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import devskin_async
+from devskin_async._extras import how_to_install
 from devskin_async.cli import failures, main, options, read
 from devskin_async.sandbox import Sandbox
 
@@ -484,7 +485,7 @@ def test_without_the_cli_extra_one_line_says_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
     ran = devskin("overview")
-    assert ran == (1, "", 'devskin: the command needs: pip install "devskin-async[cli]"\n')
+    assert ran == (1, "", f"devskin: the command needs {library}: {how_to_install('cli')}\n")
 
 
 def test_another_missing_module_is_not_called_the_cli_extra(
@@ -507,8 +508,7 @@ def test_without_the_sandbox_extra_one_line_says_what_to_install(
     ran = devskin(*argv)
     assert ran.code == 1
     assert ran.err == (
-        "devskin: this needs the extra [sandbox], and limits is not installed: "
-        'pip install "devskin-async[sandbox]"\n'
+        f"devskin: this needs limits, which is not installed: {how_to_install('sandbox')}\n"
     )
 
 

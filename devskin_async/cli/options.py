@@ -151,14 +151,11 @@ class Connection:
         sandbox: Read a made-up store, started for this one command; it needs no key.
         api_key: The store's API key; better set in DEVSKIN_API_KEY, where no one else sees it.
         base_url: The API's address; by default DEVSKIN_BASE_URL, or else the real API.
-        proxy: An HTTP proxy, such as http://proxy.example:3128; by default HTTPS_PROXY, unless
-            NO_PROXY names the host.
+        proxy: A proxy's address; by default HTTPS_PROXY, unless NO_PROXY names the host.
         timeout: Seconds for one attempt on the wire.
-        budget: machine, process or valkey://host:port/db; by default DEVSKIN_BUDGET, or machine.
-        rate_limit: Requests a minute of all processes together; by default DEVSKIN_RATE_LIMIT, or
-            100.
-        reserve: Requests a minute that bulk work leaves to interactive calls; by default 10 while
-            another process makes some, or 0.
+        budget: machine, process or valkey://host:port; by default DEVSKIN_BUDGET or machine.
+        rate_limit: Requests a minute of all processes; by default DEVSKIN_RATE_LIMIT, or 100.
+        reserve: Requests a minute that bulk work leaves free; by default as said above.
     """
 
     sandbox: Annotated[bool, Flag] = False

@@ -309,6 +309,18 @@ async def test_who_comes_to_a_server_that_has_lost_its_state_pauses_and_reads_wh
 
 
 @virtual_time
+async def test_the_processes_that_took_part_are_counted_while_the_server_is_away() -> None:
+    server = Server()
+    one, two = participant(server), participant(server, "b.1")
+    for each in (one, two, one):
+        await send(each, [])
+    server.go_away()
+    await send_and_give_up(one)
+    assert (one.budget().where, one.budget().processes) == ("degraded", 2)
+    await end([], one, two)
+
+
+@virtual_time
 async def test_who_never_reached_the_server_reads_the_ways_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -194,8 +194,7 @@ async def _look(store: DevSkinClient, waits: Waits) -> Look:
         ) from None
     if waits.outage is not None:
         raise _unreachable(waits.outage.reason)
-    seen = scheduler.budget()
-    return Look.at(seen, scheduler.pause_reason(seen.paused_for))
+    return Look.at(scheduler.budget(), scheduler.pause_reason())
 
 
 def _unreachable(reason: str) -> BudgetUnreadableError:

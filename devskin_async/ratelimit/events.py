@@ -14,10 +14,6 @@ from .policy import Lane
 
 log: logging.Logger = logging.getLogger("devskin_async.ratelimit")
 
-FORGETFUL_SERVER = (
-    "the Valkey server was started or emptied a moment ago, so it can't know what was sent just "
-    "before"
-)
 WAYS_OUT = {  # by where the budget is kept: which one does not wait, and what it lacks
     "valkey": ("machine", "needs no server, and shares with this machine's programs alone"),
     "machine": ("process", "needs no file, and shares with no other program"),

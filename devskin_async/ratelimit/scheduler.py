@@ -17,7 +17,7 @@ from contextvars import Context
 from aiolimiter import AsyncLimiter
 
 from ..errors import ConfigurationError
-from .events import FORGETFUL_SERVER, Adapted, Granted, Listeners, Paused, Queued, Refused
+from .events import Adapted, Granted, Listeners, Paused, Queued, Refused
 from .fairness import FairQueue, Flow
 from .forecast import Forecast, RecentForecasts
 from .local_participant import LocalParticipant, LocalSlot
@@ -26,7 +26,14 @@ from .quota import RateLimitInfo
 from .reports import LANES
 from .shaping import RefusalTracker, usual_shape
 from .slot import RequestFlow, Slot, Waiter
-from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError, report_within
+from .store import (
+    MemoryStore,
+    Store,
+    StoreBusyError,
+    StoreUnavailableError,
+    pause_reason,
+    report_within,
+)
 from .uses import uses
 
 _SMOOTHING = 0.2
@@ -200,6 +207,10 @@ class Scheduler:
             forecast=self.forecast,
         )
 
+    def pause_reason(self) -> str:
+        """Say why nothing may be sent, where it is not what the API asked for."""
+        return pause_reason(self._store, self.paused_for())
+
     async def refresh(self) -> None:
         """Look at a budget that others may have changed, without taking part in it.
 
@@ -341,14 +352,9 @@ class Scheduler:
             now = asyncio.get_running_loop().time()
             if until > now:
                 self._forecasts.clear()
-                reason = self.pause_reason(until - now)
+                reason = pause_reason(self._store, until - now)
                 level = logging.WARNING if reason else None
                 self.listeners.emit(Paused(seconds=until - now, reason=reason), level)
-
-    def pause_reason(self, seconds: float) -> str:
-        """Say why nothing is sent for so long, where the API did not ask for it."""
-        unknown_for: float = getattr(self._store, "unknown_for", 0.0)
-        return FORGETFUL_SERVER if 0 < seconds <= unknown_for + _TICK else ""
 
     def _wants(self) -> tuple[int, int]:
         return len(self._queues[Lane.INTERACTIVE]), len(self._queues[Lane.BULK])

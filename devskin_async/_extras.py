@@ -7,6 +7,14 @@ import importlib
 from .errors import ConfigurationError
 
 
+def how_to_install(extra: str) -> str:
+    """Say how to install the libraries of an extra, wherever the package itself came from."""
+    return (
+        f'python -m pip install ".[{extra}]" in a checkout, or "devskin-async[{extra}]" from an '
+        "index"
+    )
+
+
 def require(what: str, extra: str, *libraries: str) -> None:
     """See that the libraries of an extra are installed.
 
@@ -24,6 +32,4 @@ def require(what: str, extra: str, *libraries: str) -> None:
         except ModuleNotFoundError as error:
             if error.name != library:
                 raise
-            raise ConfigurationError(
-                f'{what} needs {library}: pip install "devskin-async[{extra}]"'
-            ) from None
+            raise ConfigurationError(f"{what} needs {library}: {how_to_install(extra)}") from None

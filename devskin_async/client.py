@@ -238,7 +238,7 @@ def _checked_key(key: str | None) -> str:
     if not key:
         raise ConfigurationError("no API key: pass api_key or set DEVSKIN_API_KEY")
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigurationError("the API key has characters that an API key can't have")
+        raise ConfigurationError("the API key must be printable ASCII without spaces")
     return key
 
 

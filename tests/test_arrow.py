@@ -252,7 +252,10 @@ async def test_without_pyarrow_the_error_says_what_to_install_before_anything_is
     box: Sandbox, store: DevSkinClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    message = r'^to_arrow needs pyarrow: pip install "devskin-async\[parquet\]"$'
+    message = (
+        r'^to_arrow needs pyarrow: python -m pip install "\.\[parquet\]" in a checkout, or '
+        r'"devskin-async\[parquet\]" from an index$'
+    )
     with pytest.raises(ConfigurationError, match=message):
         await store.orders.list().to_arrow()
     with pytest.raises(ConfigurationError, match=message):

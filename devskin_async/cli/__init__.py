@@ -6,6 +6,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from .._extras import how_to_install
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -23,8 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("devskin: interrupted\n")
         return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("cyclopts", "rich"):
+        library = (error.name or "").partition(".")[0]
+        if library not in ("cyclopts", "rich"):
             raise
-        sys.stderr.write('devskin: the command needs: pip install "devskin-async[cli]"\n')
+        sys.stderr.write(f"devskin: the command needs {library}: {how_to_install('cli')}\n")
         return 1
     return run(sys.argv[1:] if argv is None else argv)

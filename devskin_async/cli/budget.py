@@ -65,9 +65,10 @@ class Look:
         available: Slots that are free.
         waiting: Requests that wait for a slot.
         paused_for: Seconds for which nothing is sent; 0 for no pause.
+        pause_reason: Why, where the API did not ask for it; else an empty string.
         next_free_in: Seconds until the next slot that is held is free; None where none is held
             or a response must come first.
-        processes: Processes that share it, this one aside.
+        processes: Processes that take part in it or still hold slots, this one aside.
         where: Where it is kept: "machine" or "valkey".
         uses: What each process has of it, by lane.
     """
@@ -79,13 +80,14 @@ class Look:
     available: int
     waiting: int
     paused_for: float
+    pause_reason: str
     next_free_in: float | None
     processes: int
     where: str
     uses: tuple[Use, ...]
 
     @classmethod
-    def at(cls, budget: Budget) -> Look:
+    def at(cls, budget: Budget, pause_reason: str) -> Look:
         """Take from a snapshot what concerns all processes."""
         free_in = budget.next_free_in
         return cls(
@@ -96,6 +98,7 @@ class Look:
             available=budget.available,
             waiting=sum(use.waiting for use in budget.uses),
             paused_for=round(budget.paused_for, 3),
+            pause_reason=pause_reason,
             next_free_in=None if free_in is None else round(free_in, 3),
             processes=budget.processes - 1,
             where=budget.where,
@@ -153,7 +156,8 @@ def _check_shared(store: DevSkinClient, connection: Connection) -> None:
     """Check that there is anything of other processes to see.
 
     Raises:
-        ValueError, ConfigurationError: There is not.
+        ValueError: `--budget` or `DEVSKIN_BUDGET` asks for a budget that nobody else can see.
+        ConfigurationError: This machine can keep no other.
     """
     if store.budget.where != PROCESS:
         return
@@ -162,7 +166,7 @@ def _check_shared(store: DevSkinClient, connection: Connection) -> None:
     if connection.budget == PROCESS:
         raise ValueError(f"--budget {PROCESS}: {wanted}")
     if os.environ.get("DEVSKIN_BUDGET") == PROCESS:
-        raise ConfigurationError(f"DEVSKIN_BUDGET={PROCESS}: {wanted}")
+        raise ValueError(f"DEVSKIN_BUDGET={PROCESS}: {wanted}")
     raise ConfigurationError(
         f"{unseen}, since no file can be kept on this machine; give the address of a Valkey server"
     )
@@ -190,7 +194,7 @@ async def _look(store: DevSkinClient, waits: Waits) -> Look:
         ) from None
     if waits.outage is not None:
         raise _unreachable(waits.outage.reason)
-    return Look.at(scheduler.budget())
+    return Look.at(scheduler.budget(), scheduler.pause_reason())
 
 
 def _unreachable(reason: str) -> BudgetUnreadableError:
@@ -213,7 +217,7 @@ def _shown(look: Look, connection: Connection) -> Sequence[Part]:
         ("Free", number(look.available)),
         ("Waiting", number(look.waiting)),
         ("Next slot free", Text(_next_free(look))),
-        ("Pause", Text(lasting(look.paused_for) if look.paused_for else "none")),
+        ("Pause", Text(_pause(look))),
         ("Kept", Text(_place(look, connection))),
         ("Shared by", Text(_sharers(look))),
     ]
@@ -235,6 +239,11 @@ def _next_free(look: Look) -> str:
     if look.in_flight:
         return f"{lasting(look.per)} after the next response"
     return "all are free once the pause is over" if look.paused_for else "all are free"
+
+
+def _pause(look: Look) -> str:
+    why = f": {look.pause_reason}" if look.pause_reason else ""
+    return f"{lasting(look.paused_for)}{why}" if look.paused_for else "none"
 
 
 def _sharers(look: Look) -> str:

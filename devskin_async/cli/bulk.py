@@ -48,7 +48,7 @@ class Care:
 
     Args:
         verify: How many times a list of several pages is read to prove it complete.
-        max_age: Hours after which what an interrupted run has read is read again.
+        max_age: Hours for which what an interrupted run has read is used.
         fresh: Discard what an interrupted run has read, and start over.
     """
 

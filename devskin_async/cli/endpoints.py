@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app: App = App(
     name="webhooks",
-    help="Add, list and remove the webhook endpoints in a sandbox's file, and see what was sent.",
+    help="Add, list and remove webhook endpoints in a sandbox's file; see what was sent.",
 )
 
 
@@ -60,11 +60,11 @@ def add(
 
     Example: devskin sandbox webhooks add http://localhost:8000/hook --db shop.db
 
-    Try it with devskin sandbox --live 1 --db shop.db, running already or from now on.
+    Try it with: devskin sandbox --live 1 --db shop.db
 
     Args:
         url: Where the events are posted; a public address or one of this machine.
-        events: Which events, as in order.paid,order.shipped.
+        events: As in order.paid,order.shipped.
         db: The sandbox's file.
         store: The id of the store.
         secret: Better set in DEVSKIN_WEBHOOK_SECRET: ps shows this. Without both, one is made.
@@ -104,7 +104,7 @@ def list_endpoints(*, db: Database) -> None:
 
 @app.command
 def remove(endpoint_id: Whole, /, *, db: Database) -> None:
-    """Remove an endpoint: nothing more is sent to it, and what waits for it is given up.
+    """Remove an endpoint; what waits for it is not sent.
 
     Example: devskin sandbox webhooks remove 2 --db shop.db
 

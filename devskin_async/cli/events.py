@@ -45,7 +45,7 @@ class Draft:
         status: Its status; what follows on "order." in the event, if not given.
         store_id: The id of the store.
         data: The event's data as JSON, for events that are not order events; else {}.
-        body: A file to send byte by byte in place of an event; - is stdin.
+        body: A file to send byte by byte instead; - is stdin.
     """
 
     event: str | None = None

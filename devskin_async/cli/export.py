@@ -35,11 +35,11 @@ class Selection:
     """Which rows are read.
 
     Args:
-        status: Only orders of this status.
+        status: Only this status.
         filter_on_server: Let the API filter by --status: it saves requests in large stores.
         date_from: Only orders from this day on: YYYY-MM-DD, in UTC.
-        date_to: Only orders up to this day, inclusive: YYYY-MM-DD, in UTC.
-        details: Read each order's address and items too: one request an order.
+        date_to: Only orders up to and on this day: YYYY-MM-DD, in UTC.
+        details: Read addresses and items too, by one request an order.
     """
 
     status: Status | None = None
@@ -93,7 +93,7 @@ async def export(
     plan_only: Annotated[bool, Flag, Parameter(name="--plan", group=HOW)] = False,
     connection: Connection = DEFAULTS,
 ) -> int:
-    """Write resources to files, with a proof that nothing is missing and nothing comes twice.
+    """Write resources to files, with a proof that nothing is missing or comes twice.
 
     A file stands under its name only when it is whole, and manifest.json beside
     it has the proof. After an interruption the same command goes on where it ended.
@@ -103,7 +103,7 @@ async def export(
     Example: devskin export all --sandbox --out export
 
     Args:
-        resources: What to export: one or more, or all. Revenue is the days of a year.
+        resources: One or more, or all. Revenue is the days of a year.
         selection: Which rows.
         files: What to write.
         care: How to read.
@@ -203,7 +203,7 @@ def verify(folder: Annotated[LocalPath, Parameter(name="DIR")], /) -> int:
     """Check the files of an export against its manifest: their bytes, and their rows.
 
     Exit code 1: a file is not as the manifest says.
-    Exit code 3: the files are; something was not proven to be complete, or set aside.
+    Exit code 3: they are, but not all was proven complete, or rows were set aside.
 
     Example: devskin export verify export
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from cyclopts import CycloptsError
 
+from .._extras import how_to_install
 from ..errors import ConfigurationError, DevSkinError, InconsistentListError
 from ..paging import PageNote
 from . import usage
@@ -100,8 +101,7 @@ def needing_extra(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"this needs the extra [{name}], and {error.name} is not installed: "
-            f'pip install "devskin-async[{name}]"'
+            f"this needs {error.name}, which is not installed: {how_to_install(name)}"
         ) from None
 
 

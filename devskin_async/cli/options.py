@@ -151,14 +151,11 @@ class Connection:
         sandbox: Read a made-up store, started for this one command; it needs no key.
         api_key: The store's API key; better set in DEVSKIN_API_KEY, where no one else sees it.
         base_url: The API's address; by default DEVSKIN_BASE_URL, or else the real API.
-        proxy: An HTTP proxy, such as http://proxy.example:3128; by default HTTPS_PROXY, unless
-            NO_PROXY names the host.
+        proxy: A proxy's address; by default HTTPS_PROXY, unless NO_PROXY names the host.
         timeout: Seconds for one attempt on the wire.
-        budget: machine, process or valkey://host:port/db; by default DEVSKIN_BUDGET, or machine.
-        rate_limit: Requests a minute of all processes together; by default DEVSKIN_RATE_LIMIT, or
-            100.
-        reserve: Requests a minute that bulk work leaves to interactive calls; by default 10 while
-            another process makes some, or 0.
+        budget: machine, process or valkey://host:port; by default DEVSKIN_BUDGET or machine.
+        rate_limit: Requests a minute of all processes; by default DEVSKIN_RATE_LIMIT, or 100.
+        reserve: Requests a minute that bulk work leaves free; by default as said above.
     """
 
     sandbox: Annotated[bool, Flag] = False
@@ -181,9 +178,14 @@ class Connection:
         """The limit to keep, with a reserve that depends on the other processes by default.
 
         Raises:
-            ConfigurationError: The environment has none that could be kept.
+            ValueError: The environment has none that could be kept, or all of it is reserved.
         """
         requests = self.rate_limit or _rate_limit_of_environment() or RateLimit().requests
+        if self.reserve is not None and self.reserve >= requests:
+            raise ValueError(
+                f"--reserve {self.reserve} leaves bulk work none of the {requests} requests a "
+                f"minute; give less than {requests}"
+            )
         return RateLimit(requests, burst=requests, reserve=self.reserve)
 
 
@@ -195,7 +197,9 @@ def _rate_limit_of_environment() -> int | None:
     try:
         return _requests(None, [Token(value=text)]) if text else None
     except ValueError as error:
-        raise ConfigurationError(f"DEVSKIN_RATE_LIMIT: {error}") from None
+        raise ValueError(
+            f"DEVSKIN_RATE_LIMIT: {error}; set it to the requests a minute, such as 60"
+        ) from None
 
 
 # Somebody waits for a table; an export may as well sit a longer trouble out.
@@ -278,14 +282,13 @@ def _naming_what_was_given(connection: Connection) -> Iterator[None]:
 def _named_as_given(error: ConfigurationError, connection: Connection) -> Exception:
     text = str(error)
     for subject, option, variable, given in (
+        ("the API key", "--api-key", "DEVSKIN_API_KEY", connection.api_key),
         ("base_url", "--base-url", "DEVSKIN_BASE_URL", connection.base_url),
         ("The budget's address", "--budget", "DEVSKIN_BUDGET", connection.budget),
         ("budget", "--budget", "DEVSKIN_BUDGET", connection.budget),
-        ("proxy", "--proxy", "HTTPS_PROXY", connection.proxy),
+        ("proxy", "--proxy", "", connection.proxy),
     ):
         if text.startswith(f"{subject} "):
-            rest = text.removeprefix(subject)
-            wrong_use = given is not None
-            return ValueError(option + rest) if wrong_use else ConfigurationError(variable + rest)
-    of_key = text.startswith("the API key") and connection.api_key is not None
-    return ValueError(text) if of_key else error
+            return ValueError((variable if given is None else option) + text.removeprefix(subject))
+    # Of the proxy's variables, the one that was read is named already.
+    return ValueError(text) if re.match("(https|all)_proxy ", text, re.IGNORECASE) else error

@@ -97,10 +97,10 @@ async def orders(
     Example: devskin orders --status paid --date-from 2026-01-14 --max 50
 
     Args:
-        status: Only orders of this status.
+        status: Only this status.
         date_from: Only orders from this day on: YYYY-MM-DD, in UTC.
-        date_to: Only orders up to this day, inclusive: YYYY-MM-DD, in UTC.
-        max_rows: Rows to list, 0 for all; by default 20 in a table, and all in JSON.
+        date_to: Only orders up to and on this day: YYYY-MM-DD, in UTC.
+        max_rows: Rows to list, 0 for all; by default 20, and all in JSON.
         json: Print one JSON document a line in place of the table.
         connection: Which store to read, and how.
     """
@@ -129,7 +129,7 @@ async def products(
     Example: devskin products --max 0 --json
 
     Args:
-        max_rows: Rows to list, 0 for all; by default 20 in a table, and all in JSON.
+        max_rows: Rows to list, 0 for all; by default 20, and all in JSON.
         json: Print one JSON document a line in place of the table.
         connection: Which store to read, and how.
     """
@@ -155,7 +155,7 @@ async def customers(
     Example: devskin customers --max 50
 
     Args:
-        max_rows: Rows to list, 0 for all; by default 20 in a table, and all in JSON.
+        max_rows: Rows to list, 0 for all; by default 20, and all in JSON.
         json: Print one JSON document a line in place of the table.
         connection: Which store to read, and how.
     """

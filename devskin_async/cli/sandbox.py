@@ -91,7 +91,7 @@ class Data:
         products: How many products.
         customers: How many customers.
         seed: Another number makes another store; the same one makes the same.
-        db: A file to keep the store in; otherwise it is gone afterwards.
+        db: A file to keep the store in, which is otherwise gone at the end.
         key: The API key to accept; otherwise one is made.
         live: New orders a second while it runs, and three times as many steps towards completed.
         removals: Orders removed a second while it runs.
@@ -131,9 +131,9 @@ class Trouble:
     """What goes wrong.
 
     Args:
-        fail: The share of requests that fail, 0 to 1.
+        fail: Share of requests that fail, 0 to 1.
         fail_kind: How they fail, by default any of the first five; may be given more than once.
-        latency: Seconds that each answer takes at least.
+        latency: Seconds that an answer takes at least.
     """
 
     fail: float = 0.0
@@ -151,8 +151,7 @@ class Wire:
         date_to: Whether the last day belongs to a range of days.
         time_zone: Where the store's days begin and end.
         drift: Send nulls, leave optional fields out, add new fields and statuses.
-        quirk: What else it does as real servers do, such as page-cap=50; may be given more than
-            once. All of them are listed by: devskin sandbox quirks
+        quirk: What devskin sandbox quirks lists, such as page-cap=50; repeat it for more.
     """
 
     list_order: ListOrder = "newest"
@@ -168,7 +167,7 @@ class Hooks:
     """Where its events go.
 
     Args:
-        webhook: A URL to post every order's events to, signed; may be given more than once.
+        webhook: A URL to post every order's events to, signed; repeat it for more.
         webhook_secret: What to sign them by; otherwise each URL gets a secret of its own.
         allow_private: Post to private addresses too; this machine's own is always allowed.
     """
@@ -222,7 +221,7 @@ async def run(
 
 @app.command(name="quirks")
 def list_quirks() -> None:
-    """List what --quirk can switch on: what servers do beside the reference.
+    """List what --quirk can switch on, as real servers have it.
 
     Example: devskin sandbox quirks
     """

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..client import DevSkinClient
 from ..ratelimit import Budget, Degraded, Event, Lane, Paused, Refused, Restored, Retried
-from ..ratelimit.events import log
+from ..ratelimit.events import WAYS_OUT, log
 from .drawing import Drawing
 from .render import counted, lasting, printable, show
 
@@ -69,7 +69,7 @@ class Waits:
         self._doing = ""
         self._events: list[Event] = []
         self._until = 0.0
-        self._reason = ""
+        self._reason = ("", "")  # what is said before and after the seconds
         self._foretold = 0.0  # until when a line has said that the own limit holds
 
     def heard(self, event: Event) -> None:
@@ -133,15 +133,16 @@ class Waits:
         for each in events:
             if isinstance(each, Degraded | Restored):
                 self._line(_outage_line(each))
-        for reason, seconds in _reasons(events, paused):
+        for before, seconds, after in _reasons(events, paused):
             if now + seconds > self._until:
-                self._until, self._reason = now + seconds, reason
-            self._line(f"{reason} {lasting(seconds)}.")
+                self._until, self._reason = now + seconds, (before, after)
+            self._line(f"{before} {lasting(seconds)}{after}.")
 
     def _waiting(self, budget: Budget) -> str:
         now = asyncio.get_running_loop().time()
         if now < self._until:
-            return f"{self._reason} {lasting(self._until - now)}"
+            before, after = self._reason
+            return f"{before} {lasting(self._until - now)}{after}"
         if not budget.waiting:
             return ""
         seconds = budget.paused_for or budget.forecast(lane=self._lane)
@@ -159,27 +160,32 @@ class Waits:
 
     def _draw(self, wait: str) -> None:
         if text := ": ".join(filter(None, (self._doing, wait))):
-            self._drawing.draw(Text(text, no_wrap=True, overflow="ellipsis"))
+            self._drawing.draw(Text(text))
         else:
             self._drawing.clear()
 
 
 def _outage(outage: Degraded) -> str:
-    share = outage.share
-    how = f"going on with {counted(share, 'request')} a minute" if share else "waiting for it"
-    return f"unreachable, {how}"
+    reason = printable(outage.reason).rstrip(".")
+    if outage.share:
+        return f"unreachable, going on with {counted(outage.share, 'request')} a minute: {reason}"
+    return f"unreachable, waiting until it is back: {reason}; {_way_out(outage.where)}"
 
 
 def _outage_line(event: Degraded | Restored) -> str:
     if isinstance(event, Restored):
         return "The shared budget is reachable again."
-    return f"The shared budget is {_outage(event)}: {printable(event.reason).rstrip('.')}."
+    return f"The shared budget is {_outage(event)}."
+
+
+def _way_out(where: str) -> str:
+    place, how = WAYS_OUT[where]
+    return f"--budget {place} {how}"
 
 
 def _shared(budget: Budget) -> str:
-    """Say how many other processes hold slots."""
-    holders = {use.process for use in budget.uses if use.in_flight or use.answered}
-    match len(holders) - bool(budget.held_here):
+    """Say how many other processes share it, as `devskin budget` counts them."""
+    match budget.processes - 1:
         case 1:
             return ", which another process shares"
         case others if others > 1:
@@ -188,8 +194,8 @@ def _shared(budget: Budget) -> str:
             return ""
 
 
-def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, float]]:
-    """Say what is waited for, and how long; once for requests that came back alike.
+def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, float, str]]:
+    """Say what is waited for, how long, and what else; once for requests that came back alike.
 
     A refusal, the pause that it begins and the retry that it leads to are one wait.
     """
@@ -207,8 +213,11 @@ def _reasons(events: Collection[Event], paused: float) -> Iterator[tuple[str, fl
     for alike, count in retried.items():
         times = f" ({count:,} times)" if count > 1 else ""
         wait = max(longest[alike], paused)
-        yield f"{printable(texts[alike])}{times}; trying again in", wait
+        yield f"{printable(texts[alike])}{times}; trying again in", wait, ""
     if not retried and any(isinstance(each, Refused | Paused) for each in events):
         refused = sum(isinstance(each, Refused) for each in events)
         who = f"The API refused {counted(refused, 'request')} (429); pausing"
-        yield f"{who if refused else 'Pausing'} for", paused
+        why = "".join(
+            f": {each.reason}" for each in events if isinstance(each, Paused) and each.reason
+        )
+        yield f"{who if refused else 'Pausing'} for", paused, why and f"{why}; {_way_out('valkey')}"

@@ -57,7 +57,7 @@ class Forwarding:
 
     Args:
         forward_to: Post each verified event to this URL, just as it came.
-        timeout: Seconds in which it must be accepted there.
+        timeout: Seconds for it to be accepted there.
     """
 
     forward_to: str | None = None
@@ -83,8 +83,8 @@ async def listen(
 
     Args:
         port: The port; 0 takes a free one.
-        host: The address to listen on; 0.0.0.0 for all of this machine's.
-        secret: Better set in DEVSKIN_WEBHOOK_SECRET: ps shows this. May be given more than once.
+        host: The address to listen on; 0.0.0.0 for all of them.
+        secret: Better set in DEVSKIN_WEBHOOK_SECRET: ps shows this. Repeat it for more.
         json: Each event as one line of JSON, as it was sent.
         forwarding: Where events go from here.
     """
@@ -121,13 +121,13 @@ def send(
 
     Example: devskin webhooks send --to http://localhost:8000/hook
 
-    The exit code is 0 where the answer is a 2xx, otherwise 1. A redirect is
-    not followed.
+    The exit code is 0 where the answer is a 2xx, otherwise 1.
+    A redirect is not followed.
 
     Args:
         to: The server's URL.
         secret: Better set in DEVSKIN_WEBHOOK_SECRET: ps shows this.
-        copies: Send the same request so many times at once.
+        copies: How many times to send it at once.
         timeout: Seconds for one request.
         draft: What to send.
     """
@@ -154,7 +154,7 @@ def verify(*, signature: str, secret: Secrets = (), body: BodyFile = None) -> No
 
     Args:
         signature: The request's header X-Webhook-Signature.
-        secret: Better set in DEVSKIN_WEBHOOK_SECRET: ps shows this. May be given more than once.
+        secret: Better set in DEVSKIN_WEBHOOK_SECRET: ps shows this. Repeat it for more.
         body: A file to read in place of stdin.
     """
     keys = _keys(secret)

@@ -7,6 +7,7 @@ whose turn it is. The task runs while a caller waits, and sleeps until something
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 from contextlib import suppress
@@ -18,7 +19,7 @@ from .local_participant import LocalParticipant, LocalSlot
 from .policy import Lane
 from .reports import LANES
 from .slot import RequestFlow, Waiter
-from .store import StoreBusyError, StoreUnavailableError
+from .store import StoreBusyError, StoreUnavailableError, pause_reason
 
 _BUSY = (0.001, 0.005)  # seconds after which a store that is in use is tried again
 _TICK = 1e-3
@@ -111,7 +112,9 @@ class Dispatcher:
             self._paused_until = until
             now = asyncio.get_running_loop().time()
             if until > now:
-                self._listeners.emit(Paused(seconds=until - now))
+                reason = pause_reason(self._participant.store, until - now)
+                level = logging.WARNING if reason else None
+                self._listeners.emit(Paused(seconds=until - now, reason=reason), level)
 
     def _report(self) -> None:
         self.stop_reporting()

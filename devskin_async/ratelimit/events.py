@@ -14,6 +14,11 @@ from .policy import Lane
 
 log: logging.Logger = logging.getLogger("devskin_async.ratelimit")
 
+WAYS_OUT = {  # by where the budget is kept: which one does not wait, and what it lacks
+    "valkey": ("machine", "needs no server, and shares with this machine's programs alone"),
+    "machine": ("process", "needs no file, and shares with no other program"),
+}
+
 
 class Queued(Struct, frozen=True, kw_only=True):
     """A request waits for a slot.
@@ -88,9 +93,17 @@ class Paused(Struct, frozen=True, kw_only=True):
 
     Args:
         seconds: How long from now.
+        reason: Why, where the API did not ask for it: a Valkey server has just started, or has
+            lost its data. Else an empty string.
     """
 
     seconds: float
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if not self.reason:
+            return repr(self)
+        return f"nothing is sent for {self.seconds:.0f} s: {self.reason}; {_way_out('valkey')}"
 
 
 class Adapted(Struct, frozen=True, kw_only=True):
@@ -142,8 +155,17 @@ class Degraded(Struct, frozen=True, kw_only=True):
     share: int
 
     def __str__(self) -> str:
-        how = f"continues with {self.share} requests per window" if self.share else "waits for it"
-        return f"the budget ({self.where}) is unreachable; this client {how}: {self.reason}"
+        how, way_out = f"continues with {self.share} requests per window", ""
+        if not self.share:
+            how = "waits until it is back, or as long as max_wait and deadline allow"
+            way_out = f"; {_way_out(self.where)}"
+        text = f"the budget ({self.where}) is unreachable; this client {how}"
+        return f"{text}: {self.reason.rstrip('.')}{way_out}"
+
+
+def _way_out(where: str) -> str:
+    place, how = WAYS_OUT[where]
+    return f'budget="{place}" {how}'
 
 
 class Restored(Struct, frozen=True, kw_only=True):

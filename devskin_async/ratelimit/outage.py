@@ -105,6 +105,12 @@ class OutageStore:
         """How many calls were made."""
         return self._store.steps + self._fallback_steps
 
+    @property
+    def unknown_for(self) -> float:
+        """Seconds for which the store grants nothing, as it does not know all that is held."""
+        seconds: float = getattr(self._store, "unknown_for", 0.0)
+        return seconds if self._fallback is None else 0.0
+
     def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
         """Send a report; see `Store.exchange`.
 
@@ -170,7 +176,9 @@ class OutageStore:
             return self._start_fallback(report, reason, self._replied_at, unknown_for)
         else:
             self._is_rejoining = self._is_rejoining and report.epoch != 0
-        self._share, self._paused_until = reply.share, reply.paused_until
+        # A budget that does not know all that is held can't promise anything.
+        self._share = 0 if unknown_for else reply.share
+        self._paused_until = reply.paused_until
         if self._check and (self._watching is None or self._watching.done()):
             self._watching = asyncio.get_running_loop().create_task(self._watch(self._check))
         return reply

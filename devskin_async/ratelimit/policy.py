@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from msgspec import Struct
 
+_DEFAULT_RESERVE = 10
+
 
 class Lane(Enum):
     """The queue that a request waits in: `INTERACTIVE` calls go before `BULK` work."""
@@ -59,23 +61,30 @@ class RateLimit(Struct, frozen=True):
         burst: Size of the token bucket beneath the window, in requests: how many may be sent at
             once after a pause. The bucket refills at `requests` / `per`.
         reserve: How many slots of the window bulk work leaves to interactive calls, and
-            interactive calls leave to bulk work that waits; at most `requests` - 1. None means 10
-            while another process makes interactive calls with the key, and 0 otherwise.
+            interactive calls leave to bulk work that waits: less than `requests`, except that 10,
+            the default, is reduced to `requests` - 1 for a lower limit. None means 10 while
+            another process makes interactive calls with the key, and 0 otherwise.
 
     Raises:
-        ValueError: A number is not positive (`reserve`: is negative) or not finite.
+        ValueError: A number is not positive (`reserve`: is negative) or not finite, or `reserve`
+            leaves nothing to bulk work.
     """
 
     requests: int = 100
     per: float = 60.0
     burst: int = 100
-    reserve: int | None = 10
+    reserve: int | None = _DEFAULT_RESERVE
 
     def __post_init__(self) -> None:
         check_whole("requests", self.requests, least=1)
         check_whole("burst", self.burst, least=1)
         if self.reserve is not None:
             check_whole("reserve", self.reserve, least=0)
+            if self.reserve >= self.requests and self.reserve != _DEFAULT_RESERVE:
+                raise ValueError(
+                    f"reserve must be less than requests ({self.requests}), not {self.reserve}: "
+                    "bulk work would get none"
+                )
         check_seconds("per", self.per, positive=True)
 
 
@@ -108,10 +117,12 @@ class Budget:
         in_flight: Requests sent, whose response has not come yet, of all processes.
         waiting: Callers waiting for a slot, in this event loop.
         paused_for: Seconds for which nothing is sent: until the `Retry-After` of a refusal is
-            over, or until the reset of a quota that is used up; 0 without a pause.
+            over, until the reset of a quota that is used up, or until a Valkey server has been up
+            for long enough; 0 without a pause.
         sent: Requests sent so far, in this event loop.
         refused: Requests refused with 429 so far, in this event loop.
-        processes: Processes that share it, as far as this event loop knows.
+        processes: Processes that take part in it or still hold slots, this one too, as far as this
+            event loop knows.
         held_here: Slots that this event loop holds: those in flight, and those whose response came
             within the last `per` seconds.
         where: Where it is kept: "process", "machine" or "valkey"; "degraded" while the file or

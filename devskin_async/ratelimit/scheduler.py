@@ -21,7 +21,14 @@ from .policy import Budget, Lane, RateLimit
 from .quota import RateLimitInfo
 from .shaping import RefusalTracker, Shaping, usual_shape
 from .slot import RequestFlow, Slot
-from .store import MemoryStore, Store, StoreBusyError, StoreUnavailableError, report_within
+from .store import (
+    MemoryStore,
+    Store,
+    StoreBusyError,
+    StoreUnavailableError,
+    pause_reason,
+    report_within,
+)
 from .uses import uses
 
 _SMOOTHING = 0.2
@@ -192,6 +199,10 @@ class Scheduler:
             uses=uses(state),
             forecast=self.forecast,
         )
+
+    def pause_reason(self) -> str:
+        """Return why nothing may be sent, if it is not what the API asked for."""
+        return pause_reason(self._store, self.paused_for())
 
     async def refresh(self) -> None:
         """Update the view of a budget that others may have changed, without taking part in it.

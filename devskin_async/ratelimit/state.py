@@ -136,9 +136,13 @@ class BudgetState(msgspec.Struct, array_like=True):
         return max(0.0, self.paused_until - self.now, quota)
 
     def processes(self) -> int:
-        """Return how many processes take part."""
-        now = self.now
-        names = [name for name, each in self.participants.items() if each.takes_part_until > now]
+        """Return how many processes take part, or still hold slots."""
+        names = [
+            name
+            for name, each in self.participants.items()
+            # One without a window stands for all the others; see `own_share`.
+            if each.takes_part_until > self.now or (each.per and any(each.held))
+        ]
         return len({name.rpartition(".")[0] for name in names})
 
     def copy(self) -> BudgetState:

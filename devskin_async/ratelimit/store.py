@@ -11,6 +11,11 @@ from .reports import Reply, Report
 from .state import BudgetState
 
 _LATEST_REPORT = 0.5  # seconds
+_TICK = 1e-3
+_FORGETFUL_SERVER = (
+    "the Valkey server was started or emptied a moment ago, so it can't know what was sent just "
+    "before"
+)
 
 
 def report_within(per: float) -> float:
@@ -64,6 +69,12 @@ class Store(Protocol):
     async def aclose(self) -> None:
         """Close connections."""
         ...
+
+
+def pause_reason(store: Store, seconds: float) -> str:
+    """Say why a store grants nothing for so long, where it is not what the API asked for."""
+    unknown_for: float = getattr(store, "unknown_for", 0.0)
+    return _FORGETFUL_SERVER if 0 < seconds <= unknown_for + _TICK else ""
 
 
 class MemoryStore:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from .._extras import how_to_install
 from ..errors import ConfigurationError
 from .reports import Reply, Report
 from .state import BudgetState, loads
@@ -76,8 +77,7 @@ class ValkeyStore:
             import valkey.asyncio  # noqa: F401
         except ImportError:
             raise ConfigurationError(
-                "A budget on a Valkey server needs valkey-py: "
-                "python -m pip install 'devskin-async[valkey]'"
+                f"A budget on a Valkey server needs valkey-py: {how_to_install('valkey')}"
             ) from None
         self._url = ValkeyURL.parse(url)
         self._key = f"{{devskin:{name}}}{_LAYOUT}"

@@ -27,7 +27,9 @@ except ModuleNotFoundError as _missing:
     if _package not in ("limits", "mimesis", "throttled"):
         raise
     raise ModuleNotFoundError(
-        f'the sandbox needs {_package}: pip install "devskin-async[sandbox]"', name=_package
+        f'the sandbox needs {_package}: python -m pip install ".[sandbox]" in a checkout, or '
+        '"devskin-async[sandbox]" from an index',
+        name=_package,
     ) from None
 
 __all__ = [

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import devskin_async
+from devskin_async._extras import how_to_install
 from devskin_async.cli import failures, main, options, read
 from devskin_async.sandbox import Sandbox
 
@@ -127,7 +128,11 @@ def test_no_command_at_all_shows_the_help(devskin: Devskin) -> None:
         (("overview", "--timeout", "nan"), '--timeout: "nan" is not a positive number of seconds.'),
         (("overview", "--timeout", "soon"), '--timeout: "soon" is not a positive number of'),
         (("overview", "--api-key", ""), "--api-key must not be empty"),
-        (("overview", "--api-key", "a b"), "the API key has characters that an API key can't have"),
+        (("overview", "--api-key", "a b"), "--api-key must be printable ASCII without spaces"),
+        (
+            ("orders", "--rate-limit", "5", "--reserve", "10", "--api-key", KEY),
+            "--reserve 10 leaves bulk work none of the 5 requests a minute; give less than 5",
+        ),
         (("overview", "--api-key", KEY, "--base-url", "ftp://x"), "--base-url must be an address"),
         (("overview", "--api-key", KEY, "--base-url", "http://x.test"), "--base-url must be https"),
         (("overview", "--api-key", KEY, "--proxy", "socks5://x"), "--proxy must be an address"),
@@ -151,24 +156,6 @@ def test_a_wrong_use_is_one_line_and_exit_code_2(
     assert ran.err.startswith("devskin: ")
     assert told in ran.err
     assert len(ran.err.splitlines()) == 1
-
-
-def test_an_address_from_the_environment_is_named_as_that(
-    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DEVSKIN_BASE_URL", "ftp://x")
-    ran = devskin("overview", "--api-key", KEY)
-    assert ran.code == 1
-    assert ran.err.startswith("devskin: DEVSKIN_BASE_URL must be an address such as ")
-
-
-def test_a_proxy_from_the_environment_is_named_as_that(
-    devskin: Devskin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://x")
-    ran = devskin("overview", "--api-key", KEY)
-    assert ran.code == 1
-    assert ran.err.startswith("devskin: HTTPS_PROXY must be an address such as ")
 
 
 @pytest.mark.parametrize("debug", ["", "1"])
@@ -197,19 +184,28 @@ def test_the_sandbox_is_reached_without_the_proxy(devskin: Devskin) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
-        ("DEVSKIN_BUDGET", "everywhere", 'must be "machine", "process" or an address such as'),
-        ("DEVSKIN_BUDGET", "valkey://:pw@:1/0", "can't be used: it names no host"),
-        ("DEVSKIN_RATE_LIMIT", "many", '"many" is not a whole number'),
-        ("DEVSKIN_RATE_LIMIT", "0", '"0" is not a number of requests; 1 is the least'),
+        ("DEVSKIN_API_KEY", "a b", " must be printable ASCII without spaces"),
+        ("DEVSKIN_BASE_URL", "ftp://x", " must be an address such as https://"),
+        ("DEVSKIN_BUDGET", "everywhere", ' must be "machine", "process" or an address such as'),
+        ("DEVSKIN_BUDGET", "valkey://:pw@:1/0", " can't be used: it names no host; give valkey:"),
+        ("DEVSKIN_RATE_LIMIT", "many", ': "many" is not a whole number; set it to the requests a'),
+        ("DEVSKIN_RATE_LIMIT", "0", ': "0" is not a number of requests; 1 is the least; set it'),
+        ("HTTPS_PROXY", "socks5://x", " must be an address such as http://proxy.example:3128"),
+        ("all_proxy", "socks5://x", " must be an address such as http://proxy.example:3128"),
     ],
 )
-def test_what_the_environment_says_of_the_rate_limit_is_named_by_its_variable(
+def test_a_wrong_value_in_the_environment_is_a_wrong_use_of_its_variable_and_says_what_is_right(
     variable: str, value: str, told: str, devskin: Devskin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DEVSKIN_API_KEY", KEY)
     monkeypatch.setenv(variable, value)
-    ran = devskin("overview", "--api-key", KEY)
-    assert (ran.code, ran.out) == (1, "")
-    assert re.match(rf"devskin: {variable}:? {re.escape(told)}", ran.err)
+    ran = devskin("overview")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"devskin: {variable}{told}")
+
+
+def test_a_low_limit_needs_no_reserve_of_its_own(devskin: Devskin, box: Sandbox) -> None:
+    assert devskin("overview", "--rate-limit", "5", *store_options(box)).code == 0
 
 
 def test_a_wrong_use_names_the_help_that_would_explain(devskin: Devskin) -> None:
@@ -489,7 +485,7 @@ def test_without_the_cli_extra_one_line_says_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
     ran = devskin("overview")
-    assert ran == (1, "", 'devskin: the command needs: pip install "devskin-async[cli]"\n')
+    assert ran == (1, "", f"devskin: the command needs {library}: {how_to_install('cli')}\n")
 
 
 def test_another_missing_module_is_not_called_the_cli_extra(
@@ -512,8 +508,7 @@ def test_without_the_sandbox_extra_one_line_says_what_to_install(
     ran = devskin(*argv)
     assert ran.code == 1
     assert ran.err == (
-        "devskin: this needs the extra [sandbox], and limits is not installed: "
-        'pip install "devskin-async[sandbox]"\n'
+        f"devskin: this needs limits, which is not installed: {how_to_install('sandbox')}\n"
     )
 
 

@@ -93,7 +93,7 @@ def test_what_a_process_has_sent_is_still_counted_after_its_end(
     told = figures(ran.out)
     assert (told["Free"], told["Answered, not free yet"]) == ("97", "3")
     assert re.fullmatch(r"in (\d+ s|1 min 00 s)", told["Next slot free"])
-    assert told["Shared by"] == "0 processes"
+    assert told["Shared by"] == "1 process"
     assert re.search(rf"^{socket.gethostname()}:\d+ +bulk +0 +3 +0$", ran.out, re.MULTILINE)
     assert box.counts.requests == 3
 
@@ -168,7 +168,7 @@ def test_the_error_of_a_budget_that_can_not_be_shown_is_one_line(
     for name, value in {"DEVSKIN_API_KEY": "key", **environment}.items():
         monkeypatch.setenv(name, value)
     ran = devskin("budget", *argv)
-    assert (ran.code, ran.out) == (2 if argv else 1, "")
+    assert (ran.code, ran.out) == (1 if told.startswith("no API key") else 2, "")
     assert ran.err.startswith(f"devskin: {told}")
 
 
@@ -193,23 +193,62 @@ def test_an_unreachable_server_is_reported(devskin: Devskin) -> None:
     assert ran.err.startswith("devskin: the budget is unreachable: valkey://127.0.0.1:1/0: ")
 
 
-def test_a_server_and_what_it_waits_for_are_shown_without_the_password(
-    devskin: Devskin, tmp_path: Path
-) -> None:
+@pytest.fixture
+def new_server(tmp_path: Path) -> Iterator[str]:
+    """The address of a server, with a password, that was started a moment ago."""
     program = find_server()
     if program is None:
         pytest.skip("there is no Valkey server")
     server = ValkeyProcess(program, tmp_path, "--requirepass", "s3cret")
     server.start()
     try:
-        address = f"valkey://:s3cret@127.0.0.1:{server.port}/0"
-        ran = devskin("budget", "--api-key", "key", "--budget", address)
+        yield f"valkey://:s3cret@127.0.0.1:{server.port}/0"
     finally:
         server.close()
+
+
+def test_a_server_and_what_it_waits_for_are_shown_without_the_password(
+    devskin: Devskin, new_server: str
+) -> None:
+    ran = devskin("budget", "--api-key", "key", "--budget", new_server)
     told = figures(ran.out)
-    assert told["Kept"] == f"on valkey://127.0.0.1:{server.port}/0, for all who use it"
-    assert re.fullmatch(r"1 min \d\d s", told["Pause"])  # it could have forgotten what was sent
+    assert told["Kept"] == f"on {new_server.replace(':s3cret@', '')}, for all who use it"
+    assert re.match(r"1 min \d\d s: the Valkey server was started or emptied a", told["Pause"])
     assert "s3cret" not in ran.out + ran.err
+
+
+NO_SERVER = "--budget machine needs no server, and shares with this machine's programs alone"
+
+
+def test_the_wait_for_a_server_that_has_just_started_says_why_how_long_and_the_way_out(
+    new_server: str, shop: Shop
+) -> None:
+    _, options = shop
+    with running("overview", "--budget", new_server, *options) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+    assert re.fullmatch(
+        r"Pausing for 1 min \d\d s: the Valkey server was started or emptied a moment ago, so it "
+        rf"can't know what was sent just before; {NO_SERVER}\.\n",
+        line,
+    )
+
+
+def test_the_wait_for_a_server_that_is_away_says_why_and_the_way_out(shop: Shop) -> None:
+    _, options = shop
+    with running("overview", "--budget", "valkey://127.0.0.1:1/0", *options) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+    away = "The shared budget is unreachable, waiting until it is back: valkey://127.0.0.1:1/0: "
+    assert line.startswith(away)
+    assert line.endswith(f"; {NO_SERVER}.\n")
+
+
+def test_a_narrow_terminal_shows_all_that_is_said_of_the_wait(shop: Shop) -> None:
+    _, options = shop
+    argv = ("overview", "--budget", "valkey://127.0.0.1:1/0", *options)
+    drawn = plain(in_terminal(*argv, columns=60, ended_at=r"programs\s+alone").out)
+    assert NO_SERVER in " ".join(drawn.split())
 
 
 def test_a_machine_that_can_keep_no_file_gives_one_warning(shop: Shop, tmp_path: Path) -> None:
@@ -281,12 +320,13 @@ def test_an_export_leaves_a_reserve_by_itself_where_another_process_made_interac
 @pytest.mark.parametrize(
     ("pages", "told"), [((3,), "another process shares"), ((1, 2), "2 other processes share")]
 )
-def test_a_wait_that_other_processes_cause_says_so(
-    pages: tuple[int, ...], told: str, shop: Shop
+def test_a_wait_that_other_processes_cause_says_how_many_there_are_as_the_table_does(
+    pages: tuple[int, ...], told: str, devskin: Devskin, shop: Shop
 ) -> None:
     _, options = shop
     for count in pages:
         read_to_the_end("orders", "--max", str(count * 100), *options)
+    assert look(devskin, *options)["processes"] == len(pages)
     with running("overview", "--rate-limit", "3", *options) as process:
         assert process.stderr is not None
         line = process.stderr.readline()

@@ -236,7 +236,7 @@ def test_the_quirks_are_listed_with_a_sentence_each(devskin: Devskin) -> None:
 
 def test_help_says_where_the_quirks_are_listed(devskin: Devskin) -> None:
     told = " ".join(devskin("sandbox", "--help").out.replace("│", " ").split())
-    assert "All of them are listed by: devskin sandbox quirks" in told
+    assert "What devskin sandbox quirks lists, such as page-cap=50" in told
 
 
 @pytest.fixture

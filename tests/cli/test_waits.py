@@ -183,6 +183,7 @@ def test_a_whole_window_of_refusals_is_the_work_of_another_program(devskin: Devs
     )
 
 
+NO_SERVER = "--budget machine needs no server, and shares with this machine's programs alone"
 EVENTS: dict[str, tuple[list[Event], list[str]]] = {
     "a retry": (
         [Retried(request="GET /orders", attempt=1, reason="500 Oh no", wait=1.5)],
@@ -223,6 +224,10 @@ EVENTS: dict[str, tuple[list[Event], list[str]]] = {
         ["The API refused 2 requests (429); pausing for 7 s."],
     ),
     "a pause alone": ([Paused(seconds=7)], ["Pausing for 7 s."]),
+    "a pause that the API did not ask for": (
+        [Paused(seconds=7, reason="the server was started")],
+        [f"Pausing for 7 s: the server was started; {NO_SERVER}."],
+    ),
     "a reason that would steer the terminal": (
         [Retried(request="GET /a", attempt=1, reason="500 \x1b[2J\nx\u202e", wait=1)],
         ["GET /a: 500 [2J x; trying again in 1 s."],
@@ -245,8 +250,10 @@ async def test_what_happens_together_is_said_once(
     assert capsys.readouterr().err.splitlines() == told
 
 
-AWAY = Degraded(where="valkey", reason="refused.", share=0)
-SHARE = Degraded(where="valkey", reason="refused.", share=25)
+NO_FILE = "--budget process needs no file, and shares with no other program"
+AWAY = Degraded(where="valkey", reason="gone.", share=0)
+HELD = Degraded(where="machine", reason="in use", share=0)
+SHARE = Degraded(where="valkey", reason="gone.", share=25)
 
 
 @pytest.mark.parametrize(
@@ -254,24 +261,29 @@ SHARE = Degraded(where="valkey", reason="refused.", share=25)
     [
         (
             [AWAY],
-            "shared budget unreachable, waiting for it",
-            ["The shared budget is unreachable, waiting for it: refused."],
+            f"shared budget unreachable, waiting until it is back: gone; {NO_SERVER}",
+            [f"The shared budget is unreachable, waiting until it is back: gone; {NO_SERVER}."],
+        ),
+        (
+            [HELD],
+            f"shared budget unreachable, waiting until it is back: in use; {NO_FILE}",
+            [f"The shared budget is unreachable, waiting until it is back: in use; {NO_FILE}."],
         ),
         (
             [SHARE],
-            "shared budget unreachable, going on with 25 requests a minute",
-            ["The shared budget is unreachable, going on with 25 requests a minute: refused."],
+            "shared budget unreachable, going on with 25 requests a minute: gone",
+            ["The shared budget is unreachable, going on with 25 requests a minute: gone."],
         ),
         (
             [AWAY, Restored(where="valkey")],
             "",
             [
-                "The shared budget is unreachable, waiting for it: refused.",
+                f"The shared budget is unreachable, waiting until it is back: gone; {NO_SERVER}.",
                 "The shared budget is reachable again.",
             ],
         ),
     ],
-    ids=["never in reach", "with a share", "back"],
+    ids=["never in reach", "a file in use", "with a share", "back"],
 )
 async def test_a_shared_budget_that_is_out_of_reach_is_told(
     events: list[Event], shown: str, lines: list[str], capsys: pytest.CaptureFixture[str]

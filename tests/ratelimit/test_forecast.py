@@ -39,12 +39,14 @@ def close(predicted: float, actual: float) -> bool:
 
 
 @given(
-    limit=st.builds(
-        RateLimit,
-        requests=st.integers(1, 40),
-        per=st.floats(1, 100),
-        burst=st.integers(1, 40),
-        reserve=st.integers(0, 20),
+    limit=st.integers(1, 40).flatmap(
+        lambda requests: st.builds(
+            RateLimit,
+            requests=st.just(requests),
+            per=st.floats(1, 100),
+            burst=st.integers(1, 40),
+            reserve=st.integers(0, min(20, requests - 1)),
+        )
     ),
     before=st.integers(1, 60),
     pause=st.floats(0, 100),

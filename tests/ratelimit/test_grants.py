@@ -168,12 +168,19 @@ def test_a_participant_that_holds_fewer_takes_no_more_than_it_wants() -> None:
 # Lanes.
 
 
-@pytest.mark.parametrize("reserve", [0, 1, 99, 100, 1000])
+def test_of_the_usual_reserve_a_lower_limit_leaves_each_lane_a_slot() -> None:
+    limit = RateLimit(5, 60, burst=1000)
+    assert Member(new_state(), limit=limit).take(0, bulk=10) == 1
+    granted = Member(new_state(), limit=limit).ask(0, interactive=10, bulk=10).granted
+    assert granted.count(0) == 4
+
+
+@pytest.mark.parametrize("reserve", [0, 1, 50, 99])
 def test_every_reserve_leaves_each_lane_a_slot(reserve: int) -> None:
     limit = RateLimit(100, 60, burst=1000, reserve=reserve)
     bulk = Member(new_state(), limit=limit).take(0, bulk=200)
     contested = Member(new_state(), limit=limit).ask(0, interactive=200, bulk=200).granted
-    assert bulk == max(1, 100 - reserve)
+    assert bulk == 100 - reserve
     interactive = contested.count(0)
     assert interactive >= 1
     assert Member(new_state(), limit=limit).take(0, interactive=200) == 100

@@ -36,12 +36,14 @@ class Traffic(RuleBasedStateMachine):
     """Callers come in both lanes, are cancelled anywhere, and are answered late or never."""
 
     @initialize(
-        limit=st.builds(
-            RateLimit,
-            requests=st.integers(1, 6),
-            per=st.floats(0.05, 60),
-            burst=st.integers(1, 6),
-            reserve=st.integers(0, 6),
+        limit=st.integers(1, 6).flatmap(
+            lambda requests: st.builds(
+                RateLimit,
+                requests=st.just(requests),
+                per=st.floats(0.05, 60),
+                burst=st.integers(1, 6),
+                reserve=st.integers(0, requests - 1),
+            )
         )
     )
     def start(self, limit: RateLimit) -> None:

@@ -14,7 +14,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devskin_async import Degraded, Event, Lane, RateLimit, Restored
+from devskin_async import Degraded, Event, Lane, Paused, RateLimit, Restored
 from devskin_async.errors import ConfigurationError
 from devskin_async.ratelimit import Scheduler, StoreBusyError, StoreUnavailableError
 from devskin_async.ratelimit.grants import step
@@ -282,6 +282,59 @@ async def test_an_outage_begins_with_one_event_and_ends_with_another(
     ]
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
     one.listeners.remove(server)
+    await end([], one)
+
+
+@virtual_time
+async def test_a_client_that_comes_to_a_server_without_its_state_pauses_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server, events, sent = Server(), list[Event](), list[float]()
+    server.come_back(empty=True)
+    one = participant(server)
+    one.listeners.add(server, events.append)
+    for _ in range(3):
+        await send_and_give_up(one)
+    await send(one, sent)
+    assert sent == near([PER + LEASE])
+    kinds = [type(each) for each in events if isinstance(each, Paused | Degraded | Restored)]
+    assert kinds == [Paused]
+    (message,) = caplog.messages
+    assert message == (
+        "nothing is sent for 90 s: the Valkey server was started or emptied a moment ago, so it "
+        'can\'t know what was sent just before; budget="machine" needs no server, and shares with '
+        "this machine's programs alone"
+    )
+    one.listeners.remove(server)
+    await end([], one)
+
+
+@virtual_time
+async def test_the_processes_that_took_part_are_counted_while_the_server_is_away() -> None:
+    server = Server()
+    one, two = participant(server), participant(server, "b.1")
+    for each in (one, two, one):
+        await send(each, [])
+    server.go_away()
+    await send_and_give_up(one)
+    assert (one.budget().where, one.budget().processes) == ("degraded", 2)
+    await end([], one, two)
+
+
+@virtual_time
+async def test_the_log_names_the_ways_out_of_waiting_for_a_server_that_was_never_reached(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server()
+    server.go_away()
+    one = participant(server)
+    await send_and_give_up(one)
+    (message,) = caplog.messages
+    assert message == (
+        "the budget (valkey) is unreachable; this client waits until it is back, or as long as "
+        'max_wait and deadline allow: no route; budget="machine" needs no server, and shares with '
+        "this machine's programs alone"
+    )
     await end([], one)
 
 

@@ -116,8 +116,12 @@ class Traffic(RuleBasedStateMachine):
     def join(self, requests: int, burst: int, reserve: int, report_within: float) -> None:
         if len(self.world.members) < 4:
             requests = min(requests, self.requests)
+            automatic = reserve < 0
             limit = RateLimit(
-                requests, self.per, burst=burst, reserve=None if reserve < 0 else reserve
+                requests,
+                self.per,
+                burst=burst,
+                reserve=None if automatic else min(reserve, requests - 1),
             )
             self.world.join(limit, report_within * self.per)
 

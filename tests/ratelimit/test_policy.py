@@ -13,6 +13,10 @@ def test_the_default_is_the_references_100_a_minute() -> None:
     assert RateLimit() == RateLimit(requests=100, per=60.0, burst=100, reserve=10)
 
 
+def test_a_lower_limit_needs_no_reserve_of_its_own() -> None:
+    assert RateLimit(5).reserve == 10  # of which 4 are kept
+
+
 @pytest.mark.parametrize(
     ("values", "name"),
     [
@@ -30,6 +34,8 @@ def test_the_default_is_the_references_100_a_minute() -> None:
         ({"per": "long"}, "per"),
         ({"per": True}, "per"),
         ({"per": 10**400}, "per"),
+        ({"reserve": 100}, r"reserve must be less than requests \(100\), not 100: bulk work would"),
+        ({"requests": 5, "reserve": 6}, r"reserve must be less than requests \(5\), not 6"),
     ],
 )
 def test_a_limit_that_can_not_be_kept_is_a_value_error_that_names_it(

@@ -48,6 +48,7 @@ class Several(RuleBasedStateMachine):
         requests=st.integers(1, 6), reserve=st.sampled_from([None, 0, 2]), burst=st.integers(1, 8)
     )
     def start(self, requests: int, reserve: int | None, burst: int) -> None:
+        reserve = min(reserve, requests - 1) if reserve else reserve
         self.limit = RateLimit(requests, PER, burst=burst, reserve=reserve)
         self.state = BudgetState(epoch=1)
         self.server = StrictServer(self.limit)

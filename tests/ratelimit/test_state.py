@@ -325,9 +325,10 @@ def test_a_participant_that_left_is_forgotten_when_its_slots_are_free() -> None:
     one.take(0, interactive=1)
     one.ask(1, answered=((1, 0.0),), leaves=True)
     other.ask(60)
-    assert state.processes() == 1
+    assert state.processes() == 2
     assert list(state.participants) == ["one.1", "other.1"]
     other.ask(61)
+    assert state.processes() == 1
     assert list(state.participants) == ["other.1"]
 
 

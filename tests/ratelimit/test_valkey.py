@@ -429,7 +429,8 @@ def test_an_error_without_a_message_is_shown_by_its_name() -> None:
 
 def test_without_valkey_py_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "valkey.asyncio", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'devskin-async\[valkey\]'"):
+    told = r'needs valkey-py: python -m pip install "\.\[valkey\]" in a checkout'
+    with pytest.raises(ConfigurationError, match=told):
         ValkeyStore("valkey://localhost", "budget", report_within=0)
 
 

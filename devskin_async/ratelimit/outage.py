@@ -17,16 +17,17 @@ wants any looks whether the store is there, unless it has been heard from just b
 It is assumed that the store is away for all. Were it in reach for others all the while, they would
 take the slots of this participant once their leases are over. It is assumed too that leases differ
 by no more than a factor of two and a window; that a store which has lost its state does not go
-away again before all have come to it, and heard of their new shares; and that nobody new is first
-to come to a store that is back.
+away again before all have come to it, and heard of their new shares; and that who comes first to
+a store that is back has found it away.
 
 A server that is stricter than the limit has taught its pace, and quota headers tell what is left:
 of both, too, a participant takes its share.
 
 The store is tried again all the time. When it is back, it is told what is held here; nothing is
-granted here meanwhile, and then all goes through it again. Who comes first pauses everybody, for
-as long as it takes the others to find the store and tell what they hold. So a participant that has
-not tried for longer than that, as its process was stopped or its last client closed, tries first.
+granted here meanwhile, and then all goes through it again. It holds the shares of the others until
+they report as well, for a lease and a window at most: who was killed or stopped meanwhile may have
+used its own. So a participant that has not tried for a while, as its process was stopped or its
+last client closed, tries first.
 
 A store that has lost its state grants nothing for a while. That is an outage as any other, except
 that it is known how long it will last; the participants tell it what they hold shortly before.
@@ -56,7 +57,7 @@ _BUSY_TIMEOUT = 3.0  # seconds after which a store that is in use counts as unre
 _BUSY_APART = 0.5  # seconds between two tries, from which on it may have been free meanwhile
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
 _RETRY_AFTER = 1 / 60  # of a window, where it is a short one
-_ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they may
+_ALL_ARE_BACK = 3  # such times
 _LOOK_AGAIN = 1 / 20  # of a window
 _TRIES_TAKE = 2.5  # seconds: two calls that take as long as they may, and some for a busy loop
 
@@ -92,7 +93,7 @@ class OutageStore:
         self._share = 0
         self._paused_until = -math.inf
         self._offset = 0.0  # from the clock here to the store's
-        self._replied_at = -math.inf
+        self._replied_at = self._restored_at = -math.inf
 
     @property
     def where(self) -> str:
@@ -172,6 +173,8 @@ class OutageStore:
         self._share, self._paused_until = reply.share, reply.paused_until
         if self._check and (self._watching is None or self._watching.done()):
             self._watching = asyncio.get_running_loop().create_task(self._watch(self._check))
+        if self._replied_at < self._restored_at + _until_all_are_back(report.limit.per):
+            reply = replace(reply, wait=min(reply.wait, ASK_AGAIN))
         return reply
 
     def _unknown_for(self, report: Report) -> float:
@@ -258,8 +261,8 @@ class OutageStore:
                 if self._check is not None:
                     await self._check()
                 report = fallback.freeze(self._present())
-                pause = max(report.pause, _until_all_are_back(report.limit.per))
-                report = replace(report, pause=pause, share=self._share)
+                away = self._clock() - self._replied_at
+                report = replace(report, away=away, share=self._share)
                 reply = await self._ask(report)
                 if reply.epoch != report.epoch:  # now it knows that something was lost
                     report = replace(report, epoch=0)
@@ -283,6 +286,7 @@ class OutageStore:
 
     def _restore(self) -> None:
         self._fallback, self._is_rejoining = None, True
+        self._restored_at = self._clock()
         if self._retrying is not None and self._retrying is not asyncio.current_task():
             self._retrying.cancel()
         self.emit(Restored(where=self._store.where), logging.WARNING)

@@ -85,6 +85,8 @@ class Report(msgspec.Struct, array_like=True, gc=False, frozen=True, kw_only=Tru
         held: What it holds; only where the state was lost.
         leaves: Whether it takes part no more.
         share: The share that it was last told; see `Participant.share`.
+        away: Where it comes back to a budget that was unreachable: seconds since the last reply;
+            infinite where there was none. Otherwise 0.
     """
 
     participant: str
@@ -102,6 +104,7 @@ class Report(msgspec.Struct, array_like=True, gc=False, frozen=True, kw_only=Tru
     held: HeldSlots | None = None
     leaves: bool = False
     share: int = 0
+    away: float = 0.0
 
 
 class Reply(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -10,13 +10,14 @@ from typing import TypeVar
 
 from multidict import CIMultiDict
 
-from ..api import MismatchedResponseError, Request, Response, decode
+from ..api import MAX_ERROR_BODY, MismatchedResponseError, Request, Response, decode
 from ..errors import DevSkinError
 
 T = TypeVar("T")
 
 _REDACTED = "[the API key]"
 _SHORT = 8
+_CUT = re.compile(r"\S*…")
 
 
 class Redactor:
@@ -44,20 +45,22 @@ def decode_redacted(request: Request[T], response: Response, redact: Redactor) -
     """Return what a response holds, or its error without the key and without a traceback."""
     try:
         return decode(request, response)
-    except MismatchedResponseError:
-        if response.on_mismatch is not None:
-            response.on_mismatch()
-    except DevSkinError:
-        pass
-    # Taken out before anything is cut, since a cut key would not be found.
-    body = redact(response.body.decode("latin-1")).encode("latin-1")
-    headers = redact_headers(response.headers, redact)
-    try:
-        return decode(request, response._replace(headers=headers, body=body))
     except DevSkinError as error:
-        # And once more from what was decoded.
-        args = [redact(arg) if isinstance(arg, str) else arg for arg in error.args]
-        return type(error)(*args)
+        if isinstance(error, MismatchedResponseError) and response.on_mismatch is not None:
+            response.on_mismatch()
+        kind, args = type(error), error.args
+    if len(response.body) <= MAX_ERROR_BODY:
+        # Taken out before anything is cut, since a cut key would not be found.
+        body = redact(response.body.decode("latin-1")).encode("latin-1")
+        headers = redact_headers(response.headers, redact)
+        try:
+            return decode(request, response._replace(headers=headers, body=body))
+        except DevSkinError as error:
+            kind, args = type(error), error.args
+    else:  # to search it takes long: where a text was cut, its last word may be a piece of the key
+        args = tuple(_CUT.sub("…", arg) if isinstance(arg, str) else arg for arg in args)
+    # And once more from what was decoded.
+    return kind(*[redact(arg) if isinstance(arg, str) else arg for arg in args])
 
 
 def redact_headers(headers: Mapping[str, str], redact: Redactor) -> CIMultiDict[str]:

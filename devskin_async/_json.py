@@ -20,4 +20,6 @@ _ESCAPE = re.compile(
 def mend(body: bytes) -> bytes:
     """Drop a byte order mark, and replace unpaired surrogate escapes with U+FFFD."""
     text = body.removeprefix(_BOM)
+    if b"\\ud" not in text and b"\\uD" not in text:  # found much sooner than each escape
+        return text
     return _ESCAPE.sub(lambda escape: REPLACED if escape[1] else escape[0], text)

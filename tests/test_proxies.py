@@ -115,6 +115,8 @@ def test_http_proxy_is_for_plain_http_and_is_not_taken(monkeypatch: pytest.Monke
         ("10.0.0.0/8", BASE_URL, False),
         ("2001:db8::7", "https://[2001:db8::7]/api/v1", True),
         ("2001:db8::/32", "https://[2001:db8::7]/api/v1", True),
+        ("[2001:db8::7],[2001:db8::8]", "https://[2001:db8::8]/api/v1", True),
+        ("[2001:db8::7]", "https://[2001:db8::8]/api/v1", False),
     ],
 )
 def test_no_proxy_names_hosts_domains_ports_and_networks(

@@ -19,6 +19,7 @@ from devskin_async import (
     TransportError,
     convert,
 )
+from devskin_async._json import mend
 from devskin_async.api.endpoints import Envelope, OrderData
 from devskin_async.export.rows import line_id, read_rows
 
@@ -191,3 +192,8 @@ def test_every_document_is_read_as_plain_values(document: str) -> None:
         repr(convert.parse(document.encode()))
         == repr(convert.parse(f"[{document}]".encode()))[1:-1]
     )
+
+
+def test_a_body_with_nothing_to_mend_is_not_gone_through() -> None:
+    body = rb'{"name": "\u00e9 \\ \" \n \/"}' * 10
+    assert mend(body) is body

@@ -43,6 +43,7 @@ _PERMANENT = frozenset({501, 505})
 _MARKUP = re.compile(r"<(script|style).*?</\1\s*>|<[^>]*>", re.ASCII | re.DOTALL | re.IGNORECASE)
 _FRAME = re.compile(r"\$\.data\.\w+")
 _SHOWN = 200
+_LOOKED_AT = 4096
 # The fields in which APIs say what was wrong, those of RFC 9457 included.
 _REASONS = ("error", "message", "detail", "title", "errors", "code")
 _MOST_REASONS = 5
@@ -178,13 +179,15 @@ def _summary(response: Response) -> str:
         phrase = HTTPStatus(response.status).phrase
     except ValueError:
         phrase = "unknown status"
-    text = one_line(_MARKUP.sub(" ", response.body[:4096].decode(errors="replace")))
+    head = _MARKUP.sub(" ", response.body[:_LOOKED_AT].decode(errors="replace"))
+    text = one_line(head if len(response.body) <= _LOOKED_AT else f"{head}…")
     kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
     return f"{phrase}; {one_line(kind)}: {text}" if text else f"{phrase}; an empty body"
 
 
 def one_line(text: str) -> str:
     """Fold a text from outside to one short, printable line."""
-    line = "".join(c if c.isprintable() else " " for c in text[: _SHOWN * 20])
+    line = "".join(c if c.isprintable() else " " for c in text[:_LOOKED_AT])
     line = " ".join(line.split())
-    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
+    is_cut = len(line) > _SHOWN or len(text) > _LOOKED_AT
+    return f"{line[:_SHOWN]}…" if is_cut else line

@@ -4,6 +4,7 @@
 -- calls: one that arrives after a later one is not carried out.
 
 local FORGOTTEN_AFTER, PROMISED_WINDOWS, SLEW = 3600, 5, 1
+local MAYBE = 1125899906842624 -- 2 ^ 50
 local RESERVE, LATELY, LATE, LEFT_ALONE, POLL, LEAST_LATE = 10, 5, 1 / 10, 1 / 20, 1 / 10, 0.2
 local AT_LEAST = 0.005
 local FAIL_OVER = 2 -- seconds in which participants can report the slots that a fail-over lost
@@ -15,7 +16,7 @@ local inf, max, min = math.huge, math.max, math.min
 -- which server wrote it, which epoch began without any known slots, until when unknown slots may be
 -- held, and the last call.
 local REPORT = {'participant', 'limit', 'lease', 'epoch', 'next_number', 'answered', 'cancelled',
-  'accepted', 'wants', 'pause', 'quota', 'shaping', 'held', 'leaves', 'share'}
+  'accepted', 'wants', 'pause', 'quota', 'shaping', 'held', 'leaves', 'share', 'away'}
 local LIMIT = {'requests', 'per', 'burst', 'reserve'}
 local STATE = {'epoch', 'now', 'per', 'in_flight', 'answered', 'participants', 'paused_until',
   'quota_left', 'quota_until', 'quota_at', 'accepted_at', 'shaping', 'bucket', 'probe', 'server',
@@ -198,6 +199,26 @@ local function look_at_others(state, me)
   return active, promised
 end
 
+local function hold_shares(state, report)
+  local longest, lost_at = report.lease + state.per, state.now - report.away
+  local names, done = {}, {}
+  for name in pairs(state.participants) do table.insert(names, name) end
+  table.sort(names, precedes)
+  for _, slot in ipairs(state.in_flight) do
+    if slot[NUMBER] >= MAYBE then done[slot[PARTICIPANT]] = true end
+  end
+  for _, name in ipairs(names) do
+    local each = state.participants[name]
+    local held = each.granted_at > lost_at - longest or report.away > 2 * longest
+    if held and each.takes_part_until > lost_at and name ~= report.participant and not done[name] then
+      for i = 0, each.promised - 1 do
+        insort(state.in_flight, {name, MAYBE + i, BULK - 1, state.now + report.lease})
+      end
+      each.held[BULK] = each.held[BULK] + each.promised
+    end
+  end
+end
+
 local function participant(state, report)
   local me = state.participants[report.participant] or new_participant(report.limit.requests)
   state.participants[report.participant] = me
@@ -231,6 +252,7 @@ local function restore(state, report, me)
       slot[AT] = state.now + slot[AT]
       insort(slots, slot)
       me.held[slot[LANE] + 1] = me.held[slot[LANE] + 1] + 1
+      me.granted_at = state.now
     end
     state[name] = slots
   end
@@ -300,6 +322,7 @@ local function observe(state, report)
 end
 
 local function apply(state, report)
+  if report.away > 0 then hold_shares(state, report) end
   local me = participant(state, report)
   if report.held then restore(state, report, me) end
   release(state, report, me)

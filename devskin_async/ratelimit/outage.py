@@ -18,16 +18,16 @@ It is assumed that the store is away for all. If it were reachable for others, t
 take the slots of this participant once their leases are over. It is assumed too that leases differ
 by no more than a factor of two and a window; that a store which has lost its state does not go
 away again before all have returned to it and got their new shares; and that the first participant
-to return to a store is not a new one.
+to return to a store has found it unreachable.
 
 A learned shape and the quota of a response are shared in the same way: a participant uses its
 share of each.
 
 The store is retried all the time. When it is back, all slots held here are reported to it; nothing
-is granted here meanwhile, and then it is used again. The first participant to return pauses all,
-for as long as the others need to find the store and report what they hold. So a participant that
-has not tried for longer than that, as its process was stopped or its last client closed, tries
-first.
+is granted here meanwhile, and then it is used again. It holds the shares of the others until they
+report as well, for a lease and a window at most: a participant that was killed or stopped meanwhile
+may have used its share. So a participant that has not tried for a while, as its process was stopped
+or its last client closed, tries first.
 
 A store that has lost its state grants nothing for a while. That is an outage as any other, except
 that it is known how long it lasts; the participants report what they hold shortly before its end.
@@ -57,7 +57,7 @@ _BUSY_TIMEOUT = 3.0  # seconds after which a store that is in use counts as unre
 _BUSY_APART = 0.5  # seconds between two tries, after which it may have been free meanwhile
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
 _RETRY_AFTER = 1 / 60  # of a window, if that is shorter
-_ALL_ARE_BACK = 3  # such times: a pause, and two calls that take as long as they can
+_ALL_ARE_BACK = 3  # such times
 _LOOK_AGAIN = 1 / 20  # of a window
 _TRIES_TAKE = 2.5  # seconds: two calls that take as long as they can, and some for a busy loop
 
@@ -93,7 +93,7 @@ class OutageStore:
         self._share = 0
         self._paused_until = -math.inf
         self._offset = 0.0  # from the clock here to the store's
-        self._replied_at = -math.inf
+        self._replied_at = self._restored_at = -math.inf
 
     @property
     def where(self) -> str:
@@ -181,6 +181,8 @@ class OutageStore:
         self._paused_until = reply.paused_until
         if self._check and (self._watching is None or self._watching.done()):
             self._watching = asyncio.get_running_loop().create_task(self._watch(self._check))
+        if self._replied_at < self._restored_at + _until_all_are_back(report.limit.per):
+            reply = replace(reply, wait=min(reply.wait, ASK_AGAIN))
         return reply
 
     def _unknown_for(self, report: Report) -> float:
@@ -267,8 +269,8 @@ class OutageStore:
                 if self._check is not None:
                     await self._check()
                 report = fallback.freeze(self._present())
-                pause = max(report.pause, _until_all_are_back(report.limit.per))
-                report = replace(report, pause=pause, share=self._share)
+                away = self._clock() - self._replied_at
+                report = replace(report, away=away, share=self._share)
                 reply = await self._ask(report)
                 if reply.epoch != report.epoch:  # now it knows that something was lost
                     report = replace(report, epoch=0)
@@ -292,6 +294,7 @@ class OutageStore:
 
     def _restore(self) -> None:
         self._fallback, self._is_rejoining = None, True
+        self._restored_at = self._clock()
         if self._retrying is not None and self._retrying is not asyncio.current_task():
             self._retrying.cancel()
         self.emit(Restored(where=self._store.where), logging.WARNING)

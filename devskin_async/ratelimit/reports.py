@@ -85,6 +85,8 @@ class Report(msgspec.Struct, array_like=True, gc=False, frozen=True, kw_only=Tru
         held: All slots that it holds, if the budget lost its state; else None.
         leaves: Whether it no longer takes part.
         share: The share in its last reply; see `Participant.share`.
+        away: If it returns to a budget that was unreachable: seconds since the last reply, infinite
+            if there was none. Otherwise 0.
     """
 
     participant: str
@@ -102,6 +104,7 @@ class Report(msgspec.Struct, array_like=True, gc=False, frozen=True, kw_only=Tru
     held: HeldSlots | None = None
     leaves: bool = False
     share: int = 0
+    away: float = 0.0
 
 
 class Reply(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -33,13 +33,14 @@ import msgspec
 from msgspec.structs import replace
 
 from .participant import Bucket, Participant
-from .reports import INTERACTIVE, HeldSlot, HeldSlots, Report
+from .reports import BULK, INTERACTIVE, HeldSlot, HeldSlots, Report
 from .shaping import Shaping
 
 FORGOTTEN_AFTER = 3600.0
 """Seconds after which an unused budget is forgotten."""
 
 _PROMISED_WINDOWS = 5.0
+_MAYBE = 2**50  # numbers of slots that may be held
 _SLEW = 1.0  # seconds; a clock that goes back by less was adjusted, not set
 _at = attrgetter("at")
 
@@ -92,6 +93,8 @@ class BudgetState(msgspec.Struct, array_like=True):
 
     def apply(self, report: Report) -> Participant:
         """Apply a report, at the time of the last `advance`, and return its participant."""
+        if report.away:
+            self._hold_shares(report)
         me = self._participant(report)
         if report.held is not None:
             self._restore(report.participant, report.held, me)
@@ -148,6 +151,22 @@ class BudgetState(msgspec.Struct, array_like=True):
     def copy(self) -> BudgetState:
         """Return a copy that shares nothing with this one."""
         return loads(dumps(self))
+
+    def _hold_shares(self, report: Report) -> None:
+        """Hold the shares of the others, who may have used them while this was unreachable.
+
+        As slots of a reply that was lost, they are free with each one's next report.
+        """
+        longest = report.lease + self.per
+        lost_at = self.now - report.away
+        done = {slot.participant for slot in self.in_flight if slot.number >= _MAYBE}
+        for name, each in sorted(self.participants.items()):
+            # One who held nothing takes nothing for two leases and windows; see `outage`.
+            held = each.granted_at > lost_at - longest or report.away > 2 * longest
+            if held and each.takes_part_until > lost_at and name not in (report.participant, *done):
+                for number in range(_MAYBE, _MAYBE + each.promised):
+                    insert(self.in_flight, HeldSlot(name, number, BULK, self.now + report.lease))
+                each.held[BULK] += each.promised
 
     def _participant(self, report: Report) -> Participant:
         me = self.participants.get(report.participant)
@@ -207,6 +226,7 @@ class BudgetState(msgspec.Struct, array_like=True):
             for slot in restored:
                 insert(slots, replace(slot, at=self.now + slot.at))
                 me.held[slot.lane] += 1
+                me.granted_at = self.now  # since when is not known
 
     def _release(self, report: Report, me: Participant) -> None:
         over = {*dict(report.answered), *report.cancelled}

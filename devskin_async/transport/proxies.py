@@ -106,6 +106,8 @@ def _is_excluded(host: str, port: int | None, variables: dict[str, str]) -> bool
 
 def _is_inside(host: str, network: str) -> bool:
     try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
+        # Brackets, as around an address in a URL: Go takes them, curl and requests do not.
+        inside = ipaddress.ip_network(network.strip("[]"), strict=False)
+        return ipaddress.ip_address(host) in inside
     except ValueError:
         return False

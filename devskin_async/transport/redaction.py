@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from multidict import CIMultiDict
 
-from ..api import MismatchedResponseError, Request, Response, decode
+from ..api import MAX_ERROR_BODY, MismatchedResponseError, Request, Response, decode
 from ..errors import DevSkinError
 
 T = TypeVar("T")
@@ -17,6 +17,7 @@ T = TypeVar("T")
 _REDACTED = "[the API key]"
 _SHORT = 8
 _HTML_NAMES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+_CUT = re.compile(r"\S*…")
 
 
 class Redactor:
@@ -44,20 +45,22 @@ def decode_redacted(request: Request[T], response: Response, redact: Redactor) -
     """Return what a response holds, or its error without the key and without a traceback."""
     try:
         return decode(request, response)
-    except MismatchedResponseError:
-        if response.on_mismatch is not None:
-            response.on_mismatch()
-    except DevSkinError:
-        pass
-    # The key is removed before anything is shortened, since a part of it would not be found.
-    body = redact(response.body.decode("latin-1")).encode("latin-1")
-    headers = redact_headers(response.headers, redact)
-    try:
-        return decode(request, response._replace(headers=headers, body=body))
     except DevSkinError as error:
-        # And again from the decoded text.
-        args = [redact(arg) if isinstance(arg, str) else arg for arg in error.args]
-        return type(error)(*args)
+        if isinstance(error, MismatchedResponseError) and response.on_mismatch is not None:
+            response.on_mismatch()
+        kind, args = type(error), error.args
+    if len(response.body) <= MAX_ERROR_BODY:
+        # Before anything is shortened, since a part of the key would not be found.
+        body = redact(response.body.decode("latin-1")).encode("latin-1")
+        headers = redact_headers(response.headers, redact)
+        try:
+            return decode(request, response._replace(headers=headers, body=body))
+        except DevSkinError as error:
+            kind, args = type(error), error.args
+    else:  # a search would take long; the last word of a shortened text may be a part of the key
+        args = tuple(_CUT.sub("…", arg) if isinstance(arg, str) else arg for arg in args)
+    # And again from the decoded text.
+    return kind(*[redact(arg) if isinstance(arg, str) else arg for arg in args])
 
 
 def redact_headers(headers: Mapping[str, str], redact: Redactor) -> CIMultiDict[str]:

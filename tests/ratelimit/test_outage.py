@@ -63,6 +63,7 @@ class RemoteStore:
     steps: int = 0
     unknown_for: float = 0.0
     was_lost: bool = False
+    is_killed: bool = False
     seen: tuple[BudgetState, float] = field(factory=lambda: (BudgetState(epoch=0), 0.0))
 
     def exchange(self, report: Report) -> Reply | Awaitable[Reply]:
@@ -76,6 +77,8 @@ class RemoteStore:
 
     def _now(self, report: Report) -> Reply:
         self.steps += 1
+        if self.is_killed:
+            raise StoreUnavailableError("killed")
         if self.server.failure is not None:
             if self.server.loses_replies and self.server.rng.random() < 0.5:
                 step(self.server.state, now(), report)
@@ -88,6 +91,8 @@ class RemoteStore:
 
     async def check(self) -> None:
         await asyncio.sleep(self.server.rng.uniform(0, 0.04))
+        if self.is_killed:
+            raise StoreUnavailableError("killed")
         if self.server.failure is not None:
             raise self.server.failure
         lost = self.seen[0].epoch not in (0, self.server.state.epoch)
@@ -106,7 +111,11 @@ class RemoteStore:
 def participant(
     server: Server, name: str = "a.1", limit: RateLimit = TEN, *, immediate: bool = True
 ) -> Scheduler:
-    store = OutageStore(RemoteStore(server, immediate), clock=asyncio.get_running_loop().time)
+    return through(RemoteStore(server, immediate), name, limit)
+
+
+def through(remote: RemoteStore, name: str, limit: RateLimit = TEN) -> Scheduler:
+    store = OutageStore(remote, clock=asyncio.get_running_loop().time)
     return Scheduler(limit, store, name)
 
 
@@ -426,6 +435,51 @@ async def test_a_process_that_was_stopped_in_an_outage_tries_the_store_before_it
 
 
 @virtual_time
+async def test_requests_of_a_program_killed_in_an_outage_count_when_the_store_is_back() -> None:
+    server, strict, sent = Server(), StrictServer(TEN), list[float]()
+    remote = RemoteStore(server)
+    one, two = through(remote, "a.1"), participant(server, "b.1")
+    for each in (one, two) * 3:
+        await send(each, [])
+    server.go_away()
+    await asyncio.gather(*(send_and_give_up(each) for each in (one, two)))
+    await asyncio.sleep(2 * (PER + LEASE))
+    await asyncio.gather(*send_many(one, 5, sent))
+    remote.is_killed = True
+    server.come_back()
+    back = now()
+    tasks = send_many(two, 30, sent)
+    await asyncio.sleep(PER + LEASE + 3)
+    for at in sorted(sent):
+        strict.count(at)
+    assert strict.over == 0
+    assert sum(back <= at < back + 2 for at in sent) == 5
+    assert sum(at >= back + PER + LEASE for at in sent) == 5
+    await end(tasks, one, two)
+
+
+@virtual_time
+async def test_a_participant_takes_its_share_at_once_and_the_rest_when_others_are_back() -> None:
+    server, sent = Server(), list[float]()
+    remote = RemoteStore(server)
+    one, two = through(remote, "a.1"), participant(server, "b.1")
+    for each in (one, two) * 3:
+        await send(each, [])
+    server.go_away()
+    await asyncio.gather(*(send_and_give_up(each) for each in (one, two)))
+    await asyncio.sleep(2 * (PER + LEASE))
+    remote.is_killed = True
+    server.come_back()
+    tasks = send_many(two, 10, sent)
+    await asyncio.sleep(2)
+    assert len(sent) == 5
+    remote.is_killed = False
+    await asyncio.sleep(2)
+    assert len(sent) == 10
+    await end(tasks, one, two)
+
+
+@virtual_time
 async def test_a_store_that_never_worked_is_an_error() -> None:
     server = Server(failure=ConfigurationError("wrong password"))
     one = participant(server, immediate=False)
@@ -458,20 +512,21 @@ ALL_ARE_BACK = 5.0  # seconds
             st.floats(0.05, 600),  # out of reach
             st.booleans(),  # replies are lost first
             st.booleans(),  # comes back empty
+            st.sampled_from((-1, -1, 0, 1, 2, 3)),  # which program is killed meanwhile
         ),
         max_size=3,
     ),
 )
 @settings(max_examples=12)
 def test_nothing_is_refused_whenever_the_store_goes_away_and_comes_back(
-    seed: int, participants: int, outages: list[tuple[float, float, bool, bool]]
+    seed: int, participants: int, outages: list[tuple[float, float, bool, bool, int]]
 ) -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(play(random.Random(seed), participants, outages))
 
 
 async def play(
-    rng: random.Random, participants: int, outages: list[tuple[float, float, bool, bool]]
+    rng: random.Random, participants: int, outages: list[tuple[float, float, bool, bool, int]]
 ) -> None:
     server, strict = Server(rng=rng), StrictServer(TEN)
 
@@ -483,11 +538,13 @@ async def play(
 
     back_at = [-math.inf]
 
+    remotes = [RemoteStore(server, rng.random() < 0.5) for _ in range(participants)]
+
     async def program(number: int) -> None:
         await asyncio.sleep(rng.choice((0, 30, 300)) * rng.random())
         # Nobody new is first to come to a store that is back: `outage` assumes so.
         await asyncio.sleep(max(0.0, back_at[0] + ALL_ARE_BACK - now()))
-        scheduler = participant(server, f"{number}.1", immediate=rng.random() < 0.5)
+        scheduler = through(remotes[number], f"{number}.1")
         idles = rng.choice((0, 0, 40))
         try:
             while True:
@@ -497,12 +554,17 @@ async def play(
             await scheduler.leave(scheduler)
 
     programs = [asyncio.ensure_future(program(number)) for number in range(participants)]
-    for in_reach, out_of_reach, loses_replies, empty in outages:
+    for in_reach, out_of_reach, loses_replies, empty, killed in outages:
         await asyncio.sleep(in_reach)
+        away_at = now()
         server.go_away(loses_replies=loses_replies)
         await asyncio.sleep(out_of_reach * 0.01)
         server.loses_replies = False
-        await asyncio.sleep(out_of_reach * 0.99)
+        await asyncio.sleep(out_of_reach * 0.99 * rng.random())
+        if 0 <= killed < participants:
+            remotes[killed].is_killed = True
+            programs[killed].cancel()
+        await asyncio.sleep(max(0.0, away_at + out_of_reach - now()))
         server.come_back(empty=empty)
         back_at[0] = now()
         if empty:  # all get a reply before it goes away again

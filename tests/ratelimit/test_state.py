@@ -355,6 +355,38 @@ def test_a_budget_that_lost_its_state_is_restored_from_what_its_participants_hol
     assert len(state.in_flight) + len(state.answered) == 10
 
 
+def test_who_comes_back_finds_the_shares_of_the_others_held_until_they_report() -> None:
+    state = new_state()
+    one, two = Member(state, "one.1"), Member(state, "two.1")
+    for now in (0, 1, 2):  # until each knows its share
+        one.take(now, bulk=1), two.take(now, bulk=1)
+    now = 2 + 200
+    assert one.ask(now, bulk=10, away=200).granted == (1,) * 5
+    assert two.take(now + 1, bulk=1) == 1
+    assert one.take(now + 1, bulk=10) == 4
+
+
+def test_who_held_nothing_before_a_short_outage_holds_nothing_after_it() -> None:
+    state = new_state()
+    one, two = Member(state, "one.1"), Member(state, "two.1")
+    two.take(0, bulk=1)
+    now = 0 + 90 + 60
+    assert two.take(now) == 0
+    assert one.ask(now + 1, bulk=10, away=0.5).granted == (1,) * 10
+
+
+def test_the_share_of_who_does_not_come_back_is_held_for_a_lease_and_a_window() -> None:
+    state = new_state()
+    one, two = Member(state, "one.1"), Member(state, "two.1")
+    for now in (0, 1, 2):
+        one.take(now, bulk=1), two.take(now, bulk=1)
+    now = 2 + 200
+    for number in range(2):  # it is held once, however often somebody comes back
+        assert one.ask(now + number, away=200).granted == ()
+    assert one.take(now + 30 + 59.9, bulk=10) == 5
+    assert one.take(now + 30 + 60.1, bulk=10) == 5
+
+
 @given(
     reports=st.lists(
         st.tuples(st.integers(0, 5), st.booleans(), st.floats(0, 4000)), min_size=1, max_size=60

@@ -66,6 +66,7 @@ class Participant:
             held=held,
             leaves=draw(st.integers(0, 9)) == 0,
             share=self.share,
+            away=draw(st.sampled_from((0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 9.0, math.inf))),
         )
 
     def draw_held(self, draw: Draw, over: list[int]) -> HeldSlots:

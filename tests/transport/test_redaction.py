@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import html
 import json
 from collections.abc import Callable, Iterator
@@ -15,10 +16,12 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 import devskin_async
 from devskin_async import APIError, DevSkinClient, DevSkinError
-from devskin_async.transport.redaction import Redactor
+from devskin_async.api import MAX_ERROR_BODY, Response, endpoints
+from devskin_async.transport.redaction import Redactor, decode_redacted
 from tests.serving import answering, serving, whole_text
 
 PACKAGE = Path(devskin_async.__file__).parent
@@ -131,6 +134,54 @@ def test_no_run_of_escapes_takes_long(run: str) -> None:
     # Where time were quadratic, this would take hours.
     text = run * 1_000_000
     assert Redactor(KEY)(text) == text
+
+
+class CountingRedactor(Redactor):
+    """Counts the characters that it has searched."""
+
+    searched = 0
+
+    def __call__(self, text: str) -> str:
+        self.searched += len(text)
+        return super().__call__(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"success": true, "data": [' + b'"a", ' * 1_000_000 + b'"b"]}',
+        b'{"success": true, "data": "' + b"c" * 5_000_000 + b'"}',
+        b"<p>" + b"d" * 5_000_000,
+    ],
+    ids=["an array", "a text", "no JSON"],
+)
+def test_of_a_large_body_only_the_error_is_searched_for_the_key(body: bytes) -> None:
+    redact = CountingRedactor(KEY)
+    response = Response(200, CIMultiDict(), body, dt.datetime.now(dt.UTC))
+    assert isinstance(decode_redacted(endpoints.overview(), response, redact), DevSkinError)
+    assert redact.searched < 1000
+
+
+@pytest.mark.parametrize("before", range(30, 65))
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{{"success": true, "data": {{"total_orders": "{} {}"}}, "rest": "{}"}}',
+        '{{"success": false, "error": "' + "e" * 150 + '{} {}", "rest": "{}"}}',
+        "<p>" + "f " * 60 + "{}{} {}",
+        "<p " + "g" * 4018 + ">{}{}{}",
+    ],
+    ids=["a value", "a reason", "no JSON", "markup"],
+)
+def test_a_text_of_a_large_body_that_is_cut_within_the_key_does_not_show_its_beginning(
+    before: int, body: str
+) -> None:
+    key = "dsk_secret_key_0123456789"
+    text = body.format("x" * before, key, "y" * MAX_ERROR_BODY)
+    response = Response(200, CIMultiDict(), text.encode(), dt.datetime.now(dt.UTC))
+    error = decode_redacted(endpoints.overview(), response, Redactor(key))
+    assert isinstance(error, DevSkinError)
+    assert key[:4] not in str(error)
 
 
 @given(text=st.text(max_size=200))

@@ -125,6 +125,9 @@ def _store(where: str, name: str, per: float, known: _Loop) -> Store:
     if where == MACHINE:
         from .machine import open_machine_store
 
+        in_memory = _process.stores.known.get(name)
+        if in_memory is not None and in_memory.replaces_file and not in_memory.is_idle():
+            return in_memory  # a file that can be made by now knows nothing of its slots
         try:
             return OutageStore(open_machine_store(name, report_within=report_within(per)))
         except StoreUnavailableError as error:
@@ -132,7 +135,9 @@ def _store(where: str, name: str, per: float, known: _Loop) -> Store:
                 f"{error}; the API key's budget is shared within this process only: set "
                 'DEVSKIN_BUDGET to "process" to accept that, or to the address of a Valkey server'
             )
-            return _process.stores.get(name, per, own_clock=False)
+            in_memory = _process.stores.get(name, per, own_clock=False)
+            in_memory.replaces_file = True
+            return in_memory
     from .valkey import ValkeyStore
 
     return OutageStore(ValkeyStore(where, name, report_within=report_within(per)))

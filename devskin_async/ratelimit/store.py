@@ -83,6 +83,9 @@ class MemoryStore:
     Args:
         clock: Its clock.
         report_within: See `Store`.
+
+    Attributes:
+        replaces_file: Whether it is used because the file of a budget could not be.
     """
 
     where = "process"
@@ -94,6 +97,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._state = BudgetState(epoch=1)
         self.steps: int = 0
+        self.replaces_file: bool = False
 
     def exchange(self, report: Report) -> Reply:
         """Apply a report; see `Store.exchange`."""

@@ -269,4 +269,4 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:
             break
     if size > MAX_BODY:
         return None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return (chunks[0] if len(chunks) == 1 else b"".join(chunks))[:most]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import tempfile
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,3 +128,24 @@ def test_a_place_that_is_not_a_string_is_an_error_that_shows_no_key(budget: Any)
     with pytest.raises(ConfigurationError, match="budget must be") as caught:
         DevSkinClient("dsk_secret", budget=budget)
     assert "dsk_secret" not in str(caught.value)
+
+
+def test_a_file_that_can_be_made_later_waits_until_the_slots_in_memory_are_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    directories = [tmp_path / name for name in ("devskin-async", f"devskin-async-{os.getuid()}")]
+    for each in directories:
+        each.touch()  # where a directory should be
+
+    async def available() -> tuple[str, int]:
+        scheduler = shared_scheduler("machine", "a budget", RateLimit(10, 60))
+        async with scheduler.slot():
+            pass
+        return scheduler.budget().where, scheduler.budget().available
+
+    assert asyncio.run(available()) == ("process", 9)
+    for each in directories:
+        each.unlink()
+    assert asyncio.run(available()) == ("process", 8)

@@ -187,7 +187,7 @@ def test_the_sandbox_is_reached_without_the_proxy(devskin: Devskin) -> None:
         ("DEVSKIN_API_KEY", "a b", " must be printable ASCII without spaces"),
         ("DEVSKIN_BASE_URL", "ftp://x", " must be an address such as https://"),
         ("DEVSKIN_BUDGET", "everywhere", ' must be "machine", "process" or an address such as'),
-        ("DEVSKIN_BUDGET", "valkey://:pw@:1/0", " can't be used: it names no host; give valkey:"),
+        ("DEVSKIN_BUDGET", "valkey://:pw@:1/0", " can't be used: it names no host; "),
         ("DEVSKIN_RATE_LIMIT", "many", ': "many" is not a whole number; set it to the requests a'),
         ("DEVSKIN_RATE_LIMIT", "0", ': "0" is not a number of requests; 1 is the least; set it'),
         ("HTTPS_PROXY", "socks5://x", " must be an address such as http://proxy.example:3128"),

@@ -190,15 +190,16 @@ async def test_responses_after_the_end_of_the_block_are_not_captured() -> None:
     assert len(responses) == 1
 
 
+async def capturing() -> AsyncGenerator[None, None]:
+    with capture():
+        yield
+        yield
+
+
 @virtual_time
 async def test_a_block_in_a_generator_that_ends_inside_another_block_leaves_that_alone() -> None:
-    async def generate() -> AsyncGenerator[None, None]:
-        with capture():
-            yield
-            yield
-
     async with client(overviews(2)) as store:
-        generator = generate()
+        generator = capturing()
         await anext(generator)
         with capture() as responses:
             await generator.aclose()
@@ -210,13 +211,8 @@ async def test_a_block_in_a_generator_that_ends_inside_another_block_leaves_that
 async def test_a_block_in_a_generator_that_outlives_one_around_it_does_not_bring_that_back() -> (
     None
 ):
-    async def generate() -> AsyncGenerator[None, None]:
-        with capture():
-            yield
-            yield
-
     async with client(overviews(2)) as store:
-        generator = generate()
+        generator = capturing()
         with capture() as responses:
             await anext(generator)
             await store.analytics.overview()

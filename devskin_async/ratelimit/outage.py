@@ -57,7 +57,7 @@ _BUSY_TIMEOUT = 3.0  # seconds after which a store that is in use counts as unre
 _BUSY_APART = 0.5  # seconds between two tries, after which it may have been free meanwhile
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0  # seconds
 _RETRY_AFTER = 1 / 60  # of a window, if that is shorter
-_ALL_ARE_BACK = 3  # such times
+_ALL_ARE_BACK = 3  # of the longest waits between two tries
 _LOOK_AGAIN = 1 / 20  # of a window
 _TRIES_TAKE = 2.5  # seconds: two calls that take as long as they can, and some for a busy loop
 

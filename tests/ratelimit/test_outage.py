@@ -434,9 +434,8 @@ async def test_a_process_that_was_stopped_in_an_outage_tries_the_store_before_it
     await end([], one)
 
 
-@virtual_time
-async def test_requests_of_a_program_killed_in_an_outage_count_when_the_store_is_back() -> None:
-    server, strict, sent = Server(), StrictServer(TEN), list[float]()
+async def two_in_an_outage(server: Server) -> tuple[RemoteStore, Scheduler, Scheduler]:
+    """Return two participants whose shares are whole, and the store of the first one."""
     remote = RemoteStore(server)
     one, two = through(remote, "a.1"), participant(server, "b.1")
     for each in (one, two) * 3:
@@ -444,6 +443,13 @@ async def test_requests_of_a_program_killed_in_an_outage_count_when_the_store_is
     server.go_away()
     await asyncio.gather(*(send_and_give_up(each) for each in (one, two)))
     await asyncio.sleep(2 * (PER + LEASE))
+    return remote, one, two
+
+
+@virtual_time
+async def test_requests_of_a_program_killed_in_an_outage_count_when_the_store_is_back() -> None:
+    server, strict, sent = Server(), StrictServer(TEN), list[float]()
+    remote, one, two = await two_in_an_outage(server)
     await asyncio.gather(*send_many(one, 5, sent))
     remote.is_killed = True
     server.come_back()
@@ -461,13 +467,7 @@ async def test_requests_of_a_program_killed_in_an_outage_count_when_the_store_is
 @virtual_time
 async def test_a_participant_takes_its_share_at_once_and_the_rest_when_others_are_back() -> None:
     server, sent = Server(), list[float]()
-    remote = RemoteStore(server)
-    one, two = through(remote, "a.1"), participant(server, "b.1")
-    for each in (one, two) * 3:
-        await send(each, [])
-    server.go_away()
-    await asyncio.gather(*(send_and_give_up(each) for each in (one, two)))
-    await asyncio.sleep(2 * (PER + LEASE))
+    remote, one, two = await two_in_an_outage(server)
     remote.is_killed = True
     server.come_back()
     tasks = send_many(two, 10, sent)
